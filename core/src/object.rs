@@ -1,0 +1,324 @@
+//! Any shared object: which kinds there are, and what all of them can be told.
+
+use mp_manager_proto::v1::{Kind, ObjectInfo, Parameters, parameters, request};
+
+use crate::{
+    call::{Applied, Call, CallId, SessionId},
+    objects::{
+        Array, Barrier, Condition, Dict, Event, List, Lock, Namespace, Pipe, Queue, RLock, Scalar,
+        Semaphore, Set,
+    },
+    turn::Turn,
+    v1::{Error, Reason},
+};
+
+/// What every kind of object does. See the crate's documentation for the life of a call.
+pub(crate) trait Machine {
+    /// The kind's operations.
+    type Op;
+
+    /// Executes an operation. It happens completely or, with an error, not at all.
+    fn apply(&mut self, call: Call, op: Self::Op, turn: &mut Turn<'_>) -> Applied;
+
+    /// The caller has what an ownership answer handed over.
+    fn acknowledge(&mut self, _call: CallId) {}
+
+    /// The caller has gone: it stops waiting, or an unacknowledged ownership is taken back.
+    fn cancel(&mut self, _call: CallId, _turn: &mut Turn<'_>) {}
+
+    /// A parked call's timeout passed. Ignored if it is no longer parked.
+    fn expire(&mut self, _call: CallId, _turn: &mut Turn<'_>) {}
+
+    /// The session is over: its calls leave, and what it holds or has not acknowledged goes back.
+    fn end_session(&mut self, _session: SessionId, _turn: &mut Turn<'_>) {}
+
+    /// The object is deleted: every parked call is refused, every grant lost.
+    fn delete(&mut self, _turn: &mut Turn<'_>) {}
+
+    /// Fills in `len`, `state`, `holders` and `waiters`.
+    fn describe(&self, info: &mut ObjectInfo);
+
+    /// The memory it takes, about. Called after every operation: it has to be cheap.
+    fn bytes(&self) -> usize;
+}
+
+/// The error of a call that was parked in an object when it was deleted.
+pub(crate) fn deleted() -> Error {
+    Error::new(Reason::ObjectDeleted, "the object was deleted")
+        .with_hint("open it again by name to use a new one")
+}
+
+/// An operation without a variant this server knows.
+pub(crate) fn unsupported() -> Error {
+    Error::new(Reason::Unsupported, "this server does not know the operation")
+        .with_hint("the client is newer than the server: upgrade the server first")
+}
+
+macro_rules! objects {
+    ($($kind:ident: $op:ident,)*) => {
+        /// A shared object of any kind.
+        #[derive(Debug)]
+        #[expect(missing_docs, reason = "the kinds are documented where they are defined")]
+        pub enum Object {
+            $($kind($kind),)*
+        }
+
+        impl Object {
+            /// Executes an operation. It happens completely or, with an error, not at all.
+            ///
+            /// # Errors
+            /// As the operation says; `WRONG_KIND` for an operation of another kind.
+            pub fn apply(&mut self, call: Call, op: request::Op, turn: &mut Turn<'_>) -> Applied {
+                match (self, op) {
+                    $((Self::$kind(object), request::Op::$op(op)) => {
+                        object.apply(call, op.op.ok_or_else(unsupported)?, turn)
+                    })*
+                    (object, _) => Err(wrong_kind(object.kind())),
+                }
+            }
+
+            /// The caller has what an ownership answer handed over.
+            pub fn acknowledge(&mut self, call: CallId) {
+                match self { $(Self::$kind(object) => object.acknowledge(call),)* }
+            }
+
+            /// The caller has gone.
+            pub fn cancel(&mut self, call: CallId, turn: &mut Turn<'_>) {
+                match self { $(Self::$kind(object) => object.cancel(call, turn),)* }
+            }
+
+            /// A parked call's timeout passed.
+            pub fn expire(&mut self, call: CallId, turn: &mut Turn<'_>) {
+                match self { $(Self::$kind(object) => object.expire(call, turn),)* }
+            }
+
+            /// A session is over.
+            pub fn end_session(&mut self, session: SessionId, turn: &mut Turn<'_>) {
+                match self { $(Self::$kind(object) => object.end_session(session, turn),)* }
+            }
+
+            /// The object is deleted.
+            pub fn delete(&mut self, turn: &mut Turn<'_>) {
+                match self { $(Self::$kind(object) => object.delete(turn),)* }
+            }
+
+            /// Its kind.
+            #[must_use]
+            pub fn kind(&self) -> Kind {
+                match self { $(Self::$kind(_) => kind_of::$kind,)* }
+            }
+
+            /// What it looks like to people: length, state, who holds it and who waits.
+            #[must_use]
+            pub fn describe(&self) -> ObjectInfo {
+                let mut info = ObjectInfo {
+                    kind: self.kind().into(),
+                    bytes: self.bytes() as u64,
+                    ..ObjectInfo::default()
+                };
+                match self { $(Self::$kind(object) => object.describe(&mut info),)* }
+                info
+            }
+
+            /// The memory it takes, about.
+            #[must_use]
+            pub fn bytes(&self) -> usize {
+                match self { $(Self::$kind(object) => object.bytes(),)* }
+            }
+        }
+
+        impl Object {
+            /// Whether an operation belongs to a kind of object.
+            #[must_use]
+            pub fn accepts(kind: Kind, op: &request::Op) -> bool {
+                match op {
+                    $(request::Op::$op(_) => kind == kind_of::$kind,)*
+                    request::Op::Directory(_) => false,
+                }
+            }
+        }
+
+        /// The kinds under the names of their objects.
+        #[allow(non_upper_case_globals)]
+        mod kind_of {
+            use mp_manager_proto::v1::Kind;
+            $(pub(super) const $kind: Kind = super::wire_kind!($kind);)*
+        }
+    };
+}
+
+macro_rules! wire_kind {
+    (RLock) => {
+        Kind::Rlock
+    };
+    (Scalar) => {
+        Kind::Value
+    };
+    ($kind:ident) => {
+        Kind::$kind
+    };
+}
+use wire_kind;
+
+objects! {
+    Dict: Dict,
+    List: List,
+    Set: Set,
+    Namespace: Namespace,
+    Scalar: Scalar,
+    Array: Array,
+    Lock: Lock,
+    RLock: Rlock,
+    Semaphore: Semaphore,
+    Condition: Condition,
+    Event: Event,
+    Barrier: Barrier,
+    Queue: Queue,
+    Pipe: Pipe,
+}
+
+impl Object {
+    /// A new object. `seed` scatters hash tables; nothing anyone can see depends on it.
+    ///
+    /// # Errors
+    /// If the parameters are not good for this kind.
+    pub fn create(
+        kind: Kind,
+        parameters: Option<Parameters>,
+        seed: u64,
+        turn: &mut Turn<'_>,
+    ) -> Result<Self, Error> {
+        use parameters::Parameters as P;
+        let parameters = parameters.and_then(|parameters| parameters.parameters);
+        Ok(match (kind, parameters) {
+            (Kind::Dict, None) => Self::Dict(Dict::new(seed)),
+            (Kind::List, None) => Self::List(List::new()),
+            (Kind::Set, None) => Self::Set(Set::new(seed)),
+            (Kind::Namespace, None) => Self::Namespace(Namespace::new(seed)),
+            (Kind::Value, Some(P::Scalar(p))) => Self::Scalar(Scalar::new(p, turn)?),
+            (Kind::Array, Some(P::Array(p))) => Self::Array(Array::new(p, turn)?),
+            (Kind::Lock, None) => Self::Lock(Lock::new()),
+            (Kind::Rlock, None) => Self::RLock(RLock::new()),
+            (Kind::Semaphore, Some(P::Semaphore(p))) => Self::Semaphore(Semaphore::new(p)?),
+            (Kind::Condition, None) => Self::Condition(Condition::new()),
+            (Kind::Event, None) => Self::Event(Event::new()),
+            (Kind::Barrier, Some(P::Barrier(p))) => Self::Barrier(Barrier::new(p)?),
+            (Kind::Queue, p @ (None | Some(P::Queue(_)))) => {
+                let parameters = if let Some(P::Queue(p)) = p { p } else { Default::default() };
+                Self::Queue(Queue::new(parameters)?)
+            }
+            (Kind::Pipe, p @ (None | Some(P::Pipe(_)))) => {
+                let parameters = if let Some(P::Pipe(p)) = p { p } else { Default::default() };
+                Self::Pipe(Pipe::new(parameters))
+            }
+            (Kind::Unspecified, _) => return Err(unsupported()),
+            (kind, _) => {
+                return Err(Error::new(
+                    Reason::InvalidArgument,
+                    format!("these are not the parameters of a {}", name(kind)),
+                ));
+            }
+        })
+    }
+
+    /// Whether opening it with these parameters means this object. Parameters that were not given
+    /// match anything; an initial value says nothing about an object that exists.
+    ///
+    /// # Errors
+    /// Naming what differs.
+    pub fn check_parameters(&self, parameters: Option<&Parameters>) -> Result<(), Error> {
+        use parameters::Parameters as P;
+        let Some(parameters) = parameters.and_then(|p| p.parameters.as_ref()) else {
+            return Ok(());
+        };
+        match (self, parameters) {
+            (Self::Scalar(_), P::Scalar(_)) => Ok(()),
+            (Self::Array(object), P::Array(p)) => object.check_parameters(p),
+            (Self::Semaphore(object), P::Semaphore(p)) => object.check_parameters(p),
+            (Self::Barrier(object), P::Barrier(p)) => object.check_parameters(p),
+            (Self::Queue(object), P::Queue(p)) => object.check_parameters(p),
+            (Self::Pipe(object), P::Pipe(p)) => object.check_parameters(p),
+            (object, _) => Err(wrong_kind(object.kind())),
+        }
+    }
+
+    /// What it was created with, so that a client that opened it knows.
+    #[must_use]
+    pub fn parameters(&self) -> Option<Parameters> {
+        use parameters::Parameters as P;
+        let parameters = match self {
+            Self::Array(object) => P::Array(object.parameters()),
+            Self::Semaphore(object) => P::Semaphore(object.parameters()),
+            Self::Barrier(object) => P::Barrier(object.parameters()),
+            Self::Queue(object) => P::Queue(object.parameters()),
+            Self::Pipe(object) => P::Pipe(object.parameters()),
+            _ => return None,
+        };
+        Some(Parameters { parameters: Some(parameters) })
+    }
+
+    /// Whether it keeps track of sessions: who holds it, who waits, who has not acknowledged.
+    /// The others need not hear of a session's end.
+    #[must_use]
+    pub fn tracks_sessions(kind: Kind) -> bool {
+        match kind {
+            Kind::Lock
+            | Kind::Rlock
+            | Kind::Semaphore
+            | Kind::Condition
+            | Kind::Event
+            | Kind::Barrier
+            | Kind::Queue
+            | Kind::Pipe => true,
+            Kind::Unspecified
+            | Kind::Dict
+            | Kind::List
+            | Kind::Set
+            | Kind::Namespace
+            | Kind::Value
+            | Kind::Array => false,
+        }
+    }
+}
+
+/// An operation of one kind sent to an object of another.
+#[must_use]
+pub fn wrong_kind(kind: Kind) -> Error {
+    Error::new(Reason::WrongKind, format!("the object is a {}", name(kind)))
+        .with_hint("open it as that kind, or use another name")
+}
+
+/// A kind's name for people.
+#[must_use]
+pub fn name(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Unspecified => "nothing known",
+        Kind::Dict => "dict",
+        Kind::List => "list",
+        Kind::Set => "set",
+        Kind::Namespace => "Namespace",
+        Kind::Value => "Value",
+        Kind::Array => "Array",
+        Kind::Lock => "Lock",
+        Kind::Rlock => "RLock",
+        Kind::Semaphore => "Semaphore",
+        Kind::Condition => "Condition",
+        Kind::Event => "Event",
+        Kind::Barrier => "Barrier",
+        Kind::Queue => "Queue",
+        Kind::Pipe => "Pipe",
+    }
+}
+
+/// The error for parameters that differ from those an existing object was created with.
+pub(crate) fn differs(
+    what: &str,
+    there: impl std::fmt::Display,
+    asked: impl std::fmt::Display,
+) -> Error {
+    Error::new(
+        Reason::ParametersDiffer,
+        format!("the existing object has {what} {there}, not {asked}"),
+    )
+    .with_hint("open it with the same parameters, or use another name")
+}

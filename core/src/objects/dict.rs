@@ -1,0 +1,346 @@
+//! A dict: keys to values, in the order of insertion.
+
+use bytes::Bytes;
+use mp_manager_proto::{
+    order,
+    v1::{
+        DictCompareAndSwap, DictPage, Entry, Error, ObjectInfo, Optional, Optionals, Reason,
+        dict_op::Op,
+    },
+    value,
+};
+
+use crate::{
+    call::{Answer, Applied, Call},
+    object::Machine,
+    ordered::OrderedMap,
+    page::PageBuilder,
+    stored::Stored,
+    turn::Turn,
+};
+
+/// Python's `dict`.
+#[derive(Debug)]
+pub struct Dict {
+    entries: OrderedMap<Stored>,
+    bytes: usize,
+}
+
+impl Dict {
+    /// An empty dict.
+    #[must_use]
+    pub fn new(seed: u64) -> Self {
+        Self { entries: OrderedMap::new(seed), bytes: size_of::<Self>() }
+    }
+
+    fn insert(&mut self, key: Bytes, value: Stored) -> Option<Stored> {
+        let (key_len, value_bytes) = (key.len(), value.bytes());
+        let old = self.entries.insert(key, value);
+        self.bytes += value_bytes;
+        match &old {
+            Some(old) => self.bytes -= old.bytes(),
+            None => self.bytes += entry_bytes(key_len),
+        }
+        old
+    }
+
+    fn remove(&mut self, key: &[u8]) -> Option<Stored> {
+        let value = self.entries.remove(key)?;
+        self.bytes -= entry_bytes(key.len()) + value.bytes();
+        Some(value)
+    }
+
+    fn pop_item(&mut self) -> Answer {
+        let Some((key, value)) = self.entries.pop_last() else { return Answer::absent() };
+        self.bytes -= entry_bytes(key.len()) + value.bytes();
+        Answer::entry(key, &value)
+    }
+
+    fn get_or_insert(&mut self, entry: Entry, turn: &Turn<'_>) -> Applied {
+        if let Some(value) = self.entries.get(&entry.key) {
+            return Answer::value(value).into();
+        }
+        let (key, value) = store_entry(entry, turn)?;
+        let answer = Answer::value(&value);
+        self.insert(key, value);
+        answer.into()
+    }
+
+    fn extend(&mut self, entries: Vec<Entry>, turn: &Turn<'_>) -> Applied {
+        // All are checked before the first goes in.
+        let entries: Vec<_> =
+            entries.into_iter().map(|entry| store_entry(entry, turn)).collect::<Result<_, _>>()?;
+        for (key, value) in entries {
+            self.insert(key, value);
+        }
+        Answer::done().into()
+    }
+
+    fn page(&self, request: DictPage, turn: &Turn<'_>) -> Applied {
+        let page = request.page.unwrap_or_default();
+        let entries = self.entries.from_cursor(page.cursor, page.reverse);
+        PageBuilder::new(&page, turn.limits().page_bytes)
+            .fill(
+                entries.map(|(ordinal, key, value)| (ordinal, (key, value))),
+                |builder, (key, value)| {
+                    builder.push(request.keys.then_some(key), request.values.then_some(value));
+                },
+            )
+            .into()
+    }
+
+    fn compare_and_swap(&mut self, op: DictCompareAndSwap, turn: &Turn<'_>) -> Applied {
+        let current = self.entries.get(&op.key);
+        let same = match (current, &op.expected) {
+            (Some(current), Some(expected)) => value::equal(current.data(), &expected.data),
+            (None, None) => true,
+            _ => false,
+        };
+        if !same {
+            return Answer::swap(false, current).into();
+        }
+        let Some(replacement) = op.replacement else {
+            self.remove(&op.key);
+            return Answer::swap(true, None).into();
+        };
+        let (key, value) = (turn.key(op.key)?, turn.store(replacement)?);
+        let answer = Answer::swap(true, Some(&value));
+        self.insert(key, value);
+        answer.into()
+    }
+
+    fn add(&mut self, entry: Entry, turn: &Turn<'_>) -> Applied {
+        let (key, delta) = store_entry(entry, turn)?;
+        let sum = match self.entries.get(&key) {
+            Some(current) => add(current.data(), delta.data())?,
+            // Zero, so that what is no number is refused here as well.
+            None => add(&[0], delta.data())?,
+        };
+        let answer = Answer::value(&sum);
+        self.insert(key, sum);
+        answer.into()
+    }
+
+    fn optionals(found: impl Iterator<Item = Option<Stored>>) -> Answer {
+        let mut pins = Vec::new();
+        let items = found
+            .map(|value| {
+                pins.extend(value.iter().flat_map(|value| value.pins().iter().cloned()));
+                Optional { value: value.as_ref().map(Stored::to_wire) }
+            })
+            .collect();
+        Answer::optionals(Optionals { items }, pins)
+    }
+}
+
+impl Machine for Dict {
+    type Op = Op;
+
+    fn apply(&mut self, _call: Call, op: Op, turn: &mut Turn<'_>) -> Applied {
+        match op {
+            Op::Get(key) => Answer::value_or_absent(self.entries.get(&key)).into(),
+            Op::Insert(entry) => {
+                let (key, value) = store_entry(entry, turn)?;
+                Answer::value_or_absent(self.insert(key, value).as_ref()).into()
+            }
+            Op::Contains(key) => Answer::flag(self.entries.contains(&key)).into(),
+            Op::Remove(key) => Answer::value_or_absent(self.remove(&key).as_ref()).into(),
+            Op::PopItem(_) => self.pop_item().into(),
+            Op::GetOrInsert(entry) => self.get_or_insert(entry, turn),
+            Op::Extend(entries) => self.extend(entries.entries, turn),
+            Op::Len(_) => Answer::number(self.entries.len()).into(),
+            Op::Clear(_) => {
+                self.entries.clear();
+                self.bytes = size_of::<Self>();
+                Answer::done().into()
+            }
+            Op::Page(request) => self.page(request, turn),
+            Op::CompareAndSwap(op) => self.compare_and_swap(op, turn),
+            Op::GetMany(keys) => {
+                Self::optionals(keys.keys.iter().map(|key| self.entries.get(key).cloned())).into()
+            }
+            Op::RemoveMany(keys) => {
+                Self::optionals(keys.keys.iter().map(|key| self.remove(key))).into()
+            }
+            Op::Add(entry) => self.add(entry, turn),
+        }
+    }
+
+    fn describe(&self, info: &mut ObjectInfo) {
+        info.len = self.entries.len() as u64;
+        info.state = format!("{} entries", self.entries.len());
+    }
+
+    fn bytes(&self) -> usize {
+        self.bytes
+    }
+}
+
+fn entry_bytes(key_len: usize) -> usize {
+    OrderedMap::<Stored>::slot_bytes() + key_len
+}
+
+fn store_entry(entry: Entry, turn: &Turn<'_>) -> Result<(Bytes, Stored), Error> {
+    Ok((turn.key(entry.key)?, turn.store_required(entry.value)?))
+}
+
+/// The sum of two encoded numbers, at rest.
+pub(crate) fn add(current: &[u8], delta: &[u8]) -> Result<Stored, Error> {
+    let sum = order::add(current, delta).map_err(|error| {
+        let reason = match error {
+            order::OrderError::Overflow => Reason::Overflow,
+            _ => Reason::TypeMismatch,
+        };
+        Error::new(reason, error.to_string())
+    })?;
+    Ok(Stored::new(sum.into(), Vec::new()))
+}
+
+#[cfg(test)]
+mod tests {
+    use mp_manager_proto::v1::{Empty, Entries, PageRequest, Value, reply};
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::{
+        call::{CallId, Outcome},
+        turn::{Tokens, tests::with_turn},
+    };
+
+    fn apply(dict: &mut Dict, op: Op) -> Result<reply::Result, Error> {
+        let call = Call { id: CallId { session: 1, seq: 1 }, may_wait: true };
+        let (applied, _) = with_turn(&Tokens::after(0), |turn| dict.apply(call, op, turn));
+        match applied? {
+            Outcome::Done(answer) => Ok(answer.result),
+            Outcome::Parked => panic!("a dict never parks"),
+        }
+    }
+
+    fn wire(n: i64) -> Value {
+        Value { data: value::encode(&n).unwrap().into(), refs: Vec::new() }
+    }
+
+    fn key(n: u8) -> Bytes {
+        value::encode_key(&n).unwrap().into()
+    }
+
+    fn entry(k: u8, v: i64) -> Entry {
+        Entry { key: key(k), value: Some(wire(v)) }
+    }
+
+    #[test]
+    fn adding_to_what_is_no_number_changes_nothing() {
+        let mut dict = Dict::new(0);
+        let text = Value { data: value::encode("x").unwrap().into(), refs: Vec::new() };
+        apply(&mut dict, Op::Insert(Entry { key: key(1), value: Some(text.clone()) })).unwrap();
+        let error = apply(&mut dict, Op::Add(entry(1, 1))).unwrap_err();
+        assert_eq!(error.reason(), Reason::TypeMismatch);
+        assert_eq!(apply(&mut dict, Op::Get(key(1))), Ok(reply::Result::Value(text)));
+    }
+
+    #[test]
+    fn an_entry_that_is_too_long_refuses_the_whole_extend() {
+        let mut dict = Dict::new(0);
+        let long = Entry { key: vec![0; 100_000].into(), value: Some(wire(1)) };
+        let op = Op::Extend(Entries { entries: vec![entry(1, 1), long] });
+        assert_eq!(apply(&mut dict, op).unwrap_err().reason(), Reason::LimitExceeded);
+        assert_eq!(apply(&mut dict, Op::Len(Empty {})), Ok(reply::Result::Number(0)));
+    }
+
+    #[derive(Debug, Clone)]
+    enum Step {
+        Insert(u8, i64),
+        Remove(u8),
+        PopItem,
+        GetOrInsert(u8, i64),
+        Add(u8, i64),
+        Swap(u8, Option<i64>, Option<i64>),
+        Clear,
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        let (k, v) = (0..16_u8, 0..4_i64);
+        prop_oneof![
+            6 => (k.clone(), v.clone()).prop_map(|(k, v)| Step::Insert(k, v)),
+            3 => k.clone().prop_map(Step::Remove),
+            1 => Just(Step::PopItem),
+            2 => (k.clone(), v.clone()).prop_map(|(k, v)| Step::GetOrInsert(k, v)),
+            2 => (k.clone(), v.clone()).prop_map(|(k, v)| Step::Add(k, v)),
+            4 => (k, prop::option::of(v.clone()), prop::option::of(v))
+                .prop_map(|(k, old, new)| Step::Swap(k, old, new)),
+            1 => Just(Step::Clear),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn behaves_like_a_vector_of_pairs(steps in prop::collection::vec(step(), 0..200)) {
+            let mut dict = Dict::new(7);
+            let mut model: Vec<(u8, i64)> = Vec::new();
+            let empty_bytes = dict.bytes();
+            for step in steps {
+                match step {
+                    Step::Insert(k, v) => {
+                        apply(&mut dict, Op::Insert(entry(k, v))).unwrap();
+                        upsert(&mut model, k, v);
+                    }
+                    Step::Remove(k) => {
+                        apply(&mut dict, Op::Remove(key(k))).unwrap();
+                        model.retain(|(found, _)| *found != k);
+                    }
+                    Step::PopItem => {
+                        apply(&mut dict, Op::PopItem(Empty {})).unwrap();
+                        model.pop();
+                    }
+                    Step::GetOrInsert(k, v) => {
+                        let got = apply(&mut dict, Op::GetOrInsert(entry(k, v))).unwrap();
+                        if !model.iter().any(|(found, _)| *found == k) {
+                            model.push((k, v));
+                        }
+                        let there = model.iter().find(|(found, _)| *found == k).unwrap().1;
+                        prop_assert_eq!(got, reply::Result::Value(wire(there)));
+                    }
+                    Step::Add(k, v) => {
+                        apply(&mut dict, Op::Add(entry(k, v))).unwrap();
+                        let old = model.iter().find(|(found, _)| *found == k).map_or(0, |e| e.1);
+                        upsert(&mut model, k, old + v);
+                    }
+                    Step::Swap(k, old, new) => {
+                        let swap = DictCompareAndSwap {
+                            key: key(k),
+                            expected: old.map(wire),
+                            replacement: new.map(wire),
+                        };
+                        apply(&mut dict, Op::CompareAndSwap(swap)).unwrap();
+                        let there = model.iter().find(|(found, _)| *found == k).map(|e| e.1);
+                        match new {
+                            _ if there != old => {}
+                            Some(new) => upsert(&mut model, k, new),
+                            None => model.retain(|(found, _)| *found != k),
+                        }
+                    }
+                    Step::Clear => {
+                        apply(&mut dict, Op::Clear(Empty {})).unwrap();
+                        model.clear();
+                    }
+                }
+                let request = DictPage {
+                    page: Some(PageRequest::default()), keys: true, values: true,
+                };
+                let Ok(reply::Result::Page(page)) = apply(&mut dict, Op::Page(request)) else {
+                    panic!("a page");
+                };
+                prop_assert_eq!(page.keys, model.iter().map(|e| key(e.0)).collect::<Vec<_>>());
+                prop_assert_eq!(page.values, model.iter().map(|e| wire(e.1)).collect::<Vec<_>>());
+                prop_assert_eq!(dict.bytes() == empty_bytes, model.is_empty());
+            }
+        }
+    }
+
+    fn upsert(model: &mut Vec<(u8, i64)>, k: u8, v: i64) {
+        match model.iter_mut().find(|(found, _)| *found == k) {
+            Some(entry) => entry.1 = v,
+            None => model.push((k, v)),
+        }
+    }
+}

@@ -1,0 +1,26 @@
+//! STUB
+#![allow(missing_docs, unused)]
+use crate::{
+    call::{Applied, Call},
+    object::{Machine, unsupported},
+    turn::Turn,
+};
+use mp_manager_proto::v1::set_op::Op;
+use mp_manager_proto::v1::*;
+#[derive(Debug)]
+pub struct Set;
+impl Set {
+    pub fn new(_: u64) -> Self {
+        Self
+    }
+}
+impl Machine for Set {
+    type Op = Op;
+    fn apply(&mut self, _: Call, _: Op, _: &mut Turn<'_>) -> Applied {
+        Err(unsupported())
+    }
+    fn describe(&self, _: &mut ObjectInfo) {}
+    fn bytes(&self) -> usize {
+        0
+    }
+}

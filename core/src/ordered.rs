@@ -1,0 +1,242 @@
+//! A map that remembers the order of insertion, as Python's dict does.
+//!
+//! CPython's own layout: a vector of entries, with tombstones, in the order they were inserted, and
+//! a hash table of positions in it. Each entry has an ordinal that never changes, so a cursor stays
+//! good when the vector is compacted.
+
+use std::hash::BuildHasher;
+
+use bytes::Bytes;
+use foldhash::fast::FixedState;
+use hashbrown::HashTable;
+
+#[derive(Debug)]
+struct Slot<V> {
+    ordinal: u64,
+    hash: u64,
+    /// `None` is a tombstone.
+    entry: Option<(Bytes, V)>,
+}
+
+/// Insertion-ordered; the seed decides where entries sit in the table, never their order.
+#[derive(Debug)]
+pub(crate) struct OrderedMap<V> {
+    slots: Vec<Slot<V>>,
+    table: HashTable<usize>,
+    hasher: FixedState,
+    next_ordinal: u64,
+}
+
+impl<V> OrderedMap<V> {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self {
+            slots: Vec::new(),
+            table: HashTable::new(),
+            hasher: FixedState::with_seed(seed),
+            next_ordinal: 0,
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.table.len()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.table.is_empty()
+    }
+
+    pub(crate) fn get(&self, key: &[u8]) -> Option<&V> {
+        self.slots[self.position(key)?].entry.as_ref().map(|(_, value)| value)
+    }
+
+    pub(crate) fn contains(&self, key: &[u8]) -> bool {
+        self.position(key).is_some()
+    }
+
+    /// Puts the value in the key's place, or at the end if it has none; returns the old one.
+    pub(crate) fn insert(&mut self, key: Bytes, value: V) -> Option<V> {
+        let position = self.position(&key);
+        if let Some((_, old)) = position.and_then(|position| self.slots[position].entry.as_mut()) {
+            return Some(std::mem::replace(old, value));
+        }
+        let hash = self.hasher.hash_one(&key[..]);
+        let position = self.slots.len();
+        self.slots.push(Slot { ordinal: self.next_ordinal, hash, entry: Some((key, value)) });
+        self.next_ordinal += 1;
+        let slots = &self.slots;
+        self.table.insert_unique(hash, position, |&position| slots[position].hash);
+        None
+    }
+
+    pub(crate) fn remove(&mut self, key: &[u8]) -> Option<V> {
+        let hash = self.hasher.hash_one(key);
+        let slots = &self.slots;
+        let found = self.table.find_entry(hash, |&position| is_at(slots, position, key)).ok()?;
+        let (position, _) = found.remove();
+        let (_, value) = self.slots[position].entry.take()?;
+        self.tidy();
+        Some(value)
+    }
+
+    /// Removes the entry that was inserted last.
+    pub(crate) fn pop_last(&mut self) -> Option<(Bytes, V)> {
+        // `tidy` leaves no tombstones at the end.
+        let slot = self.slots.pop()?;
+        let position = self.slots.len();
+        if let Ok(found) = self.table.find_entry(slot.hash, |&p| p == position) {
+            found.remove();
+        }
+        self.tidy();
+        slot.entry
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.slots.clear();
+        self.slots.shrink_to(64);
+        self.table.clear();
+    }
+
+    pub(crate) fn iter(&self) -> impl DoubleEndedIterator<Item = (&Bytes, &V)> {
+        self.slots.iter().filter_map(|slot| slot.entry.as_ref().map(|(key, value)| (key, value)))
+    }
+
+    /// The entries from the ordinal `cursor` on, the ordinal first; `reverse` goes towards the
+    /// beginning. Whatever is present throughout is met exactly once, whatever happens between.
+    pub(crate) fn from_cursor(
+        &self,
+        cursor: Option<u64>,
+        reverse: bool,
+    ) -> Box<dyn Iterator<Item = (u64, &Bytes, &V)> + '_> {
+        let live = |slot: &'_ Slot<V>| slot.entry.is_some();
+        fn entry<V>(slot: &Slot<V>) -> Option<(u64, &Bytes, &V)> {
+            slot.entry.as_ref().map(|(key, value)| (slot.ordinal, key, value))
+        }
+        if reverse {
+            let end = cursor.map_or(self.slots.len(), |cursor| {
+                self.slots.partition_point(|slot| slot.ordinal <= cursor)
+            });
+            Box::new(self.slots[..end].iter().rev().filter(move |s| live(s)).filter_map(entry))
+        } else {
+            let start =
+                cursor.map_or(0, |cursor| self.slots.partition_point(|slot| slot.ordinal < cursor));
+            Box::new(self.slots[start..].iter().filter(move |s| live(s)).filter_map(entry))
+        }
+    }
+
+    /// The memory an entry takes besides its key's and value's bytes.
+    pub(crate) const fn slot_bytes() -> usize {
+        size_of::<Slot<V>>() + size_of::<usize>() + 1
+    }
+
+    fn position(&self, key: &[u8]) -> Option<usize> {
+        let hash = self.hasher.hash_one(key);
+        self.table.find(hash, |&position| is_at(&self.slots, position, key)).copied()
+    }
+
+    /// Drops the tombstones at the end, and all of them once they outnumber the entries.
+    fn tidy(&mut self) {
+        while self.slots.last().is_some_and(|slot| slot.entry.is_none()) {
+            self.slots.pop();
+        }
+        if self.slots.len() < 32 || self.slots.len() < 2 * self.len() {
+            return;
+        }
+        self.slots.retain(|slot| slot.entry.is_some());
+        self.slots.shrink_to(2 * self.slots.len());
+        self.table.clear();
+        let slots = &self.slots;
+        for (position, slot) in slots.iter().enumerate() {
+            self.table.insert_unique(slot.hash, position, |&position| slots[position].hash);
+        }
+    }
+}
+
+fn is_at<V>(slots: &[Slot<V>], position: usize, key: &[u8]) -> bool {
+    slots[position].entry.as_ref().is_some_and(|(found, _)| found == key)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[derive(Debug, Clone)]
+    enum Op {
+        Insert(u8, u32),
+        Remove(u8),
+        PopLast,
+        Clear,
+    }
+
+    fn op() -> impl Strategy<Value = Op> {
+        prop_oneof![
+            8 => (any::<u8>(), any::<u32>()).prop_map(|(key, value)| Op::Insert(key, value)),
+            6 => any::<u8>().prop_map(Op::Remove),
+            2 => Just(Op::PopLast),
+            1 => Just(Op::Clear),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn behaves_like_a_vector_of_pairs(ops in prop::collection::vec(op(), 0..600), seed: u64) {
+            let mut map = OrderedMap::new(seed);
+            let mut model: Vec<(u8, u32)> = Vec::new();
+            for op in ops {
+                match op {
+                    Op::Insert(key, value) => {
+                        let old = map.insert(Bytes::copy_from_slice(&[key]), value);
+                        if let Some(entry) = model.iter_mut().find(|(k, _)| *k == key) {
+                            prop_assert_eq!(old, Some(entry.1));
+                            entry.1 = value;
+                        } else {
+                            prop_assert_eq!(old, None);
+                            model.push((key, value));
+                        }
+                    }
+                    Op::Remove(key) => {
+                        let at = model.iter().position(|(k, _)| *k == key);
+                        prop_assert_eq!(map.remove(&[key]), at.map(|at| model.remove(at).1));
+                    }
+                    Op::PopLast => {
+                        let popped = map.pop_last().map(|(key, value)| (key[0], value));
+                        prop_assert_eq!(popped, model.pop());
+                    }
+                    Op::Clear => {
+                        map.clear();
+                        model.clear();
+                    }
+                }
+                prop_assert_eq!(map.len(), model.len());
+                prop_assert!(map.iter().map(|(k, v)| (k[0], *v)).eq(model.iter().copied()));
+                for (key, value) in &model {
+                    prop_assert_eq!(map.get(&[*key]), Some(value));
+                }
+            }
+        }
+
+        #[test]
+        fn a_cursor_meets_what_stays_exactly_once(remove: Vec<u8>, page in 1_usize..20) {
+            let mut map = OrderedMap::new(0);
+            for key in 0..=255_u8 {
+                map.insert(Bytes::copy_from_slice(&[key]), ());
+            }
+            let (mut seen, mut cursor, mut removals) = (Vec::new(), None, remove.iter());
+            loop {
+                let mut entries = map.from_cursor(cursor, false);
+                seen.extend(entries.by_ref().take(page).map(|(_, key, ())| key[0]));
+                let Some((next, ..)) = entries.next() else { break };
+                drop(entries);
+                cursor = Some(next);
+                for key in removals.by_ref().take(9) {
+                    map.remove(&[*key]);
+                }
+            }
+            let stayed: Vec<u8> = map.iter().map(|(key, ())| key[0]).collect();
+            let seen_of_stayed: Vec<u8> =
+                seen.iter().copied().filter(|key| stayed.contains(key)).collect();
+            prop_assert_eq!(seen_of_stayed, stayed);
+        }
+    }
+}

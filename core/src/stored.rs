@@ -1,0 +1,59 @@
+//! Values at rest.
+
+use std::{fmt, sync::Arc};
+
+use bytes::Bytes;
+use mp_manager_proto::v1::{Ref, Value};
+
+/// An object that values can refer to. As long as a [`Pin`] on it exists, it lives.
+pub trait Referent: Send + Sync {
+    /// How the wire names it.
+    fn reference(&self) -> Ref;
+}
+
+/// Keeps an object alive.
+pub type Pin = Arc<dyn Referent>;
+
+impl fmt::Debug for dyn Referent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "object {}", self.reference().object)
+    }
+}
+
+/// A value inside an object, with a hold on every object it refers to.
+#[derive(Debug, Clone)]
+pub struct Stored {
+    data: Bytes,
+    pins: Option<Arc<[Pin]>>,
+}
+
+impl Stored {
+    /// A value with what it refers to.
+    pub(crate) fn new(data: Bytes, pins: Vec<Pin>) -> Self {
+        Self { data, pins: (!pins.is_empty()).then(|| pins.into()) }
+    }
+
+    /// The encoded value.
+    #[must_use]
+    pub fn data(&self) -> &Bytes {
+        &self.data
+    }
+
+    /// The objects it refers to.
+    #[must_use]
+    pub fn pins(&self) -> &[Pin] {
+        self.pins.as_deref().unwrap_or_default()
+    }
+
+    /// The memory it takes, about.
+    pub(crate) fn bytes(&self) -> usize {
+        size_of::<Self>() + self.data.len() + 64 * self.pins().len()
+    }
+
+    pub(crate) fn to_wire(&self) -> Value {
+        Value {
+            data: self.data.clone(),
+            refs: self.pins().iter().map(|pin| pin.reference()).collect(),
+        }
+    }
+}

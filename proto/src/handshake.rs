@@ -1,0 +1,187 @@
+//! How both sides prove that they know the authkey, without ever sending it.
+//!
+//! Proofs are HMAC-SHA256 over the hash of a transcript that holds everything both sides said and
+//! what the connection is bound to. Client and server use different keys, derived from the authkey
+//! under different labels, so that a proof cannot be reflected; both sides contribute a nonce, so
+//! that it cannot be replayed.
+
+use hkdf::Hkdf;
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::{Digest, Sha256};
+
+use crate::v1::{Challenge, Hello, Welcome};
+
+/// How many bytes a nonce has.
+pub const NONCE_LEN: usize = 32;
+
+const LABEL: &[u8] = b"mp-manager handshake v1";
+const CLIENT_LABEL: &[u8] = b"mp-manager v1 client proof";
+const SERVER_LABEL: &[u8] = b"mp-manager v1 server proof";
+
+/// What ties the handshake to the connection it runs on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Binding {
+    /// Plain TCP: nothing to bind to.
+    None,
+    /// A unix socket.
+    Unix,
+    /// TLS: SHA-256 of the server's leaf certificate, and the exporter of RFC 9266.
+    Tls {
+        /// SHA-256 of the certificate, as the client saw it.
+        certificate: [u8; 32],
+        /// The `EXPORTER-Channel-Binding` keying material.
+        exporter: [u8; 32],
+    },
+}
+
+/// Everything both sides said, hashed.
+#[derive(Debug, Clone)]
+pub struct Transcript(Sha256);
+
+impl Transcript {
+    /// The transcript up to the client's proof.
+    #[must_use]
+    pub fn new(hello: &Hello, challenge: &Challenge, binding: &Binding) -> Self {
+        let mut this = Self(Sha256::new());
+        this.part(LABEL);
+        this.number(hello.version.into());
+        this.number(hello.suites.len() as u64);
+        for &suite in &hello.suites {
+            this.number(suite as u64);
+        }
+        this.part(&hello.client_nonce);
+        this.number(hello.resume.as_ref().map_or(0, |resume| resume.session));
+        this.number(hello.lease_ms);
+        let process = hello.process.clone().unwrap_or_default();
+        this.part(process.name.as_bytes());
+        this.number(process.pid.into());
+        this.part(process.host.as_bytes());
+        this.number(challenge.suite as u64);
+        this.part(&challenge.server_nonce);
+        this.number(challenge.server_id);
+        this.number(challenge.epoch);
+        match binding {
+            Binding::None => this.part(b"none"),
+            Binding::Unix => this.part(b"unix"),
+            Binding::Tls { certificate, exporter } => {
+                this.part(b"tls");
+                this.part(certificate);
+                this.part(exporter);
+            }
+        }
+        this
+    }
+
+    /// The proof that the client knows the authkey.
+    #[must_use]
+    pub fn client_proof(&self, authkey: &[u8]) -> Vec<u8> {
+        self.mac(authkey, CLIENT_LABEL).finalize().into_bytes().to_vec()
+    }
+
+    /// Checks the client's proof, in constant time.
+    #[must_use]
+    pub fn verify_client(&self, authkey: &[u8], proof: &[u8]) -> bool {
+        self.mac(authkey, CLIENT_LABEL).verify_slice(proof).is_ok()
+    }
+
+    /// The proof that the server knows the authkey and said this welcome (its `proof` aside).
+    #[must_use]
+    pub fn server_proof(&self, authkey: &[u8], client_proof: &[u8], welcome: &Welcome) -> Vec<u8> {
+        let all = self.clone().with_welcome(client_proof, welcome);
+        all.mac(authkey, SERVER_LABEL).finalize().into_bytes().to_vec()
+    }
+
+    /// Checks the server's proof, in constant time.
+    #[must_use]
+    pub fn verify_server(&self, authkey: &[u8], client_proof: &[u8], welcome: &Welcome) -> bool {
+        let all = self.clone().with_welcome(client_proof, welcome);
+        all.mac(authkey, SERVER_LABEL).verify_slice(&welcome.proof).is_ok()
+    }
+
+    fn with_welcome(mut self, client_proof: &[u8], welcome: &Welcome) -> Self {
+        self.part(client_proof);
+        self.number(welcome.session);
+        self.part(&welcome.resume_secret);
+        self.number(welcome.lease_ms);
+        self.number(welcome.resumed.into());
+        self
+    }
+
+    fn mac(&self, authkey: &[u8], label: &[u8]) -> Hmac<Sha256> {
+        let mut key = [0; 32];
+        // 32 bytes is a length HKDF-SHA256 can always give, and HMAC takes keys of any length.
+        #[expect(clippy::expect_used, reason = "both lengths are constants")]
+        let mut mac = {
+            Hkdf::<Sha256>::new(None, authkey).expand(label, &mut key).expect("32 bytes");
+            Hmac::<Sha256>::new_from_slice(&key).expect("any length")
+        };
+        mac.update(&self.0.clone().finalize());
+        mac
+    }
+
+    /// Length first, so that no two transcripts have the same bytes.
+    fn part(&mut self, bytes: &[u8]) {
+        self.0.update((bytes.len() as u64).to_be_bytes());
+        self.0.update(bytes);
+    }
+
+    fn number(&mut self, n: u64) {
+        self.part(&n.to_be_bytes());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::v1::Suite;
+
+    fn hello() -> Hello {
+        Hello {
+            version: 1,
+            suites: vec![Suite::HmacSha256.into()],
+            client_nonce: Bytes::from_static(&[1; NONCE_LEN]),
+            ..Hello::default()
+        }
+    }
+
+    fn challenge() -> Challenge {
+        Challenge {
+            suite: Suite::HmacSha256.into(),
+            server_nonce: Bytes::from_static(&[2; NONCE_LEN]),
+            server_id: 3,
+            epoch: 4,
+        }
+    }
+
+    #[test]
+    fn a_proof_holds_for_its_key_and_transcript_only() {
+        let transcript = Transcript::new(&hello(), &challenge(), &Binding::None);
+        let proof = transcript.client_proof(b"key");
+        assert!(transcript.verify_client(b"key", &proof));
+        assert!(!transcript.verify_client(b"other", &proof));
+        assert!(!transcript.verify_client(b"key", &proof[..31]));
+
+        let mut replayed = challenge();
+        replayed.server_nonce = Bytes::from_static(&[9; NONCE_LEN]);
+        let replayed = Transcript::new(&hello(), &replayed, &Binding::None);
+        assert!(!replayed.verify_client(b"key", &proof));
+        let relayed = Transcript::new(&hello(), &challenge(), &Binding::Unix);
+        assert!(!relayed.verify_client(b"key", &proof));
+    }
+
+    #[test]
+    fn a_clients_proof_is_no_servers_proof() {
+        let transcript = Transcript::new(&hello(), &challenge(), &Binding::None);
+        let proof = transcript.client_proof(b"key");
+        let reflected = Welcome { proof: proof.clone().into(), ..Welcome::default() };
+        assert!(!transcript.verify_server(b"key", &proof, &reflected));
+        let mut welcome = Welcome { session: 7, ..Welcome::default() };
+        welcome.proof = transcript.server_proof(b"key", &proof, &welcome).into();
+        assert!(transcript.verify_server(b"key", &proof, &welcome));
+        welcome.session = 8;
+        assert!(!transcript.verify_server(b"key", &proof, &welcome));
+    }
+}

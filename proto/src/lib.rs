@@ -1,0 +1,24 @@
+//! The contract between mp-manager's server and its clients: the messages on the wire, how values
+//! are encoded, how both sides prove that they know the authkey, and why a request may fail.
+//!
+//! Nothing in here does I/O. The gRPC stubs are behind the feature `grpc`, the proofs behind
+//! `handshake`, so that the core can use the messages alone.
+
+pub mod error;
+#[cfg(feature = "handshake")]
+pub mod handshake;
+pub mod order;
+pub mod value;
+
+/// The generated messages of `mp.manager.v1`; with the feature `grpc` also the stubs.
+#[allow(missing_docs, unreachable_pub, clippy::all, clippy::unwrap_used)]
+#[doc(hidden)]
+pub mod v1 {
+    include!(concat!(env!("OUT_DIR"), "/mp.manager.v1.rs"));
+}
+
+/// The encoded `FileDescriptorSet` of the service, for server reflection.
+pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
+
+/// The version both sides state in the handshake; it changes when an older peer could not follow.
+pub const PROTOCOL_VERSION: u32 = 1;

@@ -1,0 +1,430 @@
+//! How values become bytes: MessagePack, structs as maps.
+//!
+//! Equal keys have equal bytes (see [`encode_key`]), values are read to their last byte, and
+//! nesting is bounded by [`MAX_DEPTH`].
+
+use std::borrow::Cow;
+
+use rmp::Marker;
+use serde::{Serialize, de::DeserializeOwned};
+
+/// How deep arrays and maps may nest.
+pub const MAX_DEPTH: usize = 128;
+
+/// Extension types with a meaning of ours.
+pub mod extension {
+    /// A reference to a shared object.
+    pub const PROXY: i8 = 1;
+    /// A Python tuple.
+    pub const TUPLE: i8 = 2;
+    /// A Python set.
+    pub const SET: i8 = 3;
+    /// An integer beyond 64 bits.
+    pub const BIG_INTEGER: i8 = 4;
+    /// An opaque Python pickle: carried, never parsed.
+    pub const PICKLE: i8 = 5;
+}
+
+/// Why a value could not be encoded or decoded.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CodecError {
+    /// The type refused to be serialised.
+    #[error("cannot encode the value: {0}")]
+    Encode(String),
+    /// The bytes are not a value of the wanted type.
+    #[error("cannot decode the value: {0}")]
+    Decode(String),
+    /// Something follows the value.
+    #[error("{0} bytes follow the end of the value")]
+    Trailing(usize),
+    /// The bytes are not MessagePack.
+    #[error("the bytes are not MessagePack: {0}")]
+    Malformed(&'static str),
+    /// Nested deeper than [`MAX_DEPTH`].
+    #[error("arrays and maps are nested deeper than {MAX_DEPTH} levels")]
+    TooDeep,
+    /// NaN is not equal to itself and cannot be found again.
+    #[error("NaN cannot be (part of) a key, as it is not equal to itself")]
+    NanKey,
+    /// A proxy has no value to compare by.
+    #[error("a proxy cannot be (part of) a key")]
+    ProxyKey,
+}
+
+/// Encodes a value.
+///
+/// # Errors
+/// If the type cannot be serialised or is nested too deeply.
+pub fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Vec<u8>, CodecError> {
+    let mut bytes = Vec::with_capacity(64);
+    let mut serializer = rmp_serde::Serializer::new(&mut bytes).with_struct_map();
+    value.serialize(&mut serializer).map_err(|e| CodecError::Encode(e.to_string()))?;
+    if is_container(&bytes) {
+        check(&bytes)?;
+    }
+    Ok(bytes)
+}
+
+/// Encodes a key in its one canonical form: map entries sorted, `-0.0` as `0.0`; NaN and proxies
+/// are refused.
+///
+/// # Errors
+/// As [`encode`], and for what cannot be a key.
+pub fn encode_key<T: Serialize + ?Sized>(key: &T) -> Result<Vec<u8>, CodecError> {
+    let bytes = encode(key)?;
+    match canonical(&bytes)? {
+        Cow::Borrowed(_) => Ok(bytes),
+        Cow::Owned(canonical) => Ok(canonical),
+    }
+}
+
+/// Decodes a value, to its last byte.
+///
+/// # Errors
+/// If the bytes are not exactly one value of this type.
+pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CodecError> {
+    let mut rest = bytes;
+    let mut deserializer = rmp_serde::Deserializer::new(&mut rest);
+    deserializer.set_max_depth(MAX_DEPTH);
+    let value = T::deserialize(&mut deserializer).map_err(|e| CodecError::Decode(e.to_string()))?;
+    drop(deserializer);
+    if rest.is_empty() { Ok(value) } else { Err(CodecError::Trailing(rest.len())) }
+}
+
+/// Checks that the bytes are exactly one well-formed value, nested no deeper than [`MAX_DEPTH`].
+///
+/// # Errors
+/// If they are not.
+pub fn check(bytes: &[u8]) -> Result<(), CodecError> {
+    let mut cursor = Cursor { rest: bytes };
+    cursor.skip(MAX_DEPTH)?;
+    if cursor.rest.is_empty() { Ok(()) } else { Err(CodecError::Trailing(cursor.rest.len())) }
+}
+
+/// Whether the bytes are the canonical form of a key: what [`encode_key`] would give.
+#[must_use]
+pub fn is_canonical(bytes: &[u8]) -> bool {
+    matches!(canonical(bytes), Ok(Cow::Borrowed(_)))
+}
+
+/// Whether two encoded values are equal. Maps are equal whatever the order of their entries.
+#[must_use]
+pub fn equal(a: &[u8], b: &[u8]) -> bool {
+    if a == b {
+        return true;
+    }
+    // Scalars have one encoding each, and so differ; entries of maps may stand in any order.
+    if a.len() != b.len() || !is_container(a) || !is_container(b) {
+        return false;
+    }
+    let (mut left, mut right) = (Vec::with_capacity(a.len()), Vec::with_capacity(b.len()));
+    let one = Canonicalizer { keys: false }.write(&mut Cursor { rest: a }, &mut left, MAX_DEPTH);
+    let two = Canonicalizer { keys: false }.write(&mut Cursor { rest: b }, &mut right, MAX_DEPTH);
+    one.is_ok() && two.is_ok() && left == right
+}
+
+fn is_container(bytes: &[u8]) -> bool {
+    bytes.first().is_some_and(|&first| {
+        matches!(
+            Marker::from_u8(first),
+            Marker::FixArray(_)
+                | Marker::Array16
+                | Marker::Array32
+                | Marker::FixMap(_)
+                | Marker::Map16
+                | Marker::Map32
+        )
+    })
+}
+
+fn canonical(bytes: &[u8]) -> Result<Cow<'_, [u8]>, CodecError> {
+    let mut out = Vec::with_capacity(bytes.len());
+    let mut cursor = Cursor { rest: bytes };
+    Canonicalizer { keys: true }.write(&mut cursor, &mut out, MAX_DEPTH)?;
+    if !cursor.rest.is_empty() {
+        return Err(CodecError::Trailing(cursor.rest.len()));
+    }
+    Ok(if out == bytes { Cow::Borrowed(bytes) } else { Cow::Owned(out) })
+}
+
+/// What one MessagePack token is, with what belongs to it taken from the input.
+pub(crate) enum Token<'a> {
+    Nil,
+    Bool(bool),
+    Integer(i128),
+    F32(f32),
+    F64(f64),
+    Text(&'a [u8]),
+    Binary(&'a [u8]),
+    Extension(i8),
+    Array(u32),
+    Map(u32),
+}
+
+/// Reads MessagePack token by token.
+pub(crate) struct Cursor<'a> {
+    pub(crate) rest: &'a [u8],
+}
+
+impl<'a> Cursor<'a> {
+    fn bytes(&mut self, n: usize) -> Result<&'a [u8], CodecError> {
+        let (head, tail) =
+            self.rest.split_at_checked(n).ok_or(CodecError::Malformed("it ends too early"))?;
+        self.rest = tail;
+        Ok(head)
+    }
+
+    fn array<const N: usize>(&mut self) -> Result<[u8; N], CodecError> {
+        let mut array = [0; N];
+        array.copy_from_slice(self.bytes(N)?);
+        Ok(array)
+    }
+
+    fn u8(&mut self) -> Result<u8, CodecError> {
+        Ok(u8::from_be_bytes(self.array()?))
+    }
+
+    fn u16(&mut self) -> Result<u16, CodecError> {
+        Ok(u16::from_be_bytes(self.array()?))
+    }
+
+    fn u32(&mut self) -> Result<u32, CodecError> {
+        Ok(u32::from_be_bytes(self.array()?))
+    }
+
+    fn extension(&mut self, n: usize) -> Result<Token<'a>, CodecError> {
+        let code = i8::from_be_bytes(self.array()?);
+        self.bytes(n)?;
+        Ok(Token::Extension(code))
+    }
+
+    pub(crate) fn next(&mut self) -> Result<Token<'a>, CodecError> {
+        let marker = Marker::from_u8(self.u8()?);
+        Ok(match marker {
+            Marker::Null => Token::Nil,
+            Marker::False => Token::Bool(false),
+            Marker::True => Token::Bool(true),
+            Marker::FixPos(n) => Token::Integer(n.into()),
+            Marker::FixNeg(n) => Token::Integer(n.into()),
+            Marker::U8 => Token::Integer(self.u8()?.into()),
+            Marker::U16 => Token::Integer(self.u16()?.into()),
+            Marker::U32 => Token::Integer(self.u32()?.into()),
+            Marker::U64 => Token::Integer(u64::from_be_bytes(self.array()?).into()),
+            Marker::I8 => Token::Integer(i8::from_be_bytes(self.array()?).into()),
+            Marker::I16 => Token::Integer(i16::from_be_bytes(self.array()?).into()),
+            Marker::I32 => Token::Integer(i32::from_be_bytes(self.array()?).into()),
+            Marker::I64 => Token::Integer(i64::from_be_bytes(self.array()?).into()),
+            Marker::F32 => Token::F32(f32::from_be_bytes(self.array()?)),
+            Marker::F64 => Token::F64(f64::from_be_bytes(self.array()?)),
+            Marker::FixStr(n) => Token::Text(self.bytes(n.into())?),
+            Marker::Str8 => Token::Text({
+                let n = self.u8()?;
+                self.bytes(n.into())?
+            }),
+            Marker::Str16 => Token::Text({
+                let n = self.u16()?;
+                self.bytes(n.into())?
+            }),
+            Marker::Str32 => Token::Text({
+                let n = self.u32()?;
+                self.bytes(n as usize)?
+            }),
+            Marker::Bin8 => Token::Binary({
+                let n = self.u8()?;
+                self.bytes(n.into())?
+            }),
+            Marker::Bin16 => Token::Binary({
+                let n = self.u16()?;
+                self.bytes(n.into())?
+            }),
+            Marker::Bin32 => Token::Binary({
+                let n = self.u32()?;
+                self.bytes(n as usize)?
+            }),
+            Marker::FixExt1 => self.extension(1)?,
+            Marker::FixExt2 => self.extension(2)?,
+            Marker::FixExt4 => self.extension(4)?,
+            Marker::FixExt8 => self.extension(8)?,
+            Marker::FixExt16 => self.extension(16)?,
+            Marker::Ext8 => {
+                let n = self.u8()?;
+                self.extension(n.into())?
+            }
+            Marker::Ext16 => {
+                let n = self.u16()?;
+                self.extension(n.into())?
+            }
+            Marker::Ext32 => {
+                let n = self.u32()?;
+                self.extension(n as usize)?
+            }
+            Marker::FixArray(n) => Token::Array(n.into()),
+            Marker::Array16 => Token::Array(self.u16()?.into()),
+            Marker::Array32 => Token::Array(self.u32()?),
+            Marker::FixMap(n) => Token::Map(n.into()),
+            Marker::Map16 => Token::Map(self.u16()?.into()),
+            Marker::Map32 => Token::Map(self.u32()?),
+            Marker::Reserved => return Err(CodecError::Malformed("it has a reserved marker")),
+        })
+    }
+
+    /// Passes over one value.
+    pub(crate) fn skip(&mut self, depth: usize) -> Result<(), CodecError> {
+        let elements = match self.next()? {
+            Token::Array(n) => u64::from(n),
+            Token::Map(n) => u64::from(n) * 2,
+            _ => return Ok(()),
+        };
+        let depth = depth.checked_sub(1).ok_or(CodecError::TooDeep)?;
+        (0..elements).try_for_each(|_| self.skip(depth))
+    }
+}
+
+/// Rewrites a value so that equal ones have equal bytes.
+struct Canonicalizer {
+    /// Whether it is for a key, which NaN and proxies cannot be.
+    keys: bool,
+}
+
+impl Canonicalizer {
+    fn write(
+        &self,
+        input: &mut Cursor<'_>,
+        out: &mut Vec<u8>,
+        depth: usize,
+    ) -> Result<(), CodecError> {
+        let start = input.rest;
+        let token = input.next()?;
+        let read = &start[..start.len() - input.rest.len()];
+        match token {
+            Token::F32(x) if self.keys && x.is_nan() => return Err(CodecError::NanKey),
+            Token::F64(x) if self.keys && x.is_nan() => return Err(CodecError::NanKey),
+            Token::F32(x) if x == 0.0 => {
+                out.push(Marker::F32.to_u8());
+                out.extend(0_f32.to_be_bytes());
+            }
+            Token::F64(x) if x == 0.0 => {
+                out.push(Marker::F64.to_u8());
+                out.extend(0_f64.to_be_bytes());
+            }
+            Token::Integer(n) => write_integer(out, n),
+            Token::Extension(extension::PROXY) if self.keys => return Err(CodecError::ProxyKey),
+            Token::Array(n) => {
+                let depth = depth.checked_sub(1).ok_or(CodecError::TooDeep)?;
+                out.extend(read);
+                (0..n).try_for_each(|_| self.write(input, out, depth))?;
+            }
+            Token::Map(n) => {
+                let depth = depth.checked_sub(1).ok_or(CodecError::TooDeep)?;
+                out.extend(read);
+                self.write_map(n, input, out, depth)?;
+            }
+            _ => out.extend(read),
+        }
+        Ok(())
+    }
+
+    fn write_map(
+        &self,
+        n: u32,
+        input: &mut Cursor<'_>,
+        out: &mut Vec<u8>,
+        depth: usize,
+    ) -> Result<(), CodecError> {
+        // An entry takes two bytes at least: a lying length must not reserve memory.
+        let mut entries = Vec::with_capacity((n as usize).min(input.rest.len() / 2));
+        for _ in 0..n {
+            let mut entry = Vec::new();
+            self.write(input, &mut entry, depth)?;
+            let key = entry.len();
+            self.write(input, &mut entry, depth)?;
+            entries.push((key, entry));
+        }
+        entries.sort_by(|(a, x), (b, y)| x[..*a].cmp(&y[..*b]));
+        for (_, entry) in entries {
+            out.extend(entry);
+        }
+        Ok(())
+    }
+}
+
+/// Writes an integer in the fewest bytes, as every encoder of ours does.
+fn write_integer(out: &mut Vec<u8>, n: i128) {
+    // Writing to a vector cannot fail, and a token's integers fit one of the two.
+    let _ = match u64::try_from(n) {
+        Ok(n) => rmp::encode::write_uint(out, n),
+        Err(_) => rmp::encode::write_sint(out, i64::try_from(n).unwrap_or(i64::MIN)),
+    };
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn equal_keys_have_equal_bytes_whatever_their_order() {
+        let forwards = encode_key(&Pairs(vec![("a", 1), ("b", 2)])).unwrap();
+        let backwards = encode_key(&Pairs(vec![("b", 2), ("a", 1)])).unwrap();
+        assert_eq!(forwards, backwards);
+        assert_eq!(encode_key(&-0.0).unwrap(), encode_key(&0.0).unwrap());
+    }
+
+    #[test]
+    fn what_cannot_be_found_again_cannot_be_a_key() {
+        assert!(matches!(encode_key(&f64::NAN), Err(CodecError::NanKey)));
+        assert!(matches!(encode_key(&vec![f32::NAN]), Err(CodecError::NanKey)));
+    }
+
+    #[test]
+    fn a_value_is_read_to_its_last_byte() {
+        let mut bytes = encode(&7_u64).unwrap();
+        bytes.push(0);
+        assert!(matches!(decode::<u64>(&bytes), Err(CodecError::Trailing(1))));
+    }
+
+    #[test]
+    fn nesting_is_bounded() {
+        let deep = [vec![0x91; MAX_DEPTH + 1], vec![0xc0]].concat();
+        assert!(matches!(check(&deep), Err(CodecError::TooDeep)));
+        assert!(matches!(canonical(&deep), Err(CodecError::TooDeep)));
+        assert!(check(&deep[1..]).is_ok());
+    }
+
+    #[test]
+    fn maps_are_equal_in_any_order() {
+        let a = encode(&Pairs(vec![("a", 1), ("b", 2)])).unwrap();
+        let b = encode(&Pairs(vec![("b", 2), ("a", 1)])).unwrap();
+        assert_ne!(a, b);
+        assert!(equal(&a, &b));
+        assert!(!equal(&a, &encode(&Pairs(vec![("a", 1), ("b", 3)])).unwrap()));
+    }
+
+    proptest! {
+        #[test]
+        fn garbage_is_refused_without_panicking(bytes: Vec<u8>) {
+            let _ = check(&bytes);
+            let _ = canonical(&bytes);
+            let _ = equal(&bytes, &bytes);
+            let _ = decode::<BTreeMap<String, u64>>(&bytes);
+        }
+
+        #[test]
+        fn what_is_written_is_read(value: Vec<(String, Option<i64>, f64)>) {
+            let bytes = encode(&value).unwrap();
+            prop_assert_eq!(decode::<Vec<(String, Option<i64>, f64)>>(&bytes).unwrap(), value);
+        }
+    }
+
+    struct Pairs(Vec<(&'static str, u32)>);
+
+    impl Serialize for Pairs {
+        fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+            serializer.collect_map(self.0.iter().copied())
+        }
+    }
+}
