@@ -72,13 +72,30 @@ impl<H> Outbox<H> {
 
     /// The reply to a call that was not parked.
     pub fn reply(&mut self, seq: Seq, result: Result<Answer, Error>, object: impl FnOnce() -> H) {
+        if self.ended.is_none() && result.as_ref().is_ok_and(|answer| answer.ownership) {
+            self.open.insert(seq, Open::Owned(object()));
+        }
+        self.conclude(seq, result);
+    }
+
+    /// The reply to a call that hands nothing over.
+    pub fn conclude(&mut self, seq: Seq, result: Result<Answer, Error>) {
         if self.ended.is_some() {
             return;
         }
-        if result.as_ref().is_ok_and(|answer| answer.ownership) {
-            self.open.insert(seq, Open::Owned(object()));
-        }
-        self.push(seq, result);
+        let (result, pins) = match result {
+            Ok(answer) => (answer.result, answer.pins),
+            Err(error) => (reply::Result::Error(error), Vec::new()),
+        };
+        self.replies.push((Reply { seq, result: Some(result) }, pins));
+    }
+
+    /// Where an open call is parked, or who waits for its acknowledgement.
+    #[must_use]
+    pub fn object(&self, seq: Seq) -> Option<&H> {
+        self.open.get(&seq).map(|open| match open {
+            Open::Parked(object) | Open::Owned(object) => object,
+        })
     }
 
     /// The reply to a parked call, from whoever's turn it was. False if nobody waits for it.
@@ -210,18 +227,11 @@ impl<H> Outbox<H> {
     pub fn take_farewell(&mut self) -> Option<Error> {
         self.ended.as_mut().and_then(Option::take)
     }
-
-    fn push(&mut self, seq: Seq, result: Result<Answer, Error>) {
-        let (result, pins) = match result {
-            Ok(answer) => (answer.result, answer.pins),
-            Err(error) => (reply::Result::Error(error), Vec::new()),
-        };
-        self.replies.push((Reply { seq, result: Some(result) }, pins));
-    }
 }
 
 /// What a reply weighs in a frame, about.
 fn weight(reply: &Reply) -> usize {
+    use mp_manager_proto::v1::pipe_message::Content;
     use reply::Result as R;
     const SMALL: usize = 16;
     let value = |value: &Option<mp_manager_proto::v1::Value>| {
@@ -245,15 +255,11 @@ fn weight(reply: &Reply) -> usize {
                 all.deliveries.iter().map(|delivery| SMALL + value(&delivery.value)).sum()
             }
             Some(R::Error(error)) => error.message.len() + error.hint.len(),
-            Some(R::Message(message)) => {
-                mp_manager_proto::v1::PipeMessage::clone(message).content.map_or(0, |content| {
-                    use mp_manager_proto::v1::pipe_message::Content;
-                    match content {
-                        Content::Value(value) => value.data.len(),
-                        Content::Raw(bytes) => bytes.len(),
-                    }
-                })
-            }
+            Some(R::Message(message)) => match &message.content {
+                Some(Content::Value(value)) => value.data.len(),
+                Some(Content::Raw(bytes)) => bytes.len(),
+                None => 0,
+            },
             _ => 0,
         }
 }

@@ -4,6 +4,9 @@
 //! Nothing in here does I/O. The gRPC stubs are behind the feature `grpc`, the proofs behind
 //! `handshake`, so that the core can use the messages alone.
 
+pub mod address;
+#[cfg(feature = "handshake")]
+pub mod authkey;
 pub mod error;
 #[cfg(feature = "handshake")]
 pub mod handshake;

@@ -24,3 +24,6 @@ impl Machine for Set {
         0
     }
 }
+
+impl Set { pub(crate) fn len(&self) -> usize { 0 } }
+impl crate::Object { pub fn set_snapshot(&self) -> Option<Vec<bytes::Bytes>> { None } }

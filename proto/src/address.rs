@@ -1,0 +1,139 @@
+//! Where a manager listens.
+
+use std::{fmt, net::IpAddr, path::PathBuf, str::FromStr};
+
+/// The port a manager listens on unless told otherwise.
+pub const DEFAULT_PORT: u16 = 7117;
+
+/// Where a manager listens: `HOST:PORT`, `tcp://HOST:PORT` or `unix:PATH`.
+///
+/// ```
+/// use mp_manager_proto::address::Address;
+///
+/// let address: Address = "10.0.0.5:7117".parse()?;
+/// assert_eq!(address, Address::Tcp { host: "10.0.0.5".into(), port: 7117 });
+/// assert!("unix:/run/manager.sock".parse::<Address>().is_ok());
+/// # Ok::<(), mp_manager_proto::address::AddressError>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Address {
+    /// Plain TCP.
+    Tcp {
+        /// A name or an IP address, without brackets.
+        host: String,
+        /// The port; 0 lets the system pick one when listening.
+        port: u16,
+    },
+    /// A unix socket.
+    Unix(PathBuf),
+}
+
+/// A text that is no address.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("\"{text}\" is not an address: {problem} (use HOST:PORT, tcp://HOST:PORT or unix:PATH)")]
+pub struct AddressError {
+    text: String,
+    problem: &'static str,
+}
+
+impl Address {
+    /// Whether only this machine can reach it.
+    #[must_use]
+    pub fn is_local(&self) -> bool {
+        match self {
+            Self::Unix(_) => true,
+            Self::Tcp { host, .. } => {
+                host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
+            }
+        }
+    }
+}
+
+impl Default for Address {
+    fn default() -> Self {
+        Self::Tcp { host: "127.0.0.1".into(), port: DEFAULT_PORT }
+    }
+}
+
+impl FromStr for Address {
+    type Err = AddressError;
+
+    fn from_str(text: &str) -> Result<Self, AddressError> {
+        let problem = |problem| AddressError { text: text.into(), problem };
+        if let Some(path) = text.strip_prefix("unix:") {
+            let path = path.strip_prefix("//").unwrap_or(path);
+            return match path {
+                "" => Err(problem("the path is missing")),
+                path => Ok(Self::Unix(path.into())),
+            };
+        }
+        let rest = text.strip_prefix("tcp://").unwrap_or(text);
+        if rest.contains("://") {
+            return Err(problem("this scheme is not known"));
+        }
+        let (host, port) = split_port(rest).map_err(problem)?;
+        if host.is_empty() || host.chars().any(|c| c.is_whitespace() || "/@".contains(c)) {
+            return Err(problem("the host is missing or malformed"));
+        }
+        Ok(Self::Tcp { host: host.into(), port })
+    }
+}
+
+fn split_port(text: &str) -> Result<(&str, u16), &'static str> {
+    const PORT: &str = "the port is not a number from 0 to 65535";
+    if let Some(bracketed) = text.strip_prefix('[') {
+        let (host, rest) = bracketed.split_once(']').ok_or("a bracket is not closed")?;
+        return match rest.strip_prefix(':') {
+            Some(port) => Ok((host, port.parse().map_err(|_| PORT)?)),
+            None if rest.is_empty() => Ok((host, DEFAULT_PORT)),
+            None => Err("something follows the bracket"),
+        };
+    }
+    match text.split_once(':') {
+        Some((_, port)) if port.contains(':') => Err("an IPv6 address needs brackets"),
+        Some((host, port)) => Ok((host, port.parse().map_err(|_| PORT)?)),
+        None => Ok((text, DEFAULT_PORT)),
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp { host, port } if host.contains(':') => write!(f, "[{host}]:{port}"),
+            Self::Tcp { host, port } => write!(f, "{host}:{port}"),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_read_as_they_are_printed() {
+        for text in ["10.0.0.5:1", "[::1]:7117", "example.org:0", "unix:/run/x.sock"] {
+            assert_eq!(text.parse::<Address>().unwrap().to_string(), text);
+        }
+        assert_eq!("host".parse::<Address>().unwrap().to_string(), "host:7117");
+        assert_eq!("tcp://[::1]".parse::<Address>().unwrap().to_string(), "[::1]:7117");
+    }
+
+    #[test]
+    fn what_is_no_address_is_named_in_the_error() {
+        for text in ["", ":1", "host:x", "host:99999", "::1", "[::1", "unix:", "ftp://host", "a b"] {
+            let error = text.parse::<Address>().unwrap_err().to_string();
+            assert!(error.contains(&format!("\"{text}\"")), "{error}");
+        }
+    }
+
+    #[test]
+    fn loopback_and_unix_are_local() {
+        for (text, local) in
+            [("127.0.0.9:1", true), ("[::1]", true), ("localhost", true), ("0.0.0.0", false)]
+        {
+            assert_eq!(text.parse::<Address>().unwrap().is_local(), local, "{text}");
+        }
+    }
+}

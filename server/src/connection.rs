@@ -1,0 +1,180 @@
+//! One connection: how far its client has come in, and the bytes themselves.
+
+use std::{
+    io,
+    pin::Pin,
+    sync::{Arc, Mutex, Weak},
+    task::{Context, Poll},
+};
+
+use mp_manager_proto::handshake::Binding;
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::{TcpStream, UnixStream},
+    time::Sleep,
+};
+use tonic::transport::server::Connected;
+
+use crate::{lock, session::Session, store::Store};
+
+/// What is known of a connection.
+pub(crate) struct Connection {
+    pub(crate) peer: String,
+    pub(crate) binding: Binding,
+    phase: Mutex<Phase>,
+    store: Weak<Store>,
+}
+
+/// ```text
+///   new ──Handshake──► in handshake ──► authenticated ──Session──► in use
+///                          └──────────► refused
+/// ```
+enum Phase {
+    New,
+    InHandshake,
+    Refused,
+    Authenticated(Arc<Session>),
+    InUse,
+}
+
+impl Connection {
+    pub(crate) fn new(peer: String, binding: Binding, store: Weak<Store>) -> Self {
+        Self { peer, binding, phase: Mutex::new(Phase::New), store }
+    }
+
+    /// Whether a proof has been accepted on it.
+    pub(crate) fn is_authenticated(&self) -> bool {
+        matches!(&*lock(&self.phase), Phase::Authenticated(_) | Phase::InUse)
+    }
+
+    /// Begins the one handshake it may have; false if it had it.
+    pub(crate) fn begin_handshake(&self) -> bool {
+        let mut phase = lock(&self.phase);
+        let is_new = matches!(&*phase, Phase::New);
+        if is_new {
+            *phase = Phase::InHandshake;
+        }
+        is_new
+    }
+
+    /// Ends the handshake with a session, or without.
+    pub(crate) fn end_handshake(&self, session: Option<Arc<Session>>) {
+        *lock(&self.phase) = session.map_or(Phase::Refused, Phase::Authenticated);
+    }
+
+    /// Hands out the session, once.
+    pub(crate) fn take_session(&self) -> Option<Arc<Session>> {
+        let mut phase = lock(&self.phase);
+        if !matches!(&*phase, Phase::Authenticated(_)) {
+            return None;
+        }
+        match std::mem::replace(&mut *phase, Phase::InUse) {
+            Phase::Authenticated(session) => Some(session),
+            _ => None,
+        }
+    }
+}
+
+impl Drop for Connection {
+    /// A session whose stream was never opened ends with its connection.
+    fn drop(&mut self) {
+        if let (Some(session), Some(store)) = (self.take_session(), self.store.upgrade()) {
+            session.end(&store, None);
+        }
+    }
+}
+
+/// A socket of either kind.
+pub(crate) enum Socket {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+}
+
+/// The bytes of a connection. Reading fails when its handshake takes too long.
+pub(crate) struct Io {
+    socket: Socket,
+    connection: Arc<Connection>,
+    deadline: Option<Pin<Box<Sleep>>>,
+}
+
+impl Io {
+    pub(crate) fn new(socket: Socket, connection: Connection, deadline: Sleep) -> Self {
+        Self { socket, connection: Arc::new(connection), deadline: Some(Box::pin(deadline)) }
+    }
+
+    fn check_deadline(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        if let Some(deadline) = &mut self.deadline {
+            if self.connection.is_authenticated() {
+                self.deadline = None;
+            } else if deadline.as_mut().poll(cx).is_ready() {
+                return Err(io::Error::new(io::ErrorKind::TimedOut, "no handshake in time"));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Connected for Io {
+    type ConnectInfo = Arc<Connection>;
+
+    fn connect_info(&self) -> Arc<Connection> {
+        Arc::clone(&self.connection)
+    }
+}
+
+/// Calls the same method on whichever socket it is.
+macro_rules! on_socket {
+    ($self:expr, $socket:ident => $call:expr) => {
+        match &mut $self.get_mut().socket {
+            Socket::Tcp(socket) => {
+                let $socket = Pin::new(socket);
+                $call
+            }
+            Socket::Unix(socket) => {
+                let $socket = Pin::new(socket);
+                $call
+            }
+        }
+    };
+}
+
+impl AsyncRead for Io {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        self.check_deadline(cx)?;
+        on_socket!(self, socket => socket.poll_read(cx, buffer))
+    }
+}
+
+impl AsyncWrite for Io {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        on_socket!(self, socket => socket.poll_write(cx, bytes))
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        on_socket!(self, socket => socket.poll_write_vectored(cx, slices))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        on_socket!(self, socket => socket.poll_flush(cx))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        on_socket!(self, socket => socket.poll_shutdown(cx))
+    }
+}

@@ -1,0 +1,42 @@
+//! The mp-manager daemon as a library: gRPC, timers and the object store around the pure core.
+//!
+//! ```no_run
+//! use mp_manager_server::{Options, Server};
+//!
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! let server = Server::bind(&"127.0.0.1:0".parse()?, Options::new("authkey")).await?;
+//! println!("listening on {}", server.address());
+//! server.run(std::future::pending()).await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! A session's response stream is one hand-written `Stream` ([`stream`](mod@stream)): in a single
+//! poll it takes the frames that have arrived, applies their operations inline, and yields what
+//! there is to say. There is no task and no channel per call.
+//!
+//! Lock order: session → object → session's outbox, and never two objects at once. The outbox, the
+//! timers and the maps are leaves: nothing else is locked from inside.
+
+mod connection;
+mod directory;
+mod gate;
+mod handshake;
+mod listener;
+mod options;
+mod server;
+mod service;
+mod session;
+mod store;
+mod stream;
+mod timers;
+
+pub use mp_manager_proto::{address::Address, authkey::Authkey};
+pub use options::{Limits, Options};
+pub use server::{ServeError, Server};
+
+/// Locks, whatever became of the last one who did: state is only ever changed by functions that do
+/// not panic half-way.
+fn lock<T>(mutex: &std::sync::Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}

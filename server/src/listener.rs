@@ -1,0 +1,134 @@
+//! Where connections come from.
+
+use std::{
+    fs, io,
+    os::unix::fs::{FileTypeExt, PermissionsExt},
+    path::{Path, PathBuf},
+    pin::Pin,
+    sync::Weak,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use futures_core::Stream;
+use mp_manager_proto::{address::Address, handshake::Binding};
+use tokio::{
+    net::{TcpListener, UnixListener},
+    time::{Sleep, sleep},
+};
+
+use crate::{
+    connection::{Connection, Io, Socket},
+    store::Store,
+};
+
+/// How long accepting pauses when the process has no file descriptors left: trying again at once
+/// would spin.
+const BACK_OFF: Duration = Duration::from_millis(50);
+
+/// A bound socket.
+pub(crate) enum Listener {
+    Tcp(TcpListener),
+    Unix { listener: UnixListener, path: PathBuf },
+}
+
+impl Listener {
+    /// Binds, and says where to: port 0 becomes the port that was picked.
+    pub(crate) async fn bind(address: &Address) -> io::Result<(Self, Address)> {
+        match address {
+            Address::Tcp { host, port } => {
+                let listener = TcpListener::bind((host.as_str(), *port)).await?;
+                let bound = listener.local_addr()?;
+                let address = Address::Tcp { host: bound.ip().to_string(), port: bound.port() };
+                Ok((Self::Tcp(listener), address))
+            }
+            Address::Unix(path) => {
+                remove_stale(path)?;
+                let listener = UnixListener::bind(path)?;
+                fs::set_permissions(path, fs::Permissions::from_mode(0o600))?;
+                Ok((Self::Unix { listener, path: path.clone() }, address.clone()))
+            }
+            _ => Err(io::Error::new(io::ErrorKind::Unsupported, "unknown kind of address")),
+        }
+    }
+
+    fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<(Socket, String, Binding)>> {
+        match self {
+            Self::Tcp(listener) => {
+                let (stream, peer) = ready!(listener.poll_accept(cx))?;
+                // Small frames must not wait for one another.
+                stream.set_nodelay(true)?;
+                Poll::Ready(Ok((Socket::Tcp(stream), peer.to_string(), Binding::None)))
+            }
+            Self::Unix { listener, .. } => {
+                let (stream, _) = ready!(listener.poll_accept(cx))?;
+                let peer = match stream.peer_cred().ok().and_then(|peer| peer.pid()) {
+                    Some(pid) => format!("unix, pid {pid}"),
+                    None => "unix".into(),
+                };
+                Poll::Ready(Ok((Socket::Unix(stream), peer, Binding::Unix)))
+            }
+        }
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        if let Self::Unix { path, .. } = self {
+            // Gone already if somebody tidied up: that is as well.
+            let _ = fs::remove_file(path);
+        }
+    }
+}
+
+/// Removes a socket that nobody listens on; one in use, or a file that is no socket, is an error.
+fn remove_stale(path: &Path) -> io::Result<()> {
+    let Ok(metadata) = fs::symlink_metadata(path) else { return Ok(()) };
+    if !metadata.file_type().is_socket() {
+        let message = "a file is there that is not a socket";
+        return Err(io::Error::new(io::ErrorKind::AlreadyExists, message));
+    }
+    match std::os::unix::net::UnixStream::connect(path) {
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(path),
+        _ => Err(io::Error::new(io::ErrorKind::AddrInUse, "another process listens on the socket")),
+    }
+}
+
+/// The connections that come in, as tonic wants them.
+pub(crate) struct Incoming {
+    listener: Listener,
+    store: Weak<Store>,
+    handshake_timeout: Duration,
+    pause: Option<Pin<Box<Sleep>>>,
+}
+
+impl Incoming {
+    pub(crate) fn new(listener: Listener, store: Weak<Store>, handshake_timeout: Duration) -> Self {
+        Self { listener, store, handshake_timeout, pause: None }
+    }
+}
+
+impl Stream for Incoming {
+    type Item = io::Result<Io>;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let this = self.get_mut();
+        loop {
+            if let Some(pause) = &mut this.pause {
+                ready!(pause.as_mut().poll(cx));
+                this.pause = None;
+            }
+            match ready!(this.listener.poll_accept(cx)) {
+                Ok((socket, peer, binding)) => {
+                    let connection = Connection::new(peer, binding, Weak::clone(&this.store));
+                    let deadline = sleep(this.handshake_timeout);
+                    return Poll::Ready(Some(Ok(Io::new(socket, connection, deadline))));
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "cannot accept a connection");
+                    this.pause = Some(Box::pin(sleep(BACK_OFF)));
+                }
+            }
+        }
+    }
+}

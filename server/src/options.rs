@@ -1,0 +1,100 @@
+//! What a server can be told.
+
+use std::time::Duration;
+
+use mp_manager_proto::{authkey::Authkey, v1};
+
+/// How a server is set up.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Options {
+    /// What clients must know. Any of them will do.
+    pub authkeys: Vec<Authkey>,
+    /// What may grow how far.
+    pub limits: Limits,
+    /// How long a connection has for its handshake.
+    pub handshake_timeout: Duration,
+    /// How long a shutdown waits for clients to take note of it.
+    pub shutdown_grace: Duration,
+}
+
+impl Options {
+    /// The defaults, with an authkey.
+    #[must_use]
+    pub fn new(authkey: impl Into<Authkey>) -> Self {
+        Self {
+            authkeys: vec![authkey.into()],
+            limits: Limits::default(),
+            handshake_timeout: Duration::from_secs(5),
+            shutdown_grace: Duration::from_secs(2),
+        }
+    }
+}
+
+/// Everything that can grow, and how far. What goes beyond is refused with an error that names the
+/// limit; nothing is lost and nobody else notices.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Limits {
+    /// The longest name of an object.
+    pub max_name_bytes: usize,
+    /// The longest encoded key of a dict, element of a set, or attribute name.
+    pub max_key_bytes: usize,
+    /// The longest encoded value.
+    pub max_value_bytes: usize,
+    /// The longest frame a client may send.
+    pub max_frame_bytes: usize,
+    /// Requests in one frame.
+    pub max_requests_per_frame: usize,
+    /// Requests of one session without a reply.
+    pub max_open_requests: usize,
+    /// Calls of one session that wait inside objects.
+    pub max_parked_calls: usize,
+    /// Objects in all.
+    pub max_objects: usize,
+    /// Sessions at a time.
+    pub max_sessions: usize,
+    /// Memory for the contents of all objects; beyond it, what grows is refused.
+    pub max_memory_bytes: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            max_name_bytes: 512,
+            max_key_bytes: 64 << 10,
+            max_value_bytes: 16 << 20,
+            max_frame_bytes: 32 << 20,
+            max_requests_per_frame: 1024,
+            max_open_requests: 65_536,
+            max_parked_calls: 65_536,
+            max_objects: 1_000_000,
+            max_sessions: 10_000,
+            max_memory_bytes: 4 << 30,
+        }
+    }
+}
+
+impl Limits {
+    /// The part that clients keep to.
+    pub(crate) fn for_clients(&self) -> v1::Limits {
+        let wire = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+        v1::Limits {
+            max_open_requests: wire(self.max_open_requests),
+            max_requests_per_frame: wire(self.max_requests_per_frame),
+            max_frame_bytes: wire(self.max_frame_bytes),
+            max_value_bytes: wire(self.max_value_bytes),
+            max_key_bytes: wire(self.max_key_bytes),
+            max_name_bytes: wire(self.max_name_bytes),
+        }
+    }
+
+    /// The part that objects keep to.
+    pub(crate) fn for_objects(&self) -> mp_manager_core::Limits {
+        mp_manager_core::Limits {
+            max_value_bytes: self.max_value_bytes,
+            max_key_bytes: self.max_key_bytes,
+            ..mp_manager_core::Limits::default()
+        }
+    }
+}
