@@ -1,5 +1,6 @@
 //! Any shared object: which kinds there are, and what all of them can be told.
 
+use bytes::Bytes;
 use mp_manager_proto::v1::{Kind, ObjectInfo, Parameters, parameters, request};
 
 use crate::{
@@ -257,6 +258,15 @@ impl Object {
         Some(Parameters { parameters: Some(parameters) })
     }
 
+    /// The elements of a set, for an operation of another set that has it as operand.
+    #[must_use]
+    pub fn set_snapshot(&self) -> Option<Vec<Bytes>> {
+        match self {
+            Self::Set(object) => Some(object.snapshot()),
+            _ => None,
+        }
+    }
+
     /// Whether it keeps track of sessions: who holds it, who waits, who has not acknowledged.
     /// The others need not hear of a session's end.
     #[must_use]
@@ -321,4 +331,37 @@ pub(crate) fn differs(
         format!("the existing object has {what} {there}, not {asked}"),
     )
     .with_hint("open it with the same parameters, or use another name")
+}
+
+/// What the tests of several kinds share.
+#[cfg(test)]
+pub(crate) mod tests {
+    use mp_manager_proto::{
+        v1::{Value, reply},
+        value,
+    };
+
+    use super::*;
+    use crate::{
+        call::Outcome,
+        turn::{Tokens, tests::with_turn},
+    };
+
+    /// Executes an operation of a kind that never parks.
+    pub(crate) fn apply<M: Machine>(object: &mut M, op: M::Op) -> Result<reply::Result, Error> {
+        let call = Call { id: CallId { session: 1, seq: 1 }, may_wait: true };
+        let (applied, _) = with_turn(&Tokens::after(0), |turn| object.apply(call, op, turn));
+        match applied? {
+            Outcome::Done(answer) => Ok(answer.result),
+            Outcome::Parked => panic!("the call was parked"),
+        }
+    }
+
+    pub(crate) fn number(n: i64) -> Value {
+        Value { data: value::encode(&n).unwrap().into(), refs: Vec::new() }
+    }
+
+    pub(crate) fn text(text: &str) -> Value {
+        Value { data: value::encode(text).unwrap().into(), refs: Vec::new() }
+    }
 }
