@@ -25,3 +25,9 @@ pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "
 
 /// The version both sides state in the handshake; it changes when an older peer could not follow.
 pub const PROTOCOL_VERSION: u32 = 1;
+
+/// How many bytes a message takes on the wire.
+#[must_use]
+pub fn encoded_len(message: &impl prost::Message) -> usize {
+    message.encoded_len()
+}

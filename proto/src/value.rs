@@ -73,6 +73,9 @@ pub fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Vec<u8>, CodecError> {
 /// As [`encode`], and for what cannot be a key.
 pub fn encode_key<T: Serialize + ?Sized>(key: &T) -> Result<Vec<u8>, CodecError> {
     let bytes = encode(key)?;
+    if has_one_form(&bytes) {
+        return Ok(bytes);
+    }
     match canonical(&bytes)? {
         Cow::Borrowed(_) => Ok(bytes),
         Cow::Owned(canonical) => Ok(canonical),
@@ -136,6 +139,27 @@ fn is_container(bytes: &[u8]) -> bool {
                 | Marker::Map32
         )
     })
+}
+
+/// Whether a value can only be encoded like this: strings, bytes, integers and the like.
+fn has_one_form(bytes: &[u8]) -> bool {
+    use Marker as M;
+    !is_container(bytes)
+        && bytes.first().is_some_and(|&first| {
+            !matches!(
+                M::from_u8(first),
+                M::F32
+                    | M::F64
+                    | M::Ext8
+                    | M::Ext16
+                    | M::Ext32
+                    | M::FixExt1
+                    | M::FixExt2
+                    | M::FixExt4
+                    | M::FixExt8
+                    | M::FixExt16
+            )
+        })
 }
 
 fn canonical(bytes: &[u8]) -> Result<Cow<'_, [u8]>, CodecError> {

@@ -44,6 +44,11 @@ impl List {
         Self::default()
     }
 
+    /// How many elements it has.
+    pub(crate) fn len(&self) -> usize {
+        self.elements.len()
+    }
+
     fn position(&self, index: i64) -> Result<usize, Error> {
         slice::position(index, self.elements.len())
     }
@@ -626,5 +631,3 @@ mod tests {
         }
     }
 }
-
-impl List { pub(crate) fn len(&self) -> usize { 0 } }

@@ -1,0 +1,86 @@
+//! Everything again, for threads instead of tasks.
+//!
+//! The connection runs on a thread of its own, so that computing never starves it. Each type here
+//! wraps the async one of the same name, and every method does what it does there.
+//!
+//! ```
+//! use mp_manager::blocking::Manager;
+//!
+//! # fn main() -> mp_manager::Result<()> {
+//! let manager = Manager::start()?;
+//! let scores = manager.dict::<String, u64>("scores").open()?;
+//! scores.insert("alice", &3)?;
+//! let guard = manager.lock("migrate").open()?.acquire()?;
+//! # Ok(())
+//! # }
+//! ```
+
+mod dict;
+mod lock;
+mod manager;
+mod open;
+mod pages;
+
+pub use dict::Dict;
+pub use lock::{Lock, LockGuard};
+pub use manager::Manager;
+pub use open::{Open, Proxy};
+pub use pages::Pages;
+
+/// Waits for a future on this thread; the connection's own thread completes it.
+fn wait<F: Future>(future: F) -> F::Output {
+    pollster::block_on(future)
+}
+
+/// A blocking proxy around an async one.
+macro_rules! wrapper {
+    ($(#[$doc:meta])* $name:ident<$($type:ident),*>) => {
+        $(#[$doc])*
+        pub struct $name<$($type),*> {
+            inner: $crate::$name<$($type),*>,
+        }
+
+        impl<$($type),*> Clone for $name<$($type),*> {
+            fn clone(&self) -> Self {
+                Self { inner: self.inner.clone() }
+            }
+        }
+
+        impl<$($type),*> std::fmt::Debug for $name<$($type),*> {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                self.inner.fmt(f)
+            }
+        }
+
+        impl<$($type),*> serde::Serialize for $name<$($type),*>
+        where
+            $crate::$name<$($type),*>: serde::Serialize,
+        {
+            fn serialize<Z: serde::Serializer>(&self, serializer: Z) -> Result<Z::Ok, Z::Error> {
+                self.inner.serialize(serializer)
+            }
+        }
+
+        impl<'de, $($type),*> serde::Deserialize<'de> for $name<$($type),*>
+        where
+            $crate::$name<$($type),*>: serde::Deserialize<'de>,
+        {
+            fn deserialize<Z: serde::Deserializer<'de>>(deserializer: Z) -> Result<Self, Z::Error> {
+                serde::Deserialize::deserialize(deserializer).map(|inner| Self { inner })
+            }
+        }
+
+        impl<$($type: 'static),*> $crate::blocking::open::sealed::Proxy for $name<$($type),*> {
+            type Inner = $crate::$name<$($type),*>;
+
+            fn wrap(inner: Self::Inner) -> Self {
+                Self { inner }
+            }
+
+            fn inner(&self) -> &Self::Inner {
+                &self.inner
+            }
+        }
+    };
+}
+use wrapper;

@@ -1,0 +1,307 @@
+//! Getting in: a connection, the handshake on it, and the session's stream.
+
+use std::{
+    io,
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError, Weak},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use hyper_util::rt::TokioIo;
+use mp_manager_proto::{
+    PROTOCOL_VERSION,
+    address::Address,
+    authkey::Authkey,
+    handshake::{Binding, NONCE_LEN, Transcript},
+    v1::{
+        Challenge, Error as Refusal, HandshakeRequest, HandshakeResponse, Hello, Process, Proof,
+        Reason, ServerFrame, Suite, Welcome, handshake_request, handshake_response::Step,
+        manager_client::ManagerClient,
+    },
+};
+use tokio::{
+    net::{TcpStream, UnixStream},
+    sync::mpsc,
+    time::timeout,
+};
+use tonic::{
+    Streaming,
+    transport::{Channel, Endpoint},
+};
+
+use crate::{
+    error::{Context, Error, Result},
+    link::{Link, Outgoing, Shared},
+    thread::IoThread,
+};
+#[cfg(feature = "embedded")]
+use crate::embedded::Embedded;
+
+/// As the server's: below it many small unread messages count as an attack.
+const CONNECTION_WINDOW: u32 = 16 << 20;
+const STREAM_WINDOW: u32 = 4 << 20;
+const PING_INTERVAL: Duration = Duration::from_secs(10);
+const PING_TIMEOUT: Duration = Duration::from_secs(20);
+/// Room in a frame of the server's beyond its one page or value.
+const FRAME_SLACK: usize = 16 << 20;
+
+/// What runs a connection, and ends with it in this order.
+pub(crate) struct Keeper {
+    pub(crate) thread: Option<IoThread>,
+    #[cfg(feature = "embedded")]
+    pub(crate) embedded: Option<Embedded>,
+    pub(crate) target: Target,
+}
+
+/// How to connect.
+#[derive(Debug, Clone)]
+pub(crate) struct Target {
+    pub(crate) address: Address,
+    pub(crate) authkey: Authkey,
+    pub(crate) timeout: Duration,
+    pub(crate) process_name: Option<String>,
+}
+
+/// Opens a session, whose connection is run by tasks on the current runtime.
+pub(crate) async fn connect(target: &Target) -> Result<Arc<Link>> {
+    match timeout(target.timeout, establish(target)).await {
+        Ok(result) => result,
+        Err(_) => Err(cannot_connect(
+            &target.address,
+            format!("no answer within {:?} (is it a manager that listens there?)", target.timeout),
+        )),
+    }
+}
+
+async fn establish(target: &Target) -> Result<Arc<Link>> {
+    let address = target.address.to_string();
+    let (channel, binding) = open_channel(&target.address).await?;
+    let mut client = ManagerClient::new(channel).max_encoding_message_size(usize::MAX);
+    let (welcome, challenge) = shake_hands(&mut client, target, &binding).await?;
+    let limits = welcome.limits.unwrap_or_default();
+    let mut client =
+        client.max_decoding_message_size(limits.max_value_bytes as usize + FRAME_SLACK);
+    let shared = Shared::new(limits);
+    let inbound = client
+        .session(Outgoing(Arc::clone(&shared)))
+        .await
+        .map_err(|status| cannot_connect(&target.address, status.message().into()))?
+        .into_inner();
+    let link = Link::new(shared, address, challenge.server_id);
+    tokio::spawn(take_in(inbound, Arc::downgrade(&link), Arc::clone(&link.shared)));
+    Ok(link)
+}
+
+/// Takes in the server's frames until the session is over.
+async fn take_in(mut inbound: Streaming<ServerFrame>, link: Weak<Link>, shared: Arc<Shared>) {
+    loop {
+        let why = match inbound.message().await {
+            Ok(Some(frame)) => {
+                match link.upgrade() {
+                    Some(link) => link.receive(frame),
+                    // The last proxy has gone, and goodbye is said: nobody wants to know.
+                    None => drop(frame),
+                }
+                continue;
+            }
+            Ok(None) => "the manager ended the session".to_owned(),
+            Err(status) => format!("the connection broke: {}", explain(&status)),
+        };
+        let hint = "what the session held is released; connect again for a new one";
+        return shared.end(Refusal::new(Reason::SessionEnded, why).with_hint(hint));
+    }
+}
+
+/// A channel that is one connection: it never connects again by itself, as another connection
+/// would not be authenticated.
+async fn open_channel(address: &Address) -> Result<(Channel, Binding)> {
+    let endpoint = Endpoint::from_static("http://mp-manager")
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .initial_stream_window_size(STREAM_WINDOW)
+        .http2_keep_alive_interval(PING_INTERVAL)
+        .keep_alive_timeout(PING_TIMEOUT)
+        .keep_alive_while_idle(true);
+    let connected = match address {
+        Address::Tcp { host, port } => {
+            let stream = TcpStream::connect((host.as_str(), *port))
+                .await
+                .and_then(|stream| stream.set_nodelay(true).map(|()| stream))
+                .map_err(|error| no_connection(address, &error))?;
+            (endpoint.connect_with_connector(once(stream)).await, Binding::None)
+        }
+        Address::Unix(path) => {
+            let stream = UnixStream::connect::<&PathBuf>(path)
+                .await
+                .map_err(|error| no_connection(address, &error))?;
+            (endpoint.connect_with_connector(once(stream)).await, Binding::Unix)
+        }
+        other => return Err(cannot_connect(other, "this kind of address is not known".into())),
+    };
+    match connected {
+        (Ok(channel), binding) => Ok((channel, binding)),
+        (Err(error), _) => Err(cannot_connect(address, format!("{error} (is it a manager?)"))),
+    }
+}
+
+/// A connector that gives out `stream`, once.
+fn once<S>(
+    stream: S,
+) -> impl tower::Service<
+    tonic::codegen::http::Uri,
+    Response = TokioIo<S>,
+    Error = io::Error,
+    Future: Send,
+> + Send
++ 'static
+where
+    S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Send + Unpin + 'static,
+{
+    let stream = Mutex::new(Some(stream));
+    tower::service_fn(move |_| {
+        let taken = stream.lock().unwrap_or_else(PoisonError::into_inner).take();
+        std::future::ready(taken.map(TokioIo::new).ok_or_else(|| {
+            io::Error::new(io::ErrorKind::NotConnected, "the connection is over")
+        }))
+    })
+}
+
+async fn shake_hands(
+    client: &mut ManagerClient<Channel>,
+    target: &Target,
+    binding: &Binding,
+) -> Result<(Welcome, Challenge)> {
+    let (requests, outbound) = mpsc::channel(2);
+    let say = async |step| {
+        // A server that has gone is noticed when its answer does not come.
+        let _ = requests.send(HandshakeRequest { step: Some(step) }).await;
+    };
+    let hello = hello(target)?;
+    say(handshake_request::Step::Hello(hello.clone())).await;
+    let outbound = Requests(outbound);
+    let mut inbound = client
+        .handshake(outbound)
+        .await
+        .map_err(|status| not_a_manager(&target.address, &status))?
+        .into_inner();
+    let Step::Challenge(challenge) = next_step(&mut inbound, target).await? else {
+        return Err(authentication_failed(target, "the server sent no challenge"));
+    };
+    if challenge.suite != i32::from(Suite::HmacSha256) || challenge.server_nonce.len() != NONCE_LEN
+    {
+        return Err(authentication_failed(target, "the server's challenge is not acceptable"));
+    }
+    let transcript = Transcript::new(&hello, &challenge, binding);
+    let proof = transcript.client_proof(target.authkey.secret());
+    say(handshake_request::Step::Proof(Proof { proof: Bytes::copy_from_slice(&proof) })).await;
+    let Step::Welcome(welcome) = next_step(&mut inbound, target).await? else {
+        return Err(authentication_failed(target, "the server sent no welcome"));
+    };
+    if !transcript.verify_server(target.authkey.secret(), &proof, &welcome) {
+        return Err(authentication_failed(
+            target,
+            "the server did not prove that it knows the authkey; it may be an impostor",
+        ));
+    }
+    Ok((welcome, challenge))
+}
+
+/// The client's half of the handshake, as a stream.
+struct Requests(mpsc::Receiver<HandshakeRequest>);
+
+impl futures_core::Stream for Requests {
+    type Item = HandshakeRequest;
+
+    fn poll_next(
+        mut self: std::pin::Pin<&mut Self>,
+        cx: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Option<HandshakeRequest>> {
+        self.0.poll_recv(cx)
+    }
+}
+
+async fn next_step(inbound: &mut Streaming<HandshakeResponse>, target: &Target) -> Result<Step> {
+    match inbound.message().await {
+        Ok(Some(HandshakeResponse { step: Some(Step::Refused(refusal)) })) => {
+            Err(Error::refused(refusal, context(target)))
+        }
+        Ok(Some(HandshakeResponse { step: Some(step) })) => Ok(step),
+        Ok(_) => Err(authentication_failed(target, "the server broke the handshake off")),
+        Err(status) => Err(not_a_manager(&target.address, &status)),
+    }
+}
+
+fn hello(target: &Target) -> Result<Hello> {
+    let mut nonce = [0; NONCE_LEN];
+    getrandom::fill(&mut nonce).map_err(|error| {
+        Error::Configuration(format!("the system gives no random numbers: {error}"))
+    })?;
+    Ok(Hello {
+        version: PROTOCOL_VERSION,
+        suites: vec![Suite::HmacSha256.into()],
+        client_nonce: Bytes::copy_from_slice(&nonce),
+        process: Some(Process {
+            name: target.process_name.clone().unwrap_or_else(process_name),
+            pid: std::process::id(),
+            host: host_name(),
+        }),
+        ..Hello::default()
+    })
+}
+
+fn process_name() -> String {
+    std::env::args_os()
+        .next()
+        .map(PathBuf::from)
+        .and_then(|path| Some(path.file_name()?.to_string_lossy().into_owned()))
+        .unwrap_or_default()
+}
+
+fn host_name() -> String {
+    // Linux only; elsewhere the name stays empty, which only `inspect` shows.
+    std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default().trim().to_owned()
+}
+
+fn context(target: &Target) -> Context {
+    Context { operation: "connect", address: target.address.to_string(), ..Context::default() }
+}
+
+fn authentication_failed(target: &Target, message: &str) -> Error {
+    let refusal = Refusal::new(
+        Reason::AuthenticationFailed,
+        format!("authentication failed: {message}"),
+    )
+    .with_hint("check that both sides use the same authkey");
+    Error::refused(refusal, context(target))
+}
+
+fn no_connection(address: &Address, error: &io::Error) -> Error {
+    let hint = match error.kind() {
+        io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound => {
+            format!(" (is a manager running there? `mp-manager serve --address {address}` starts one)")
+        }
+        _ => String::new(),
+    };
+    cannot_connect(address, format!("{error}{hint}"))
+}
+
+fn not_a_manager(address: &Address, status: &tonic::Status) -> Error {
+    cannot_connect(address, format!("{} (is it a manager that listens there?)", explain(status)))
+}
+
+fn cannot_connect(address: &Address, message: String) -> Error {
+    Error::Connect { address: address.to_string(), message }
+}
+
+/// The innermost cause of a status: the outer ones say only that there is one.
+fn explain(status: &tonic::Status) -> String {
+    let mut innermost: &dyn std::error::Error = status;
+    while let Some(source) = innermost.source() {
+        innermost = source;
+    }
+    if innermost.source().is_none() && std::error::Error::source(status).is_some() {
+        innermost.to_string()
+    } else {
+        status.message().to_owned()
+    }
+}

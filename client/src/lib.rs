@@ -1,0 +1,62 @@
+//! Shared dicts, lists, locks, queues and more for processes on one machine or many: Python's
+//! `multiprocessing` managers, done right.
+//!
+//! A *manager* is a server that holds shared objects; *proxies* use them from any process. Start one
+//! inside your program, or connect to a daemon (`mp-manager serve`) by changing one line:
+//!
+//! ```
+//! use mp_manager::{Manager, Result};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<()> {
+//! let manager = Manager::start().await?; // or Manager::connect("10.0.0.5:7117", authkey)
+//! let scores = manager.dict::<String, u64>("scores").await?;
+//! scores.insert("alice", &3).await?;
+//!
+//! let lock = manager.lock("migrate").await?;
+//! let guard = lock.acquire().await?;
+//! println!("fencing token {}", guard.token());
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Who dies, and what happens
+//!
+//! A process that ends, however it ends, leaves nothing behind: its locks and permits pass to the
+//! next waiter with a higher fencing token, what it had leased from a queue comes back in its place,
+//! a barrier it was waiting at breaks and says who was lost.
+//!
+//! # Async and blocking
+//!
+//! The types here are async and work on tokio; [`blocking`] has the same ones for threads.
+//! Everything that may wait comes in three forms: `acquire()` waits as long as it takes,
+//! `try_acquire()` not at all, and `acquire_timeout(d)` so long.
+//!
+//! # Cancel safety
+//!
+//! Dropping a future cancels its call. Ownership that was not taken goes back: a lock, a permit, an
+//! item from a queue. Everything else is final once the manager has applied it: each method says so
+//! where it matters.
+
+pub mod blocking;
+mod codec;
+mod connect;
+#[cfg(feature = "embedded")]
+mod embedded;
+mod error;
+mod grant;
+mod link;
+mod manager;
+mod object;
+mod open;
+mod pages;
+mod proxy;
+mod reply;
+mod thread;
+
+pub use error::{Context, Error, Result};
+pub use manager::{Builder, Inspection, Manager, Statistics};
+pub use mp_manager_proto::{address::Address, authkey::Authkey};
+pub use open::{Name, Open, Unnamed};
+pub use pages::Pages;
+pub use proxy::{Dict, Lock, LockGuard, Proxy};

@@ -1,0 +1,496 @@
+//! A session as its client sees it: what is to be sent, what waits for a reply, what is held.
+//!
+//! [`Shared`] is the state machine; it does no I/O. Two things drive it: a stream that takes frames
+//! out ([`Outgoing`]) and a task that puts the server's frames in. [`Link`] is what proxies hold:
+//! when the last one goes, so does the session.
+
+use std::{
+    collections::{BTreeMap, HashMap, VecDeque},
+    future::Future,
+    mem,
+    pin::Pin,
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak},
+    task::{Context, Poll, Waker},
+};
+
+use futures_core::Stream;
+use mp_manager_proto::{encoded_len, v1::{
+    ClientFrame, DirectoryOp, Empty, Error as Refusal, Limits, Reason, Ref, Release, Request,
+    SeqRange, ServerFrame, directory_op, reply, request,
+}};
+use tokio::sync::watch;
+
+use crate::{connect::Keeper, reply::referenced};
+
+/// A frame is closed once it is this long; a longer request has one to itself.
+const FRAME_BYTES: usize = 1 << 20;
+/// So many acknowledgements are worth a frame of their own.
+const ACKS_WORTH_A_FRAME: usize = 256;
+
+type Seq = u64;
+
+/// The user's hold on a session; dropping the last one says goodbye.
+pub(crate) struct Link {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) address: String,
+    server_id: u64,
+    /// What runs the connection, and an embedded server: they end with the link.
+    keeper: OnceLock<Keeper>,
+}
+
+/// The session's state.
+pub(crate) struct Shared {
+    state: Mutex<State>,
+    pub(crate) limits: Limits,
+    /// True once the session is over; for those who wait for it.
+    ended: watch::Sender<bool>,
+}
+
+#[derive(Default)]
+struct State {
+    next_seq: Seq,
+    calls: BTreeMap<Seq, Slot>,
+    /// Callers that wait until there are fewer open calls.
+    blocked: Vec<Waker>,
+    requests: VecDeque<(Request, usize)>,
+    acks: Vec<SeqRange>,
+    cancels: Vec<Seq>,
+    /// Acks that hand something back to others if they are late.
+    acks_are_urgent: bool,
+    frame_number: u64,
+    sender: Option<Waker>,
+    goodbye: Goodbye,
+    /// Why the session is over.
+    ended: Option<Refusal>,
+    handles: HashMap<u64, Weak<Handle>>,
+    grants: HashMap<(u64, u64), Arc<watch::Sender<bool>>>,
+}
+
+#[derive(Default, PartialEq, Eq)]
+enum Goodbye {
+    #[default]
+    No,
+    Due,
+    Said,
+}
+
+/// ```text
+///   waiting ──reply──► replied ──taken by its caller──► acknowledged
+///      └──caller gone──► cancelled ◄──caller gone──┘
+/// ```
+enum Slot {
+    Waiting(Option<Waker>),
+    Replied(Box<Arrived>),
+    /// Nobody waits for the reply.
+    Detached,
+}
+
+/// A reply, with a hold on every object it refers to.
+pub(crate) struct Arrived {
+    pub(crate) result: reply::Result,
+    pub(crate) handles: Vec<Arc<Handle>>,
+}
+
+/// The client's hold on one object. The server counts the references it hands out; the last proxy
+/// to go gives them all back.
+pub(crate) struct Handle {
+    pub(crate) link: Arc<Link>,
+    pub(crate) reference: Ref,
+    received: Mutex<u64>,
+}
+
+impl Link {
+    pub(crate) fn new(shared: Arc<Shared>, address: String, server_id: u64) -> Arc<Self> {
+        Arc::new(Self { shared, address, server_id, keeper: OnceLock::new() })
+    }
+
+    /// Gives the link what runs it; done once, right after connecting.
+    pub(crate) fn keep(&self, keeper: Keeper) {
+        let _ = self.keeper.set(keeper);
+    }
+
+    pub(crate) fn keeper(&self) -> Option<&Keeper> {
+        self.keeper.get()
+    }
+
+    pub(crate) fn server_id(&self) -> u64 {
+        self.server_id
+    }
+
+    /// The hold on an object that some reply referred to.
+    pub(crate) fn handle(self: &Arc<Self>, reference: Ref) -> Arc<Handle> {
+        let mut state = self.shared.lock();
+        Self::handle_locked(self, &mut state, reference)
+    }
+
+    fn handle_locked(self: &Arc<Self>, state: &mut State, reference: Ref) -> Arc<Handle> {
+        if let Some(handle) = state.handles.get(&reference.object).and_then(Weak::upgrade) {
+            return handle;
+        }
+        let received = Mutex::new(0);
+        let handle = Arc::new(Handle { link: Arc::clone(self), reference, received });
+        state.handles.insert(reference.object, Arc::downgrade(&handle));
+        handle
+    }
+
+    /// Sends a request whose reply nobody waits for.
+    pub(crate) fn send_detached(&self, object: u64, op: request::Op) {
+        let mut state = self.shared.lock();
+        if state.ended.is_none() && state.goodbye == Goodbye::No {
+            let seq = state.enqueue(object, None, op);
+            state.calls.insert(seq, Slot::Detached);
+            state.wake_sender();
+        }
+    }
+
+    /// Takes in a frame of the server's.
+    pub(crate) fn receive(self: &Arc<Self>, frame: ServerFrame) {
+        let mut wakers = Vec::with_capacity(frame.replies.len());
+        let mut unwanted = Vec::new();
+        let mut state = self.shared.lock();
+        for reply in frame.replies {
+            let Some(result) = reply.result else { continue };
+            let handles = self.hold(&mut state, &result);
+            let arrived = Box::new(Arrived { result, handles });
+            match state.calls.get_mut(&reply.seq) {
+                Some(slot @ Slot::Waiting(_)) => {
+                    if let Slot::Waiting(waker) = mem::replace(slot, Slot::Replied(arrived)) {
+                        wakers.extend(waker);
+                    }
+                }
+                Some(Slot::Detached) => {
+                    state.calls.remove(&reply.seq);
+                    state.acknowledge(reply.seq, false);
+                    unwanted.push(arrived);
+                }
+                // Cancelled meanwhile: the cancel is on its way.
+                Some(Slot::Replied(_)) | None => unwanted.push(arrived),
+            }
+        }
+        for lost in frame.lost {
+            if let Some(grant) = state.grants.get(&(lost.object, lost.token)) {
+                grant.send_replace(true);
+            }
+        }
+        wakers.append(&mut state.unblock());
+        drop(state);
+        wakers.into_iter().for_each(Waker::wake);
+        drop(unwanted);
+        if let Some(why) = frame.ended {
+            self.shared.end(why);
+        }
+    }
+
+    /// Holds everything that a reply refers to.
+    fn hold(self: &Arc<Self>, state: &mut State, result: &reply::Result) -> Vec<Arc<Handle>> {
+        let mut handles = Vec::new();
+        referenced(result, |reference| {
+            let handle = self.handle_locked(state, *reference);
+            *lock(&handle.received) += 1;
+            handles.push(handle);
+        });
+        handles
+    }
+
+    /// Notes a grant, so that its loss can be told.
+    pub(crate) fn register_grant(&self, object: u64, token: u64) -> Arc<watch::Sender<bool>> {
+        let mut state = self.shared.lock();
+        let lost = state.ended.is_some();
+        let grant = Arc::new(watch::Sender::new(lost));
+        if !lost {
+            state.grants.insert((object, token), Arc::clone(&grant));
+        }
+        grant
+    }
+
+    pub(crate) fn forget_grant(&self, object: u64, token: u64) {
+        self.shared.lock().grants.remove(&(object, token));
+    }
+
+    /// Says goodbye: nothing can be asked any more.
+    pub(crate) fn say_goodbye(&self) {
+        let mut state = self.shared.lock();
+        if state.goodbye == Goodbye::No {
+            state.goodbye = Goodbye::Due;
+        }
+        state.wake_sender();
+    }
+
+    /// Completes when the session is over.
+    pub(crate) async fn ended(&self) {
+        // The sender lives as long as the link does.
+        let _ = self.shared.ended.subscribe().wait_for(|ended| *ended).await;
+    }
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        self.say_goodbye();
+    }
+}
+
+impl Shared {
+    pub(crate) fn new(limits: Limits) -> Arc<Self> {
+        let state = State { next_seq: 1, ..State::default() };
+        Arc::new(Self { state: Mutex::new(state), limits, ended: watch::Sender::new(false) })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        lock(&self.state)
+    }
+
+    /// The session is over: whoever waits is told why, and every grant is lost.
+    pub(crate) fn end(&self, why: Refusal) {
+        let mut state = self.lock();
+        if state.ended.is_some() {
+            return;
+        }
+        state.ended = Some(why);
+        // What has arrived and is final is still good to hear.
+        let (calls, arrived) = mem::take(&mut state.calls).into_iter().partition::<BTreeMap<_, _>, _>(
+            |(_, slot)| !matches!(slot, Slot::Replied(arrived) if !hands_over(&arrived.result)),
+        );
+        state.calls = arrived;
+        let mut wakers = mem::take(&mut state.blocked);
+        wakers.extend(state.sender.take());
+        let grants = mem::take(&mut state.grants);
+        state.requests.clear();
+        drop(state);
+        for slot in calls.into_values() {
+            if let Slot::Waiting(Some(waker)) = slot {
+                wakers.push(waker);
+            }
+        }
+        for grant in grants.into_values() {
+            grant.send_replace(true);
+        }
+        self.ended.send_replace(true);
+        wakers.into_iter().for_each(Waker::wake);
+    }
+
+    pub(crate) fn has_ended(&self) -> bool {
+        *self.ended.borrow()
+    }
+}
+
+impl State {
+    fn enqueue(&mut self, object: u64, timeout_us: Option<u64>, op: request::Op) -> Seq {
+        let seq = self.next_seq;
+        self.next_seq += 1;
+        let request = Request { seq, object, timeout_us, fence: None, op: Some(op) };
+        let len = encoded_len(&request);
+        self.requests.push_back((request, len));
+        seq
+    }
+
+    fn acknowledge(&mut self, seq: Seq, urgent: bool) {
+        self.acks_are_urgent |= urgent;
+        match self.acks.last_mut() {
+            Some(range) if range.last + 1 == seq => range.last = seq,
+            _ => self.acks.push(SeqRange { first: seq, last: seq }),
+        }
+        if urgent || self.acks.len() >= ACKS_WORTH_A_FRAME {
+            self.wake_sender();
+        }
+    }
+
+    fn wake_sender(&mut self) {
+        if let Some(waker) = self.sender.take() {
+            waker.wake();
+        }
+    }
+
+    fn why_over(&self) -> Refusal {
+        self.ended.clone().unwrap_or_else(closed)
+    }
+
+    fn unblock(&mut self) -> Vec<Waker> {
+        mem::take(&mut self.blocked)
+    }
+
+    fn has_something_to_say(&self) -> bool {
+        !self.requests.is_empty()
+            || !self.cancels.is_empty()
+            || self.acks_are_urgent
+            || self.acks.len() >= ACKS_WORTH_A_FRAME
+            || self.goodbye == Goodbye::Due
+    }
+
+    fn next_frame(&mut self, max_requests: usize) -> ClientFrame {
+        self.frame_number += 1;
+        self.acks_are_urgent = false;
+        let mut frame = ClientFrame {
+            number: self.frame_number,
+            acks: mem::take(&mut self.acks),
+            cancels: mem::take(&mut self.cancels),
+            ..ClientFrame::default()
+        };
+        let mut bytes = 0;
+        while frame.requests.len() < max_requests
+            && let Some((_, len)) = self.requests.front()
+            && (frame.requests.is_empty() || bytes + len <= FRAME_BYTES)
+            && let Some((request, len)) = self.requests.pop_front()
+        {
+            bytes += len;
+            frame.requests.push(request);
+        }
+        if self.requests.is_empty() && self.goodbye == Goodbye::Due {
+            self.goodbye = Goodbye::Said;
+            frame.goodbye = Some(Empty {});
+        }
+        frame
+    }
+}
+
+/// The frames a session has to send, as many requests in each as are ready.
+pub(crate) struct Outgoing(pub(crate) Arc<Shared>);
+
+impl Stream for Outgoing {
+    type Item = ClientFrame;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<ClientFrame>> {
+        let mut state = self.0.lock();
+        if state.ended.is_some() || state.goodbye == Goodbye::Said {
+            return Poll::Ready(None);
+        }
+        if state.has_something_to_say() {
+            let max_requests = self.0.limits.max_requests_per_frame.max(1) as usize;
+            return Poll::Ready(Some(state.next_frame(max_requests)));
+        }
+        if !state.sender.as_ref().is_some_and(|known| known.will_wake(cx.waker())) {
+            state.sender = Some(cx.waker().clone());
+        }
+        Poll::Pending
+    }
+}
+
+/// One call: sent when it is first polled, acknowledged in the poll that returns its reply,
+/// cancelled if it is dropped before.
+pub(crate) struct Call {
+    shared: Arc<Shared>,
+    phase: Phase,
+}
+
+enum Phase {
+    New { object: u64, timeout_us: Option<u64>, op: Option<request::Op> },
+    Sent(Seq),
+    Over,
+}
+
+impl Call {
+    pub(crate) fn new(
+        shared: &Arc<Shared>,
+        object: u64,
+        timeout_us: Option<u64>,
+        op: request::Op,
+    ) -> Self {
+        let phase = Phase::New { object, timeout_us, op: Some(op) };
+        Self { shared: Arc::clone(shared), phase }
+    }
+}
+
+impl Future for Call {
+    type Output = Result<Arrived, Refusal>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.get_mut();
+        let shared = Arc::clone(&this.shared);
+        let mut state = shared.lock();
+        match &mut this.phase {
+            Phase::New { .. } if state.ended.is_some() => {
+                this.phase = Phase::Over;
+                Poll::Ready(Err(state.why_over()))
+            }
+            Phase::New { object, timeout_us, op } => {
+                if state.goodbye != Goodbye::No {
+                    this.phase = Phase::Over;
+                    return Poll::Ready(Err(closed()));
+                }
+                if state.calls.len() >= shared.limits.max_open_requests.max(1) as usize {
+                    state.blocked.push(cx.waker().clone());
+                    return Poll::Pending;
+                }
+                let Some(op) = op.take() else { return Poll::Pending };
+                let seq = state.enqueue(*object, *timeout_us, op);
+                state.calls.insert(seq, Slot::Waiting(Some(cx.waker().clone())));
+                this.phase = Phase::Sent(seq);
+                state.wake_sender();
+                Poll::Pending
+            }
+            &mut Phase::Sent(seq) => {
+                if let Some(Slot::Waiting(waker)) = state.calls.get_mut(&seq) {
+                    if !waker.as_ref().is_some_and(|known| known.will_wake(cx.waker())) {
+                        *waker = Some(cx.waker().clone());
+                    }
+                    return Poll::Pending;
+                }
+                this.phase = Phase::Over;
+                let Some(Slot::Replied(arrived)) = state.calls.remove(&seq) else {
+                    return Poll::Ready(Err(state.why_over()));
+                };
+                state.acknowledge(seq, hands_over(&arrived.result));
+                let unblocked = state.unblock();
+                drop(state);
+                unblocked.into_iter().for_each(Waker::wake);
+                match *arrived {
+                    Arrived { result: reply::Result::Error(refusal), .. } => {
+                        Poll::Ready(Err(refusal))
+                    }
+                    arrived => Poll::Ready(Ok(arrived)),
+                }
+            }
+            Phase::Over => Poll::Pending,
+        }
+    }
+}
+
+impl Drop for Call {
+    fn drop(&mut self) {
+        let Phase::Sent(seq) = self.phase else { return };
+        let mut state = self.shared.lock();
+        if let Some(slot) = state.calls.remove(&seq) {
+            state.cancels.push(seq);
+            state.wake_sender();
+            let unblocked = state.unblock();
+            drop(state);
+            unblocked.into_iter().for_each(Waker::wake);
+            // A reply's handles lock the state when they go.
+            drop(slot);
+        }
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        let count = *self.received.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let object = self.reference.object;
+        let mut state = self.link.shared.lock();
+        if state.handles.get(&object).is_some_and(|known| known.strong_count() == 0) {
+            state.handles.remove(&object);
+        }
+        drop(state);
+        if count > 0 {
+            let op = directory_op::Op::Release(Release { object, count });
+            self.link.send_detached(0, request::Op::Directory(DirectoryOp { op: Some(op) }));
+        }
+    }
+}
+
+/// Whether a reply hands over something that others wait for.
+fn hands_over(result: &reply::Result) -> bool {
+    use reply::Result as R;
+    match result {
+        R::Grant(_) | R::Woken(_) | R::Delivery(_) | R::Deliveries(_) | R::Message(_) => true,
+        R::Arrival(arrival) => arrival.run_action,
+        _ => false,
+    }
+}
+
+fn closed() -> Refusal {
+    Refusal::new(Reason::SessionEnded, "this manager handle is closed")
+        .with_hint("connect again for a new session")
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,517 @@
+//! The way in: connecting to a manager, or starting one.
+
+use std::{ffi::OsString, sync::Arc, time::Duration};
+
+pub use mp_manager_proto::v1::{Inspection, Statistics};
+use mp_manager_proto::{
+    address::Address,
+    authkey::Authkey,
+    v1::{DirectoryOp, Empty, Inspect, List, ObjectInfo, directory_op::Op, request},
+};
+
+use crate::{
+    connect::{self, Keeper, Target},
+    error::{Context, Error, Result},
+    link::{Call, Link},
+    reply::Reply,
+    thread::IoThread,
+};
+
+/// The environment variable with a manager's address.
+pub const ADDRESS_VARIABLE: &str = "MP_MANAGER_ADDRESS";
+/// The environment variable with the authkey itself.
+pub const AUTHKEY_VARIABLE: &str = "MP_MANAGER_AUTHKEY";
+/// The environment variable with the path of a file that has the authkey.
+pub const AUTHKEY_FILE_VARIABLE: &str = "MP_MANAGER_AUTHKEY_FILE";
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A session with a manager. Cloning is cheap; the session ends when the last clone, proxy and guard
+/// are gone, and what it holds is released.
+///
+/// The connection is run by tasks on the current tokio runtime. Code that computes for seconds
+/// without awaiting starves them: [`Builder::background_thread`] gives the connection a thread of its
+/// own.
+///
+/// ```
+/// use mp_manager::Manager;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> mp_manager::Result<()> {
+/// let manager = Manager::start().await?;
+/// let jobs = manager.dict::<u64, String>("jobs").await?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+#[doc(alias = "SyncManager")]
+#[doc(alias = "BaseManager")]
+pub struct Manager {
+    link: Arc<Link>,
+}
+
+impl Manager {
+    /// Connects to a manager at an address such as `10.0.0.5:7117` or `unix:/run/manager.sock`.
+    ///
+    /// # Errors
+    /// [`Error::Connect`] if nobody listens there, [`Error::AuthenticationFailed`] if the authkeys
+    /// differ.
+    ///
+    /// ```no_run
+    /// # use mp_manager::Manager;
+    /// # async fn example() -> mp_manager::Result<()> {
+    /// let manager = Manager::connect("10.0.0.5:7117", "authkey").await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[doc(alias = "connect")]
+    pub async fn connect(address: &str, authkey: impl Into<Authkey>) -> Result<Self> {
+        Self::builder().authkey(authkey).connect(address).await
+    }
+
+    /// Connects to the manager that the environment names: `MP_MANAGER_ADDRESS`, and the authkey
+    /// from the file `MP_MANAGER_AUTHKEY_FILE` or from `MP_MANAGER_AUTHKEY`. That is how a process
+    /// finds the manager of the one that started it, see [`environment`](Self::environment).
+    ///
+    /// # Errors
+    /// [`Error::Configuration`] if a variable is missing; otherwise as [`connect`](Self::connect).
+    ///
+    /// ```no_run
+    /// # use mp_manager::Manager;
+    /// # async fn example() -> mp_manager::Result<()> {
+    /// let manager = Manager::from_env().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn from_env() -> Result<Self> {
+        Self::builder().connect_from_env().await
+    }
+
+    /// Starts a manager inside this process. It stops when the last handle on it goes, or with the
+    /// process; other processes can use it meanwhile, see [`environment`](Self::environment).
+    ///
+    /// # Errors
+    /// [`Error::Configuration`] if no server can be started.
+    ///
+    /// ```
+    /// # use mp_manager::Manager;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> mp_manager::Result<()> {
+    /// let manager = Manager::start().await?;
+    /// println!("others find it at {}", manager.address());
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[cfg(feature = "embedded")]
+    #[doc(alias = "start")]
+    pub async fn start() -> Result<Self> {
+        Self::builder().start().await
+    }
+
+    /// Connects with options.
+    #[must_use]
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
+
+    /// Where the manager listens.
+    ///
+    /// ```
+    /// # use mp_manager::Manager;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> mp_manager::Result<()> {
+    /// let manager = Manager::start().await?;
+    /// assert!(manager.address().starts_with("unix:"));
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    #[doc(alias = "address")]
+    pub fn address(&self) -> &str {
+        &self.link.address
+    }
+
+    /// What a child process needs in its environment for [`from_env`](Self::from_env) to find this
+    /// manager. It has the authkey in it: give it to children, do not print it.
+    ///
+    /// ```
+    /// # use mp_manager::Manager;
+    /// # use std::process::Command;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> mp_manager::Result<()> {
+    /// let manager = Manager::start().await?;
+    /// let mut worker = Command::new("worker");
+    /// worker.envs(manager.environment());
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn environment(&self) -> Vec<(OsString, OsString)> {
+        use std::os::unix::ffi::OsStringExt;
+        let Some(keeper) = self.link.keeper() else { return Vec::new() };
+        let authkey = OsString::from_vec(keeper.target.authkey.secret().to_vec());
+        vec![
+            (ADDRESS_VARIABLE.into(), self.link.address.clone().into()),
+            (AUTHKEY_VARIABLE.into(), authkey),
+        ]
+    }
+
+    /// The simplest round trip.
+    ///
+    /// # Errors
+    /// If the session is lost.
+    ///
+    /// ```
+    /// # use mp_manager::Manager;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> mp_manager::Result<()> {
+    /// # let manager = Manager::start().await?;
+    /// manager.ping().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn ping(&self) -> Result<()> {
+        self.directory("ping", None, Op::Ping(Empty {})).await?.done()
+    }
+
+    /// Whether an object with this name exists.
+    ///
+    /// # Errors
+    /// If the session is lost.
+    ///
+    /// ```
+    /// # use mp_manager::Manager;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> mp_manager::Result<()> {
+    /// # let manager = Manager::start().await?;
+    /// assert!(!manager.exists("scores").await?);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn exists(&self, name: &str) -> Result<bool> {
+        self.directory("exists", Some(name), Op::Exists(name.into())).await?.flag()
+    }
+
+    /// Deletes a named object. Calls that wait in it fail, and so does every later use of it; the
+    /// name is free for a new object.
+    ///
+    /// # Errors
+    /// [`Error::ObjectNotFound`] if there is none with this name.
+    ///
+    /// ```
+    /// # use mp_manager::Manager;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> mp_manager::Result<()> {
+    /// # let manager = Manager::start().await?;
+    /// manager.lock("migrate").await?;
+    /// manager.delete("migrate").await?;
+    /// assert!(!manager.exists("migrate").await?);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn delete(&self, name: &str) -> Result<()> {
+        self.directory("delete", Some(name), Op::Delete(name.into())).await?.done()
+    }
+
+    /// The named objects whose names begin with `prefix`, in the order of their names.
+    ///
+    /// # Errors
+    /// If the session is lost.
+    ///
+    /// ```
+    /// # use mp_manager::Manager;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> mp_manager::Result<()> {
+    /// # let manager = Manager::start().await?;
+    /// manager.lock("migrate").await?;
+    /// assert_eq!(manager.list_objects("mig").await?[0].name, "migrate");
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn list_objects(&self, prefix: &str) -> Result<Vec<ObjectInfo>> {
+        let mut all: Vec<ObjectInfo> = Vec::new();
+        loop {
+            let after = all.last().map_or_else(String::new, |object| object.name.clone());
+            let list = List { prefix: prefix.into(), after, max: 0 };
+            let listing = self.directory("list", None, Op::List(list)).await?.listing()?;
+            all.extend(listing.objects);
+            if !listing.more {
+                return Ok(all);
+            }
+        }
+    }
+
+    /// How many objects and sessions there are, and how much memory they take.
+    ///
+    /// # Errors
+    /// If the session is lost.
+    ///
+    /// ```
+    /// # use mp_manager::Manager;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> mp_manager::Result<()> {
+    /// # let manager = Manager::start().await?;
+    /// assert_eq!(manager.statistics().await?.sessions, 1);
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[doc(alias = "_number_of_objects")]
+    pub async fn statistics(&self) -> Result<Statistics> {
+        let reply = self.directory("statistics", None, Op::Statistics(Empty {})).await?;
+        Ok(reply.inspection()?.statistics.unwrap_or_default())
+    }
+
+    /// Everything: objects, who holds them and who waits for what, and sessions; or all of that for
+    /// one object.
+    ///
+    /// # Errors
+    /// [`Error::ObjectNotFound`] if there is no object with this name.
+    ///
+    /// ```
+    /// # use mp_manager::Manager;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> mp_manager::Result<()> {
+    /// # let manager = Manager::start().await?;
+    /// let lock = manager.lock("migrate").await?;
+    /// let guard = lock.acquire().await?;
+    /// let inspection = manager.inspect(Some("migrate")).await?;
+    /// assert_eq!(inspection.objects[0].holders[0].token, guard.token());
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[doc(alias = "_debug_info")]
+    pub async fn inspect(&self, name: Option<&str>) -> Result<Inspection> {
+        let inspect = Inspect { name: name.map(str::to_owned) };
+        self.directory("inspect", name, Op::Inspect(inspect)).await?.inspection()
+    }
+
+    /// Stops the manager, for everybody: a daemon ends, and so does an embedded one.
+    ///
+    /// # Errors
+    /// If the session is lost before the manager confirms.
+    ///
+    /// ```
+    /// # use mp_manager::Manager;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> mp_manager::Result<()> {
+    /// let manager = Manager::start().await?;
+    /// manager.shutdown().await?;
+    /// assert!(manager.ping().await.is_err());
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[doc(alias = "shutdown")]
+    pub async fn shutdown(&self) -> Result<()> {
+        match self.directory("shutdown", None, Op::Shutdown(Empty {})).await {
+            // It may be gone before it has confirmed.
+            Ok(_) | Err(Error::ShuttingDown(_)) => {}
+            Err(error) => return Err(error),
+        }
+        self.link.ended().await;
+        Ok(())
+    }
+
+    /// Says goodbye and waits until the manager has taken note: what the session held is released
+    /// now. Proxies and guards of this session cannot be used any more.
+    ///
+    /// # Errors
+    /// None today; a connection that is broken already is as good as closed.
+    ///
+    /// ```
+    /// # use mp_manager::Manager;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> mp_manager::Result<()> {
+    /// let manager = Manager::start().await?;
+    /// manager.close().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn close(self) -> Result<()> {
+        self.link.say_goodbye();
+        self.link.ended().await;
+        Ok(())
+    }
+
+    pub(crate) fn link(&self) -> &Arc<Link> {
+        &self.link
+    }
+
+    /// Asks the directory something.
+    pub(crate) async fn ask(
+        &self,
+        operation: &'static str,
+        name: Option<&str>,
+        op: request::Op,
+    ) -> Result<Reply> {
+        let context = Context {
+            operation,
+            object: name.map_or_else(String::new, |name| format!("\"{name}\"")),
+            address: self.link.address.clone(),
+            ..Context::default()
+        };
+        match Call::new(&self.link.shared, 0, None, op).await {
+            Ok(arrived) => Ok(Reply::new(arrived, Arc::clone(&self.link), context)),
+            Err(refusal) => Err(Error::refused(refusal, context)),
+        }
+    }
+
+    async fn directory(
+        &self,
+        operation: &'static str,
+        name: Option<&str>,
+        op: Op,
+    ) -> Result<Reply> {
+        let op = request::Op::Directory(DirectoryOp { op: Some(op) });
+        self.ask(operation, name, op).await
+    }
+}
+
+impl std::fmt::Debug for Manager {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "manager at {}", self.link.address)
+    }
+}
+
+/// How to connect.
+///
+/// ```
+/// # use mp_manager::Manager;
+/// # use std::time::Duration;
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> mp_manager::Result<()> {
+/// let manager = Manager::builder()
+///     .background_thread()
+///     .connect_timeout(Duration::from_secs(2))
+///     .start()
+///     .await?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug, Clone, Default)]
+#[must_use = "a builder connects when it is told to"]
+pub struct Builder {
+    authkey: Option<Authkey>,
+    background_thread: bool,
+    connect_timeout: Option<Duration>,
+    process_name: Option<String>,
+}
+
+impl Builder {
+    /// The authkey to prove; without it the environment's is taken, as by [`Manager::from_env`].
+    pub fn authkey(self, authkey: impl Into<Authkey>) -> Self {
+        Self { authkey: Some(authkey.into()), ..self }
+    }
+
+    /// Runs the connection on a thread of its own, which computing code cannot starve.
+    pub fn background_thread(self) -> Self {
+        Self { background_thread: true, ..self }
+    }
+
+    /// How long connecting may take; 10 s unless told otherwise.
+    pub fn connect_timeout(self, timeout: Duration) -> Self {
+        Self { connect_timeout: Some(timeout), ..self }
+    }
+
+    /// What `inspect` calls this process; the name of its program unless told otherwise.
+    pub fn process_name(self, name: impl Into<String>) -> Self {
+        Self { process_name: Some(name.into()), ..self }
+    }
+
+    /// Connects to a manager.
+    ///
+    /// # Errors
+    /// As [`Manager::connect`].
+    pub async fn connect(self, address: &str) -> Result<Manager> {
+        let address: Address = address.parse()?;
+        let authkey = match &self.authkey {
+            Some(authkey) => authkey.clone(),
+            None => authkey_from_env()?,
+        };
+        let target = self.target(address, authkey);
+        self.establish(target, |thread, target| Keeper {
+            thread,
+            #[cfg(feature = "embedded")]
+            embedded: None,
+            target,
+        })
+        .await
+    }
+
+    /// Connects to the manager that the environment names.
+    ///
+    /// # Errors
+    /// As [`Manager::from_env`].
+    pub async fn connect_from_env(self) -> Result<Manager> {
+        let address = std::env::var(ADDRESS_VARIABLE).map_err(|_| {
+            Error::Configuration(format!("{ADDRESS_VARIABLE} is not set: it names the manager"))
+        })?;
+        self.connect(&address).await
+    }
+
+    /// Starts a manager inside this process.
+    ///
+    /// # Errors
+    /// As [`Manager::start`].
+    #[cfg(feature = "embedded")]
+    pub async fn start(self) -> Result<Manager> {
+        let embedded = crate::embedded::Embedded::start().await?;
+        let target = self.target(embedded.address.clone(), embedded.authkey.clone());
+        self.establish(target, |thread, target| Keeper {
+            thread,
+            embedded: Some(embedded),
+            target,
+        })
+        .await
+    }
+
+    fn target(&self, address: Address, authkey: Authkey) -> Target {
+        Target {
+            address,
+            authkey,
+            timeout: self.connect_timeout.unwrap_or(CONNECT_TIMEOUT),
+            process_name: self.process_name.clone(),
+        }
+    }
+
+    async fn establish(
+        self,
+        target: Target,
+        keeper: impl FnOnce(Option<IoThread>, Target) -> Keeper,
+    ) -> Result<Manager> {
+        let (link, thread) = if self.background_thread {
+            let thread = IoThread::start()?;
+            let target = target.clone();
+            let link = thread.run(async move { connect::connect(&target).await }).await??;
+            (link, Some(thread))
+        } else {
+            (connect::connect(&target).await?, None)
+        };
+        link.keep(keeper(thread, target));
+        Ok(Manager { link })
+    }
+}
+
+fn authkey_from_env() -> Result<Authkey> {
+    let configuration = |message: String| Err(Error::Configuration(message));
+    if let Some(path) = std::env::var_os(AUTHKEY_FILE_VARIABLE) {
+        return match std::fs::read(&path) {
+            Ok(text) => Authkey::from_text(&text)
+                .map_or_else(|| configuration(format!("{} is empty", path.display())), Ok),
+            Err(error) => configuration(format!(
+                "cannot read the authkey from {} ({AUTHKEY_FILE_VARIABLE}): {error}",
+                path.display()
+            )),
+        };
+    }
+    use std::os::unix::ffi::OsStringExt;
+    std::env::var_os(AUTHKEY_VARIABLE)
+        .and_then(|value| Authkey::from_text(&value.into_vec()))
+        .map_or_else(
+            || {
+                configuration(format!(
+                    "no authkey: set {AUTHKEY_FILE_VARIABLE} or {AUTHKEY_VARIABLE}, or give one"
+                ))
+            },
+            Ok,
+        )
+}

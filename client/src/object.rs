@@ -1,0 +1,177 @@
+//! What every proxy is made of: a hold on an object, and a way to ask it.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use mp_manager_proto::v1::{Kind, Reason, Ref, Value, request};
+use serde::Serialize;
+
+use crate::{
+    codec,
+    error::{Context, Error, Result},
+    link::{Call, Handle, Link},
+    reply::Reply,
+};
+
+/// A shared object of any kind, as its proxies hold it. Cloning is cheap.
+#[derive(Clone)]
+pub(crate) struct Object {
+    handle: Arc<Handle>,
+    name: Option<Arc<str>>,
+}
+
+/// How long a call may wait.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Wait {
+    /// As long as it takes.
+    Forever,
+    /// Not at all.
+    Never,
+    /// So long. Less than a microsecond is rounded up; more than half a million years is for ever.
+    For(Duration),
+}
+
+impl Wait {
+    fn timeout_us(self) -> Option<u64> {
+        match self {
+            Self::Forever => None,
+            Self::Never => Some(0),
+            Self::For(timeout) if timeout.is_zero() => Some(0),
+            Self::For(timeout) => u64::try_from(timeout.as_micros()).ok().map(|us| us.max(1)),
+        }
+    }
+}
+
+impl Object {
+    pub(crate) fn new(handle: Arc<Handle>, name: Option<Arc<str>>) -> Self {
+        Self { handle, name }
+    }
+
+    pub(crate) fn link(&self) -> &Arc<Link> {
+        &self.handle.link
+    }
+
+    pub(crate) fn reference(&self) -> &Ref {
+        &self.handle.reference
+    }
+
+    pub(crate) fn id(&self) -> u64 {
+        self.handle.reference.object
+    }
+
+    pub(crate) fn name(&self) -> Option<&str> {
+        self.name.as_deref()
+    }
+
+    /// Asks something that is answered at once.
+    pub(crate) async fn ask(&self, operation: &'static str, op: request::Op) -> Result<Reply> {
+        self.ask_waiting(operation, op, Wait::Forever).await
+    }
+
+    /// Asks something that may wait.
+    pub(crate) async fn ask_waiting(
+        &self,
+        operation: &'static str,
+        op: request::Op,
+        wait: Wait,
+    ) -> Result<Reply> {
+        let link = self.link();
+        match Call::new(&link.shared, self.id(), wait.timeout_us(), op).await {
+            Ok(arrived) => Ok(Reply::new(arrived, Arc::clone(link), self.context(operation))),
+            Err(refusal) => Err(Error::refused(refusal, self.context(operation))),
+        }
+    }
+
+    /// Tells something whose reply nobody waits for.
+    pub(crate) fn tell(&self, op: request::Op) {
+        self.link().send_detached(self.id(), op);
+    }
+
+    pub(crate) fn context(&self, operation: &'static str) -> Context {
+        Context {
+            operation,
+            object: self.to_string(),
+            address: self.link().address.clone(),
+            ..Context::default()
+        }
+    }
+
+    /// An error found on this side, before anything was sent.
+    pub(crate) fn refuse(
+        &self,
+        operation: &'static str,
+        reason: Reason,
+        message: impl Into<String>,
+        hint: impl Into<String>,
+    ) -> Error {
+        let refusal = mp_manager_proto::v1::Error::new(reason, message).with_hint(hint);
+        Error::refused(refusal, self.context(operation))
+    }
+
+    /// Encodes a value for this object.
+    pub(crate) fn encode<T: Serialize + ?Sized>(
+        &self,
+        operation: &'static str,
+        value: &T,
+    ) -> Result<Value> {
+        let value = codec::encode(value, self.link().server_id())
+            .map_err(|error| self.encode_error(operation, error.to_string(), ""))?;
+        let max = self.link().shared.limits.max_value_bytes as usize;
+        if value.data.len() > max {
+            return Err(self.refuse(
+                operation,
+                Reason::LimitExceeded,
+                format!("the value has {} bytes; the limit is {max}", value.data.len()),
+                "split it, or raise the server's --max-value-bytes",
+            ));
+        }
+        Ok(value)
+    }
+
+    /// Encodes a key for this object.
+    pub(crate) fn encode_key<T: Serialize + ?Sized>(
+        &self,
+        operation: &'static str,
+        key: &T,
+    ) -> Result<Bytes> {
+        codec::encode_key(key).map_err(|error| {
+            self.encode_error(operation, error.to_string(), "keys are compared by their bytes")
+        })
+    }
+
+    fn encode_error(&self, operation: &'static str, message: String, hint: &str) -> Error {
+        let context = Context { message, hint: hint.into(), ..self.context(operation) };
+        Error::Encode(Box::new(context))
+    }
+}
+
+impl fmt::Display for Object {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kind = kind_name(self.reference().kind());
+        match &self.name {
+            Some(name) => write!(f, "{kind} \"{name}\""),
+            None => write!(f, "{kind} {}", self.id()),
+        }
+    }
+}
+
+/// A kind's name for people.
+pub(crate) fn kind_name(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Unspecified => "object",
+        Kind::Dict => "dict",
+        Kind::List => "list",
+        Kind::Set => "set",
+        Kind::Namespace => "Namespace",
+        Kind::Value => "Value",
+        Kind::Array => "Array",
+        Kind::Lock => "Lock",
+        Kind::Rlock => "RLock",
+        Kind::Semaphore => "Semaphore",
+        Kind::Condition => "Condition",
+        Kind::Event => "Event",
+        Kind::Barrier => "Barrier",
+        Kind::Queue => "Queue",
+        Kind::Pipe => "Pipe",
+    }
+}

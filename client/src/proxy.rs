@@ -1,0 +1,87 @@
+//! The typed proxies, one file per kind of object.
+
+mod dict;
+mod lock;
+
+pub use dict::Dict;
+pub use lock::{Lock, LockGuard};
+
+use mp_manager_proto::v1::Kind;
+
+use crate::{codec::Detail, object::Object};
+
+/// A typed handle on a shared object. Cloning is cheap, and a proxy can be a value in another shared
+/// object of the same manager.
+///
+/// This trait cannot be implemented outside this crate.
+pub trait Proxy: sealed::Proxy {
+    /// The name the object was opened by, if it was.
+    fn name(&self) -> Option<&str> {
+        sealed::Proxy::object(self).name()
+    }
+}
+
+impl<P: sealed::Proxy> Proxy for P {}
+
+pub(crate) mod sealed {
+    use super::{Detail, Kind, Object};
+
+    pub trait Proxy: Sized + Send + Sync + 'static {
+        #[doc(hidden)]
+        const KIND: Kind;
+        /// What a reference has to say beside the object's id.
+        #[doc(hidden)]
+        const DETAIL: Detail = 0;
+        #[doc(hidden)]
+        fn new(object: Object, detail: Detail) -> Self;
+        #[doc(hidden)]
+        fn object(&self) -> &Object;
+        #[doc(hidden)]
+        fn detail(&self) -> Detail {
+            Self::DETAIL
+        }
+    }
+}
+
+/// What every proxy type can do: be cloned, printed, and travel inside values.
+macro_rules! proxy {
+    ($name:ident<$($type:ident),*>) => {
+        impl<$($type),*> Clone for $name<$($type),*> {
+            fn clone(&self) -> Self {
+                Self { object: self.object.clone(), ..*self }
+            }
+        }
+
+        impl<$($type),*> std::fmt::Debug for $name<$($type),*> {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                write!(f, "{}", self.object)
+            }
+        }
+
+        /// A proxy is stored as a reference; who reads it gets a proxy of their own.
+        impl<$($type),*> serde::Serialize for $name<$($type),*>
+        where
+            Self: $crate::proxy::sealed::Proxy,
+        {
+            fn serialize<Z: serde::Serializer>(&self, serializer: Z) -> Result<Z::Ok, Z::Error> {
+                use $crate::proxy::sealed::Proxy;
+                let reference = self.object.reference();
+                $crate::codec::serialize_reference(reference, Proxy::detail(self), serializer)
+            }
+        }
+
+        impl<'de, $($type),*> serde::Deserialize<'de> for $name<$($type),*>
+        where
+            Self: $crate::proxy::sealed::Proxy,
+        {
+            fn deserialize<Z: serde::Deserializer<'de>>(deserializer: Z) -> Result<Self, Z::Error> {
+                use $crate::proxy::sealed::Proxy;
+                let (link, reference, detail) =
+                    $crate::codec::deserialize_reference(<Self as Proxy>::KIND, deserializer)?;
+                let object = $crate::object::Object::new(link.handle(reference), None);
+                Ok(<Self as Proxy>::new(object, detail))
+            }
+        }
+    };
+}
+pub(crate) use proxy;
