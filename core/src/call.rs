@@ -29,7 +29,7 @@ pub struct CallId {
 pub struct Call {
     /// Which call.
     pub id: CallId,
-    /// Whether the caller would wait; one that would not is never parked.
+    /// Whether the caller would wait; one that would not is parked only in an object that says why.
     pub may_wait: bool,
 }
 

@@ -20,6 +20,8 @@
 //! until it is acknowledged: `cancel` before that takes it back.
 
 mod call;
+#[cfg(test)]
+mod fixture;
 mod ordered;
 mod page;
 mod slice;

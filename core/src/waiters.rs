@@ -54,6 +54,11 @@ impl<T> Waiters<T> {
         self.line.remove(&place).map(|(_, with)| with)
     }
 
+    pub(crate) fn find(&self, call: CallId) -> Option<&T> {
+        let place = self.places.get(&call)?;
+        self.line.get(place).map(|(_, with)| with)
+    }
+
     pub(crate) fn contains(&self, call: CallId) -> bool {
         self.places.contains_key(&call)
     }
