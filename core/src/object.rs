@@ -72,7 +72,7 @@ macro_rules! objects {
             pub fn apply(&mut self, call: Call, op: request::Op, turn: &mut Turn<'_>) -> Applied {
                 match (self, op) {
                     $((Self::$kind(object), request::Op::$op(op)) => {
-                        object.apply(call, op.op.ok_or_else(unsupported)?, turn)
+                        object.apply(call, known_op!($kind, op), turn)
                     })*
                     (object, _) => Err(wrong_kind(object.kind())),
                 }
@@ -145,6 +145,16 @@ macro_rules! objects {
             use mp_manager_proto::v1::Kind;
             $(pub(super) const $kind: Kind = super::wire_kind!($kind);)*
         }
+    };
+}
+
+macro_rules! known_op {
+    // Says which end it is for beside the operation itself.
+    (Pipe, $op:expr) => {
+        $op
+    };
+    ($kind:ident, $op:expr) => {
+        $op.op.ok_or_else(unsupported)?
     };
 }
 

@@ -41,6 +41,22 @@ pub fn compare(a: &[u8], b: &[u8]) -> Result<Ordering, OrderError> {
     compare_next(&mut Cursor { rest: a }, &mut Cursor { rest: b }, MAX_DEPTH)
 }
 
+/// Checks that a value can stand in an order at all: that it is a number, a string or bytes, or an
+/// array that begins with one. What follows in an array matters only between equal beginnings.
+///
+/// # Errors
+/// If it has no order against anything.
+pub fn check(value: &[u8]) -> Result<(), OrderError> {
+    let mut cursor = Cursor { rest: value };
+    loop {
+        match cursor.next()? {
+            Token::Array(1..) => {}
+            Token::Array(0) | Token::Text(_) | Token::Binary(_) => return Ok(()),
+            token => return compare_numbers(&token, &token).map(drop),
+        }
+    }
+}
+
 /// Adds two encoded numbers: integers exactly, anything with a float as a float.
 ///
 /// # Errors
@@ -178,6 +194,17 @@ mod tests {
     }
 
     #[test]
+    fn what_begins_without_an_order_has_none() {
+        let check = |bytes: Vec<u8>| check(&bytes);
+        assert_eq!(check(encode(&(1, f64::NAN)).unwrap()), Ok(()));
+        assert_eq!(check(encode(&((0.5, ()), 1)).unwrap()), Ok(()));
+        assert_eq!(check(encode(&[0; 0]).unwrap()), Ok(()));
+        assert_eq!(check(encode(&(f64::NAN, 1)).unwrap()), Err(OrderError::Nan));
+        assert_eq!(check(encode(&()).unwrap()), Err(OrderError::Incomparable("nil", "nil")));
+        assert!(matches!(check(vec![0x91]), Err(OrderError::Malformed(_))));
+    }
+
+    #[test]
     fn sums_are_exact_or_refused() {
         let sum = |a: i64, b: u64| add(&encode(&a).unwrap(), &encode(&b).unwrap());
         assert_eq!(sum(-1, u64::MAX).unwrap(), encode(&(u64::MAX - 1)).unwrap());
@@ -198,6 +225,7 @@ mod tests {
         #[test]
         fn garbage_is_refused_without_panicking(a: Vec<u8>, b: Vec<u8>) {
             let _ = compare(&a, &b);
+            let _ = check(&a);
             let _ = add(&a, &b);
         }
     }

@@ -1,0 +1,87 @@
+//! What a queue has handed out and may have to take back.
+
+use std::collections::BTreeMap;
+
+use mp_manager_proto::v1::{Holding, ObjectInfo};
+
+use super::items::Taken;
+use crate::call::{CallId, SessionId};
+
+/// Deliveries by the call they answered, and leases also by their item.
+#[derive(Debug, Default)]
+pub(super) struct Deliveries {
+    by_call: BTreeMap<CallId, Handed>,
+    leases: BTreeMap<u64, CallId>,
+}
+
+/// What one call was given.
+#[derive(Debug)]
+pub(super) struct Handed {
+    pub(super) items: Vec<Taken>,
+    pub(super) leased: bool,
+    acknowledged: bool,
+}
+
+impl Deliveries {
+    pub(super) fn record(&mut self, call: CallId, items: Vec<Taken>, leased: bool) {
+        if leased {
+            self.leases.extend(items.iter().map(|taken| (taken.ticket(), call)));
+        }
+        self.by_call.insert(call, Handed { items, leased, acknowledged: false });
+    }
+
+    /// The caller has them; returns those that cannot come back any more.
+    pub(super) fn acknowledge(&mut self, call: CallId) -> Vec<Taken> {
+        match self.by_call.get_mut(&call) {
+            Some(handed) if handed.leased => {
+                handed.acknowledged = true;
+                Vec::new()
+            }
+            Some(_) => self.remove(call).map(|handed| handed.items).unwrap_or_default(),
+            None => Vec::new(),
+        }
+    }
+
+    /// Takes back what the caller has not acknowledged.
+    pub(super) fn undo(&mut self, call: CallId) -> Option<Handed> {
+        let handed = self.by_call.get(&call)?;
+        if handed.acknowledged { None } else { self.remove(call) }
+    }
+
+    /// Ends the lease of an item, if that session holds it.
+    pub(super) fn end_lease(&mut self, ticket: u64, session: SessionId) -> Option<Handed> {
+        let call = *self.leases.get(&ticket)?;
+        if call.session == session { self.remove(call) } else { None }
+    }
+
+    /// Takes back everything one session has.
+    pub(super) fn end_session(&mut self, session: SessionId) -> Vec<Handed> {
+        let all = CallId { session, seq: 0 }..=CallId { session, seq: u64::MAX };
+        let calls: Vec<_> = self.by_call.range(all).map(|(call, _)| *call).collect();
+        calls.into_iter().filter_map(|call| self.remove(call)).collect()
+    }
+
+    /// Items on lease.
+    pub(super) fn leased(&self) -> usize {
+        self.leases.len()
+    }
+
+    pub(super) fn describe(&self, info: &mut ObjectInfo) {
+        info.holders.extend(self.by_call.iter().map(|(call, handed)| Holding {
+            session: call.session,
+            token: 0,
+            what: match &handed.items[..] {
+                [taken] => format!("item {}", taken.ticket()),
+                items => format!("{} items", items.len()),
+            },
+        }));
+    }
+
+    fn remove(&mut self, call: CallId) -> Option<Handed> {
+        let handed = self.by_call.remove(&call)?;
+        for taken in &handed.items {
+            self.leases.remove(&taken.ticket());
+        }
+        Some(handed)
+    }
+}
