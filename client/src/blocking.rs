@@ -23,7 +23,7 @@ mod pages;
 
 pub use dict::Dict;
 pub use lock::{Lock, LockGuard};
-pub use manager::Manager;
+pub use manager::{Builder, Manager};
 pub use open::{Open, Proxy};
 pub use pages::Pages;
 
@@ -34,7 +34,7 @@ fn wait<F: Future>(future: F) -> F::Output {
 
 /// A blocking proxy around an async one.
 macro_rules! wrapper {
-    ($(#[$doc:meta])* $name:ident<$($type:ident),*>) => {
+    ($(#[$doc:meta])* $name:ident $(, $type:ident)*) => {
         $(#[$doc])*
         pub struct $name<$($type),*> {
             inner: $crate::$name<$($type),*>,

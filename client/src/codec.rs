@@ -60,15 +60,16 @@ pub(crate) fn serialize_reference<S: Serializer>(
     detail: Detail,
     serializer: S,
 ) -> Result<S::Ok, S::Error> {
-    ENCODING.with_borrow_mut(|encoding| match encoding {
-        Some(encoding) if encoding.server == reference.server => {
-            encoding.refs.push(*reference);
-            Ok(())
-        }
-        Some(_) => Err("a proxy can only be stored in objects of its own manager"),
-        None => Err("a proxy can only be serialised into another shared object"),
-    })
-    .map_err(serde::ser::Error::custom)?;
+    ENCODING
+        .with_borrow_mut(|encoding| match encoding {
+            Some(encoding) if encoding.server == reference.server => {
+                encoding.refs.push(*reference);
+                Ok(())
+            }
+            Some(_) => Err("a proxy can only be stored in objects of its own manager"),
+            None => Err("a proxy can only be serialised into another shared object"),
+        })
+        .map_err(serde::ser::Error::custom)?;
     let kind = u8::try_from(reference.kind).unwrap_or_default();
     let payload =
         [&reference.server.to_be_bytes()[..], &[kind], &reference.object.to_be_bytes(), &[detail]]
@@ -152,8 +153,7 @@ impl<'de> Visitor<'de> for ReferenceVisitor {
         let number = |at: usize| {
             payload[at..at + 8].iter().fold(0_u64, |number, &byte| number << 8 | u64::from(byte))
         };
-        let reference =
-            Ref { server: number(0), kind: i32::from(payload[8]), object: number(9) };
+        let reference = Ref { server: number(0), kind: i32::from(payload[8]), object: number(9) };
         Ok((reference, payload[17]))
     }
 }

@@ -30,13 +30,13 @@ use tonic::{
     transport::{Channel, Endpoint},
 };
 
+#[cfg(feature = "embedded")]
+use crate::embedded::Embedded;
 use crate::{
     error::{Context, Error, Result},
     link::{Link, Outgoing, Shared},
     thread::IoThread,
 };
-#[cfg(feature = "embedded")]
-use crate::embedded::Embedded;
 
 /// As the server's: below it many small unread messages count as an attack.
 const CONNECTION_WINDOW: u32 = 16 << 20;
@@ -160,9 +160,11 @@ where
     let stream = Mutex::new(Some(stream));
     tower::service_fn(move |_| {
         let taken = stream.lock().unwrap_or_else(PoisonError::into_inner).take();
-        std::future::ready(taken.map(TokioIo::new).ok_or_else(|| {
-            io::Error::new(io::ErrorKind::NotConnected, "the connection is over")
-        }))
+        std::future::ready(
+            taken.map(TokioIo::new).ok_or_else(|| {
+                io::Error::new(io::ErrorKind::NotConnected, "the connection is over")
+            }),
+        )
     })
 }
 
@@ -267,18 +269,18 @@ fn context(target: &Target) -> Context {
 }
 
 fn authentication_failed(target: &Target, message: &str) -> Error {
-    let refusal = Refusal::new(
-        Reason::AuthenticationFailed,
-        format!("authentication failed: {message}"),
-    )
-    .with_hint("check that both sides use the same authkey");
+    let refusal =
+        Refusal::new(Reason::AuthenticationFailed, format!("authentication failed: {message}"))
+            .with_hint("check that both sides use the same authkey");
     Error::refused(refusal, context(target))
 }
 
 fn no_connection(address: &Address, error: &io::Error) -> Error {
     let hint = match error.kind() {
         io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound => {
-            format!(" (is a manager running there? `mp-manager serve --address {address}` starts one)")
+            format!(
+                " (is a manager running there? `mp-manager serve --address {address}` starts one)"
+            )
         }
         _ => String::new(),
     };

@@ -62,12 +62,7 @@ impl Drop for Embedded {
 
 type Started = oneshot::Sender<Result<Address>>;
 
-fn serve(
-    options: Options,
-    stop: oneshot::Receiver<()>,
-    started: Started,
-    done: &mpsc::Sender<()>,
-) {
+fn serve(options: Options, stop: oneshot::Receiver<()>, started: Started, done: &mpsc::Sender<()>) {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(thread::available_parallelism().map_or(2, |n| n.get().min(4)))
         .thread_name("mp-manager-server")

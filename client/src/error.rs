@@ -2,11 +2,7 @@
 
 use std::fmt;
 
-use mp_manager_proto::{
-    address::{Address, AddressError},
-    error::Reason,
-    v1,
-};
+use mp_manager_proto::{address::AddressError, error::Reason, v1};
 
 /// The result of everything that asks a manager.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -167,7 +163,6 @@ errors! {
     #[doc(alias = "EOFError")]
     EndOfFile = EndOfFile,
     /// The message is longer than the caller would take; it is still there.
-    #[doc(alias = "BufferTooShort")]
     BufferTooShort = BufferTooShort,
     /// This end of a one-way pipe goes the other way.
     WrongDirection = WrongDirection,

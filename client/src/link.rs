@@ -14,10 +14,13 @@ use std::{
 };
 
 use futures_core::Stream;
-use mp_manager_proto::{encoded_len, v1::{
-    ClientFrame, DirectoryOp, Empty, Error as Refusal, Limits, Reason, Ref, Release, Request,
-    SeqRange, ServerFrame, directory_op, reply, request,
-}};
+use mp_manager_proto::{
+    encoded_len,
+    v1::{
+        ClientFrame, DirectoryOp, Empty, Error as Refusal, Limits, Reason, Ref, Release, Request,
+        SeqRange, ServerFrame, directory_op, reply, request,
+    },
+};
 use tokio::sync::watch;
 
 use crate::{connect::Keeper, reply::referenced};
@@ -203,6 +206,13 @@ impl Link {
         grant
     }
 
+    /// A grant of this session was taken away by this session.
+    pub(crate) fn lose_grant(&self, object: u64, token: u64) {
+        if let Some(grant) = self.shared.lock().grants.get(&(object, token)) {
+            grant.send_replace(true);
+        }
+    }
+
     pub(crate) fn forget_grant(&self, object: u64, token: u64) {
         self.shared.lock().grants.remove(&(object, token));
     }
@@ -247,9 +257,10 @@ impl Shared {
         }
         state.ended = Some(why);
         // What has arrived and is final is still good to hear.
-        let (calls, arrived) = mem::take(&mut state.calls).into_iter().partition::<BTreeMap<_, _>, _>(
-            |(_, slot)| !matches!(slot, Slot::Replied(arrived) if !hands_over(&arrived.result)),
-        );
+        let (calls, arrived) =
+            mem::take(&mut state.calls).into_iter().partition::<BTreeMap<_, _>, _>(
+                |(_, slot)| !matches!(slot, Slot::Replied(arrived) if !hands_over(&arrived.result)),
+            );
         state.calls = arrived;
         let mut wakers = mem::take(&mut state.blocked);
         wakers.extend(state.sender.take());

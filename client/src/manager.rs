@@ -64,7 +64,6 @@ impl Manager {
     /// # Ok(())
     /// # }
     /// ```
-    #[doc(alias = "connect")]
     pub async fn connect(address: &str, authkey: impl Into<Authkey>) -> Result<Self> {
         Self::builder().authkey(authkey).connect(address).await
     }
@@ -103,7 +102,6 @@ impl Manager {
     /// # }
     /// ```
     #[cfg(feature = "embedded")]
-    #[doc(alias = "start")]
     pub async fn start() -> Result<Self> {
         Self::builder().start().await
     }
@@ -126,7 +124,6 @@ impl Manager {
     /// # }
     /// ```
     #[must_use]
-    #[doc(alias = "address")]
     pub fn address(&self) -> &str {
         &self.link.address
     }
@@ -300,7 +297,6 @@ impl Manager {
     /// # Ok(())
     /// # }
     /// ```
-    #[doc(alias = "shutdown")]
     pub async fn shutdown(&self) -> Result<()> {
         match self.directory("shutdown", None, Op::Shutdown(Empty {})).await {
             // It may be gone before it has confirmed.
@@ -456,12 +452,8 @@ impl Builder {
     pub async fn start(self) -> Result<Manager> {
         let embedded = crate::embedded::Embedded::start().await?;
         let target = self.target(embedded.address.clone(), embedded.authkey.clone());
-        self.establish(target, |thread, target| Keeper {
-            thread,
-            embedded: Some(embedded),
-            target,
-        })
-        .await
+        self.establish(target, |thread, target| Keeper { thread, embedded: Some(embedded), target })
+            .await
     }
 
     fn target(&self, address: Address, authkey: Authkey) -> Target {

@@ -45,7 +45,7 @@ pub(crate) mod sealed {
 
 /// What every proxy type can do: be cloned, printed, and travel inside values.
 macro_rules! proxy {
-    ($name:ident<$($type:ident),*>) => {
+    ($name:ident $(, $type:ident)*) => {
         impl<$($type),*> Clone for $name<$($type),*> {
             fn clone(&self) -> Self {
                 Self { object: self.object.clone(), ..*self }

@@ -221,7 +221,9 @@ pub(crate) fn referenced(result: &R, mut f: impl FnMut(&Ref)) {
         R::Value(one) => value(one),
         R::Entry(entry) => entry.value.iter().for_each(value),
         R::Page(page) => page.values.iter().for_each(value),
-        R::Optionals(all) => all.items.iter().filter_map(|item| item.value.as_ref()).for_each(value),
+        R::Optionals(all) => {
+            all.items.iter().filter_map(|item| item.value.as_ref()).for_each(value)
+        }
         R::Swap(swap) => swap.current.iter().for_each(value),
         R::Delivery(delivery) => delivery.value.iter().for_each(value),
         R::Deliveries(all) => {

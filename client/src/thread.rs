@@ -2,7 +2,7 @@
 
 use std::{
     future::Future,
-    sync::mpsc,
+    sync::{Mutex, PoisonError, mpsc},
     thread,
     time::Duration,
 };
@@ -18,7 +18,7 @@ const GOODBYE_TIME: Duration = Duration::from_millis(100);
 pub(crate) struct IoThread {
     handle: tokio::runtime::Handle,
     stop: Option<oneshot::Sender<()>>,
-    stopped: mpsc::Receiver<()>,
+    stopped: Mutex<mpsc::Receiver<()>>,
 }
 
 impl IoThread {
@@ -42,7 +42,7 @@ impl IoThread {
                 let _ = done.send(());
             })
             .map_err(|error| cannot_start(&error))?;
-        Ok(Self { handle, stop: Some(stop), stopped })
+        Ok(Self { handle, stop: Some(stop), stopped: Mutex::new(stopped) })
     }
 
     /// Runs `future` on the thread.
@@ -68,7 +68,8 @@ async fn linger() {
 impl Drop for IoThread {
     fn drop(&mut self) {
         drop(self.stop.take());
-        let _ = self.stopped.recv_timeout(GOODBYE_TIME);
+        let stopped = self.stopped.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let _ = stopped.recv_timeout(GOODBYE_TIME);
     }
 }
 

@@ -277,6 +277,86 @@ impl Object {
         }
     }
 
+    /// Whether an operation may need memory: the kind that a full memory budget refuses. Reads,
+    /// releases and deletes go on.
+    #[must_use]
+    pub fn grows(op: &request::Op) -> bool {
+        use mp_manager_proto::v1::{
+            dict_op::Op as Dict, list_op::Op as List, namespace_op::Op as Namespace,
+            pipe_op::Op as Pipe, queue_op::Op as Queue, scalar_op::Op as Scalar, set_op::Op as Set,
+        };
+        match op {
+            request::Op::Dict(op) => matches!(
+                op.op,
+                Some(
+                    Dict::Insert(_)
+                        | Dict::GetOrInsert(_)
+                        | Dict::Extend(_)
+                        | Dict::CompareAndSwap(_)
+                        | Dict::Add(_)
+                )
+            ),
+            request::Op::List(op) => matches!(
+                op.op,
+                Some(
+                    List::Set(_)
+                        | List::Push(_)
+                        | List::Extend(_)
+                        | List::Insert(_)
+                        | List::SliceSet(_)
+                        | List::Repeat(_)
+                )
+            ),
+            request::Op::Set(op) => match &op.op {
+                Some(Set::Add(_)) => true,
+                Some(Set::Combine(combine)) => combine.in_place,
+                _ => false,
+            },
+            request::Op::Namespace(op) => matches!(op.op, Some(Namespace::Set(_))),
+            request::Op::Scalar(op) => {
+                matches!(op.op, Some(Scalar::Set(_) | Scalar::Swap(_) | Scalar::CompareAndSwap(_)))
+            }
+            request::Op::Queue(op) => matches!(op.op, Some(Queue::Put(_) | Queue::PutMany(_))),
+            request::Op::Pipe(op) => matches!(op.op, Some(Pipe::Send(_))),
+            _ => false,
+        }
+    }
+
+    /// Whether an operation on this object would keep others waiting for more than about a
+    /// millisecond.
+    #[must_use]
+    pub fn is_heavy(&self, op: &request::Op) -> bool {
+        use mp_manager_proto::v1::{list_op::Op as List, set_op::Op as Set};
+        /// This many elements are looked at in about a millisecond.
+        const MANY: usize = 20_000;
+        match (self, op) {
+            (Self::List(list), request::Op::List(op)) => {
+                list.len() >= MANY
+                    && matches!(
+                        op.op,
+                        Some(
+                            List::Sort(_)
+                                | List::Reverse(_)
+                                | List::Remove(_)
+                                | List::Contains(_)
+                                | List::Index(_)
+                                | List::Count(_)
+                                | List::Clear(_)
+                                | List::Repeat(_)
+                                | List::SliceSet(_)
+                                | List::SliceDelete(_)
+                        )
+                    )
+            }
+            (Self::Set(set), request::Op::Set(op)) => match &op.op {
+                Some(Set::Combine(op)) => set.len() + elements(op.other.as_ref()) >= MANY,
+                Some(Set::Compare(op)) => set.len() + elements(op.other.as_ref()) >= MANY,
+                _ => false,
+            },
+            _ => false,
+        }
+    }
+
     /// Whether it keeps track of sessions: who holds it, who waits, who has not acknowledged.
     /// The others need not hear of a session's end.
     #[must_use]

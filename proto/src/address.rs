@@ -122,7 +122,8 @@ mod tests {
 
     #[test]
     fn what_is_no_address_is_named_in_the_error() {
-        for text in ["", ":1", "host:x", "host:99999", "::1", "[::1", "unix:", "ftp://host", "a b"] {
+        for text in ["", ":1", "host:x", "host:99999", "::1", "[::1", "unix:", "ftp://host", "a b"]
+        {
             let error = text.parse::<Address>().unwrap_err().to_string();
             assert!(error.contains(&format!("\"{text}\"")), "{error}");
         }

@@ -324,11 +324,11 @@ impl Canonicalizer {
         match token {
             Token::F32(x) if self.keys && x.is_nan() => return Err(CodecError::NanKey),
             Token::F64(x) if self.keys && x.is_nan() => return Err(CodecError::NanKey),
-            Token::F32(x) if x == 0.0 => {
+            Token::F32(0.0) => {
                 out.push(Marker::F32.to_u8());
                 out.extend(0_f32.to_be_bytes());
             }
-            Token::F64(x) if x == 0.0 => {
+            Token::F64(0.0) => {
                 out.push(Marker::F64.to_u8());
                 out.extend(0_f64.to_be_bytes());
             }

@@ -199,4 +199,3 @@ fn inspection(objects: Vec<ObjectInfo>, sessions: Vec<SessionInfo>, store: &Stor
     let inspection = Inspection { objects, sessions, statistics: Some(statistics) };
     Answer::new(reply::Result::Inspection(inspection))
 }
-

@@ -67,8 +67,7 @@ where
             );
             return Box::pin(std::future::ready(Ok(refusal.into_http())));
         }
-        let limited =
-            request.map(|body| Body::new(Limited::new(body, MAX_UNAUTHENTICATED_BYTES)));
+        let limited = request.map(|body| Body::new(Limited::new(body, MAX_UNAUTHENTICATED_BYTES)));
         Box::pin(self.inner.call(limited))
     }
 }

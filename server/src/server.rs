@@ -95,11 +95,8 @@ impl Server {
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<(), ServeError> {
         let Self { store, listener, .. } = self;
         tokio::spawn(Timers::run(Arc::downgrade(&store)));
-        let incoming = Incoming::new(
-            listener,
-            Arc::downgrade(&store),
-            store.options.handshake_timeout,
-        );
+        let incoming =
+            Incoming::new(listener, Arc::downgrade(&store), store.options.handshake_timeout);
         let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
         let serving = router(&store).serve_with_incoming_shutdown(incoming, async {
             let _ = stopped.await;

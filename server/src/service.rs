@@ -10,9 +10,7 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
-use crate::{
-    connection::Connection, handshake::Handshake, store::Store, stream::SessionStream,
-};
+use crate::{connection::Connection, handshake::Handshake, store::Store, stream::SessionStream};
 
 /// The service `mp.manager.v1.Manager`.
 pub(crate) struct Service {

@@ -200,9 +200,8 @@ impl Store {
                 return self.apply_elsewhere(cell, object, Event::Apply(call, Box::new(op)));
             }
             State::Live(object) => {
-                let (applied, effects) = self.turn(object, |object, turn| {
-                    Object::apply(object, call, op, turn)
-                });
+                let (applied, effects) =
+                    self.turn(object, |object, turn| Object::apply(object, call, op, turn));
                 if matches!(applied, Ok(Outcome::Parked)) {
                     self.park(session, cell, call, timeout);
                 }
@@ -217,7 +216,8 @@ impl Store {
             State::Deleted => Err(deleted(cell)),
         };
         if let Some(result) = answered(applied) {
-            session.reply(call.id.seq, result, || Parked { cell: Arc::clone(cell), deadline: None });
+            session
+                .reply(call.id.seq, result, || Parked { cell: Arc::clone(cell), deadline: None });
         }
     }
 
@@ -266,13 +266,7 @@ impl Store {
         }
     }
 
-    fn park(
-        &self,
-        session: &Session,
-        cell: &Arc<Cell>,
-        call: Call,
-        timeout: Option<Duration>,
-    ) {
+    fn park(&self, session: &Session, cell: &Arc<Cell>, call: Call, timeout: Option<Duration>) {
         // A timeout of zero waits for nothing that could time out.
         let deadline = timeout
             .filter(|timeout| !timeout.is_zero())
@@ -289,8 +283,7 @@ impl Store {
             State::Live(object) => {
                 let deletes = matches!(event, Event::Delete);
                 let ((), effects) = self.turn(object, |object, turn| event.happen(object, turn));
-                let removed =
-                    deletes.then(|| std::mem::replace(&mut *state, State::Deleted));
+                let removed = deletes.then(|| std::mem::replace(&mut *state, State::Deleted));
                 (removed, effects)
             }
             State::Busy(events) => return events.push(event),

@@ -153,8 +153,10 @@ impl SessionStream {
         state.high = seq;
         let refuse = |error| self.session.conclude(seq, Err(error));
         let Some(op) = op else {
-            refuse(Error::new(Reason::Unsupported, "this server does not know the operation")
-                .with_hint("the client is newer than the server: upgrade the server first"));
+            refuse(
+                Error::new(Reason::Unsupported, "this server does not know the operation")
+                    .with_hint("the client is newer than the server: upgrade the server first"),
+            );
             return Ok(());
         };
         if fence.is_some() {
@@ -166,10 +168,8 @@ impl SessionStream {
             self.session.conclude(seq, result);
             return Ok(());
         }
-        let call = Call {
-            id: CallId { session: self.session.id, seq },
-            may_wait: timeout_us != Some(0),
-        };
+        let call =
+            Call { id: CallId { session: self.session.id, seq }, may_wait: timeout_us != Some(0) };
         match self.admit(call, object, op) {
             Err(error) => refuse(error),
             Ok((cell, op)) => {
@@ -225,7 +225,10 @@ impl SessionStream {
         let Some(operand) = operand.filter(|operand| operand.object != 0) else { return Ok(()) };
         let id = std::mem::take(&mut operand.object);
         let missing = || {
-            Error::new(Reason::ObjectNotFound, format!("the other set, object {id}, does not exist"))
+            Error::new(
+                Reason::ObjectNotFound,
+                format!("the other set, object {id}, does not exist"),
+            )
         };
         let other = self.store.find(id).ok_or_else(missing)?;
         let snapshot = self.store.look_settled(&other, Object::set_snapshot).ok_or_else(missing)?;

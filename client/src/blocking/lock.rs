@@ -39,7 +39,7 @@ wrapper! {
     /// # Ok(())
     /// # }
     /// ```
-    Lock<>
+    Lock
 }
 
 impl Lock {

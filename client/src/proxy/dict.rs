@@ -32,7 +32,6 @@ impl Manager {
     /// # Ok(())
     /// # }
     /// ```
-    #[doc(alias = "dict")]
     pub fn dict<K, V>(&self, name: impl Into<Name>) -> Open<Dict<K, V>> {
         Open::new(self, name.into(), None)
     }
@@ -63,7 +62,7 @@ pub struct Dict<K, V> {
     types: PhantomData<fn() -> (K, V)>,
 }
 
-proxy!(Dict<K, V>);
+proxy!(Dict, K, V);
 
 impl<K: 'static, V: 'static> sealed::Proxy for Dict<K, V> {
     const KIND: Kind = Kind::Dict;
@@ -100,7 +99,6 @@ where
     /// # }
     /// ```
     #[doc(alias = "__getitem__")]
-    #[doc(alias = "get")]
     pub async fn get<Q>(&self, key: &Q) -> Result<Option<V>>
     where
         K: Borrow<Q>,
@@ -209,7 +207,6 @@ where
     /// # Ok(())
     /// # }
     /// ```
-    #[doc(alias = "pop")]
     pub async fn pop<Q>(&self, key: &Q) -> Result<V>
     where
         K: Borrow<Q>,
@@ -346,11 +343,7 @@ where
     /// # }
     /// ```
     #[doc(alias = "fromkeys")]
-    pub async fn from_keys<Q>(
-        &self,
-        keys: impl IntoIterator<Item = Q>,
-        value: &V,
-    ) -> Result<()>
+    pub async fn from_keys<Q>(&self, keys: impl IntoIterator<Item = Q>, value: &V) -> Result<()>
     where
         Q: Borrow<K>,
     {
@@ -439,7 +432,6 @@ where
     /// # Ok(())
     /// # }
     /// ```
-    #[doc(alias = "keys")]
     #[doc(alias = "__iter__")]
     pub async fn keys(&self) -> Result<Vec<K>> {
         self.pages("keys", false, Self::decode_key).collect().await
@@ -504,7 +496,6 @@ where
     /// # Ok(())
     /// # }
     /// ```
-    #[doc(alias = "copy")]
     pub async fn copy<C: FromIterator<(K, V)>>(&self) -> Result<C> {
         Ok(self.items().await?.into_iter().collect())
     }

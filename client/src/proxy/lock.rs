@@ -57,7 +57,7 @@ pub struct Lock {
     object: Object,
 }
 
-proxy!(Lock<>);
+proxy!(Lock);
 
 impl sealed::Proxy for Lock {
     const KIND: Kind = Kind::Lock;
@@ -180,7 +180,9 @@ impl Lock {
     /// # }
     /// ```
     pub async fn release(&self, token: u64) -> Result<()> {
-        self.object.ask("release", op(Op::Release(token))).await?.done()
+        self.object.ask("release", op(Op::Release(token))).await?.done()?;
+        self.object.link().lose_grant(self.object.id(), token);
+        Ok(())
     }
 
     async fn acquire_waiting(&self, wait: Wait) -> Result<Option<LockGuard>> {
