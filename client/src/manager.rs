@@ -11,9 +11,9 @@ use mp_manager_proto::{
 
 use crate::{
     connect::{self, Keeper, Target},
-    error::{Context, Error, Result},
+    error::{Error, Result},
     link::{Call, Link},
-    reply::Reply,
+    reply::{Reply, Subject},
     thread::IoThread,
 };
 
@@ -339,15 +339,10 @@ impl Manager {
         name: Option<&str>,
         op: request::Op,
     ) -> Result<Reply> {
-        let context = Context {
-            operation,
-            object: name.map_or_else(String::new, |name| format!("\"{name}\"")),
-            address: self.link.address.clone(),
-            ..Context::default()
-        };
+        let subject = Subject::Directory(Arc::clone(&self.link), name.map(str::to_owned));
         match Call::new(&self.link.shared, 0, None, op).await {
-            Ok(arrived) => Ok(Reply::new(arrived, Arc::clone(&self.link), context)),
-            Err(refusal) => Err(Error::refused(refusal, context)),
+            Ok(arrived) => Ok(Reply::new(arrived, subject, operation)),
+            Err(refusal) => Err(Error::refused(refusal, subject.context(operation))),
         }
     }
 

@@ -10,12 +10,12 @@ use crate::{
     codec,
     error::{Context, Error, Result},
     link::{Call, Handle, Link},
-    reply::Reply,
+    reply::{Reply, Subject},
 };
 
 /// A shared object of any kind, as its proxies hold it. Cloning is cheap.
 #[derive(Clone)]
-pub(crate) struct Object {
+pub struct Object {
     handle: Arc<Handle>,
     name: Option<Arc<str>>,
 }
@@ -77,7 +77,7 @@ impl Object {
     ) -> Result<Reply> {
         let link = self.link();
         match Call::new(&link.shared, self.id(), wait.timeout_us(), op).await {
-            Ok(arrived) => Ok(Reply::new(arrived, Arc::clone(link), self.context(operation))),
+            Ok(arrived) => Ok(Reply::new(arrived, Subject::Object(self.clone()), operation)),
             Err(refusal) => Err(Error::refused(refusal, self.context(operation))),
         }
     }
@@ -88,12 +88,7 @@ impl Object {
     }
 
     pub(crate) fn context(&self, operation: &'static str) -> Context {
-        Context {
-            operation,
-            object: self.to_string(),
-            address: self.link().address.clone(),
-            ..Context::default()
-        }
+        Subject::Object(self.clone()).context(operation)
     }
 
     /// An error found on this side, before anything was sent.

@@ -13,18 +13,43 @@ use crate::{
     codec,
     error::{Context, Error, Result},
     link::{Arrived, Link},
+    object::Object,
 };
 
 /// A reply that was not a refusal.
 pub(crate) struct Reply {
     arrived: Arrived,
-    link: Arc<Link>,
-    context: Context,
+    subject: Subject,
+    operation: &'static str,
+}
+
+/// Whom a reply is from.
+pub(crate) enum Subject {
+    Object(Object),
+    /// The directory, asked about a name.
+    Directory(Arc<Link>, Option<String>),
+}
+
+impl Subject {
+    pub(crate) fn link(&self) -> &Arc<Link> {
+        match self {
+            Self::Object(object) => object.link(),
+            Self::Directory(link, _) => link,
+        }
+    }
+
+    pub(crate) fn context(&self, operation: &'static str) -> Context {
+        let object = match self {
+            Self::Object(object) => object.to_string(),
+            Self::Directory(_, name) => name.iter().map(|name| format!("\"{name}\"")).collect(),
+        };
+        Context { operation, object, address: self.link().address.clone(), ..Context::default() }
+    }
 }
 
 impl Reply {
-    pub(crate) fn new(arrived: Arrived, link: Arc<Link>, context: Context) -> Self {
-        Self { arrived, link, context }
+    pub(crate) fn new(arrived: Arrived, subject: Subject, operation: &'static str) -> Self {
+        Self { arrived, subject, operation }
     }
 
     /// The operation is done.
@@ -194,11 +219,11 @@ impl Reply {
 
     /// Decodes a part of the reply; proxies in it work on this connection.
     pub(crate) fn decode<T: DeserializeOwned>(&self, bytes: &Bytes) -> Result<T> {
-        codec::decode(bytes, &self.link).map_err(|error| Error::Decode {
+        codec::decode(bytes, self.subject.link()).map_err(|error| Error::Decode {
             context: Box::new(Context {
                 message: error.to_string(),
                 hint: "open the object with the types it was filled with".into(),
-                ..self.context.clone()
+                ..self.subject.context(self.operation)
             }),
             bytes: bytes.clone(),
         })
@@ -208,7 +233,7 @@ impl Reply {
         let context = Context {
             message: "the manager's reply is not what this operation should get".into(),
             hint: "use the same release on both sides".into(),
-            ..self.context.clone()
+            ..self.subject.context(self.operation)
         };
         Error::Protocol(Box::new(context))
     }
