@@ -48,8 +48,10 @@ const FRAME_SLACK: usize = 16 << 20;
 
 /// What runs a connection, and ends with it in this order.
 pub(crate) struct Keeper {
+    #[expect(dead_code, reason = "kept to be dropped")]
     pub(crate) thread: Option<IoThread>,
     #[cfg(feature = "embedded")]
+    #[expect(dead_code, reason = "kept to be dropped")]
     pub(crate) embedded: Option<Embedded>,
     pub(crate) target: Target,
 }

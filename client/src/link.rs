@@ -91,6 +91,7 @@ enum Slot {
 /// A reply, with a hold on every object it refers to.
 pub(crate) struct Arrived {
     pub(crate) result: reply::Result,
+    #[expect(dead_code, reason = "kept to be dropped with the reply")]
     pub(crate) handles: Vec<Arc<Handle>>,
 }
 

@@ -294,6 +294,7 @@ impl Object {
                         | Dict::Extend(_)
                         | Dict::CompareAndSwap(_)
                         | Dict::Add(_)
+                        | Dict::AddMany(_)
                 )
             ),
             request::Op::List(op) => matches!(

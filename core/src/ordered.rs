@@ -41,10 +41,6 @@ impl<V> OrderedMap<V> {
         self.table.len()
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
-        self.table.is_empty()
-    }
-
     pub(crate) fn get(&self, key: &[u8]) -> Option<&V> {
         self.slots[self.position(key)?].entry.as_ref().map(|(_, value)| value)
     }

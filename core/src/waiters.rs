@@ -76,6 +76,7 @@ impl<T> Waiters<T> {
         std::mem::take(&mut self.line).into_values()
     }
 
+    #[cfg(test)]
     pub(crate) fn iter(&self) -> impl Iterator<Item = (CallId, &T)> {
         self.line.values().map(|(call, with)| (*call, with))
     }

@@ -571,6 +571,30 @@ where
         wait(self.inner.add(key, delta))
     }
 
+    /// Adds to many numbers at once; a key that is not there counts as 0. Atomic: all or, with an
+    /// error, none, as [`crate::Dict::add_many`].
+    ///
+    /// # Errors
+    /// As [`add`](Self::add).
+    ///
+    /// ```
+    /// # use mp_manager::blocking::Manager;
+    /// # fn main() -> mp_manager::Result<()> {
+    /// # let manager = Manager::start()?;
+    /// # let scores = manager.dict::<String, u64>("scores").open()?;
+    /// scores.add_many([("alice".to_owned(), 1), ("bob".to_owned(), 2)])?;
+    /// scores.add_many([("alice".to_owned(), 3)])?;
+    /// assert_eq!(scores.get("alice")?, Some(4));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn add_many<E>(&self, deltas: impl IntoIterator<Item = E>) -> Result<()>
+    where
+        E: Borrow<(K, V)>,
+    {
+        wait(self.inner.add_many(deltas))
+    }
+
     /// The values of many keys at once, in the order of the keys, as [`crate::Dict::get_many`].
     ///
     /// # Errors

@@ -316,14 +316,8 @@ where
     where
         E: Borrow<(K, V)>,
     {
-        let entries = entries
-            .into_iter()
-            .map(|entry| {
-                let (key, value) = entry.borrow();
-                self.entry("extend", key, value)
-            })
-            .collect::<Result<_>>()?;
-        self.object.ask("extend", op(Op::Extend(Entries { entries }))).await?.done()
+        let entries = self.entries("extend", entries)?;
+        self.object.ask("extend", op(Op::Extend(entries))).await?.done()
     }
 
     /// Sets many keys to the same value at once. Atomic, as [`extend`](Self::extend).
@@ -682,6 +676,32 @@ where
         self.object.ask("add", op(Op::Add(entry))).await?.value()
     }
 
+    /// Adds to many numbers at once; a key that is not there counts as 0. Atomic: all or, with an
+    /// error, none.
+    ///
+    /// # Errors
+    /// As [`add`](Self::add).
+    ///
+    /// ```
+    /// # use mp_manager::Manager;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> mp_manager::Result<()> {
+    /// # let manager = Manager::start().await?;
+    /// # let scores = manager.dict::<String, u64>("scores").await?;
+    /// scores.add_many([("alice".to_owned(), 1), ("bob".to_owned(), 2)]).await?;
+    /// scores.add_many([("alice".to_owned(), 3)]).await?;
+    /// assert_eq!(scores.get("alice").await?, Some(4));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn add_many<E>(&self, deltas: impl IntoIterator<Item = E>) -> Result<()>
+    where
+        E: Borrow<(K, V)>,
+    {
+        let entries = self.entries("add_many", deltas)?;
+        self.object.ask("add_many", op(Op::AddMany(entries))).await?.done()
+    }
+
     /// The values of many keys at once, in the order of the keys. Atomic.
     ///
     /// # Errors
@@ -744,6 +764,18 @@ where
     {
         let key = self.object.encode_key(operation, key)?;
         Ok(Entry { key, value: Some(self.object.encode(operation, value)?) })
+    }
+
+    fn entries<E: Borrow<(K, V)>>(
+        &self,
+        operation: &'static str,
+        entries: impl IntoIterator<Item = E>,
+    ) -> Result<Entries> {
+        let entries = entries.into_iter().map(|entry| {
+            let (key, value) = entry.borrow();
+            self.entry(operation, key, value)
+        });
+        Ok(Entries { entries: entries.collect::<Result<_>>()? })
     }
 
     fn encode_keys<'a, Q>(

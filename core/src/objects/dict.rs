@@ -1,5 +1,7 @@
 //! A dict: keys to values, in the order of insertion.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 use mp_manager_proto::{
     order,
@@ -111,14 +113,36 @@ impl Dict {
 
     fn add(&mut self, entry: Entry, turn: &Turn<'_>) -> Applied {
         let (key, delta) = store_entry(entry, turn)?;
-        let sum = match self.entries.get(&key) {
-            Some(current) => add(current.data(), delta.data())?,
-            // Zero, so that what is no number is refused here as well.
-            None => add(&[0], delta.data())?,
-        };
+        let sum = Self::sum(self.entries.get(&key), &delta)?;
         let answer = Answer::value(&sum);
         self.insert(key, sum);
         answer.into()
+    }
+
+    fn add_many(&mut self, entries: Vec<Entry>, turn: &Turn<'_>) -> Applied {
+        // The sums are made beside the dict, as one that cannot be made refuses all of them.
+        let mut sums: BTreeMap<Bytes, Stored> = BTreeMap::new();
+        let mut order = Vec::with_capacity(entries.len());
+        for entry in entries {
+            let (key, delta) = store_entry(entry, turn)?;
+            let sum = Self::sum(sums.get(&key).or_else(|| self.entries.get(&key)), &delta)?;
+            if sums.insert(key.clone(), sum).is_none() {
+                order.push(key);
+            }
+        }
+        for key in order {
+            if let Some(sum) = sums.remove(&key) {
+                self.insert(key, sum);
+            }
+        }
+        Answer::done().into()
+    }
+
+    /// What is there and `delta`; nothing counts as zero, so that what is no number is refused
+    /// even then.
+    fn sum(there: Option<&Stored>, delta: &Stored) -> Result<Stored, Error> {
+        const ZERO: &[u8] = &[0];
+        add(there.map_or(ZERO, |current| current.data()), delta.data())
     }
 
     fn optionals(found: impl Iterator<Item = Option<Stored>>) -> Answer {
@@ -163,6 +187,7 @@ impl Machine for Dict {
                 Self::optionals(keys.keys.iter().map(|key| self.remove(key))).into()
             }
             Op::Add(entry) => self.add(entry, turn),
+            Op::AddMany(entries) => self.add_many(entries.entries, turn),
         }
     }
 
@@ -245,6 +270,19 @@ mod tests {
         let op = Op::Extend(Entries { entries: vec![entry(1, 1), long] });
         assert_eq!(apply(&mut dict, op).unwrap_err().reason(), Reason::LimitExceeded);
         assert_eq!(apply(&mut dict, Op::Len(Empty {})), Ok(reply::Result::Number(0)));
+    }
+
+    #[test]
+    fn many_sums_are_made_together_or_not_at_all() {
+        let mut dict = Dict::new(0);
+        let op = Op::AddMany(Entries { entries: vec![entry(1, 1), entry(2, 5), entry(1, 2)] });
+        apply(&mut dict, op).unwrap();
+        assert_eq!(apply(&mut dict, Op::Get(key(1))), Ok(reply::Result::Value(wire(3))));
+
+        let op = Op::AddMany(Entries { entries: vec![entry(1, 1), entry(2, i64::MIN)] });
+        apply(&mut dict, Op::Insert(entry(2, -1))).unwrap();
+        assert_eq!(apply(&mut dict, op).unwrap_err().reason(), Reason::Overflow);
+        assert_eq!(apply(&mut dict, Op::Get(key(1))), Ok(reply::Result::Value(wire(3))));
     }
 
     #[derive(Debug, Clone)]
