@@ -1,0 +1,74 @@
+//! What the tests that cross crates share: a server on a port of its own.
+
+use std::thread;
+
+use mp_manager_server::{Address, Options, Server};
+use tokio::sync::oneshot;
+
+/// The authkey of every server here.
+pub const AUTHKEY: &str = "the tests' authkey";
+
+/// A server on threads of its own, which ends when this is dropped.
+#[derive(Debug)]
+pub struct TestServer {
+    address: Address,
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<thread::JoinHandle<()>>,
+}
+
+impl TestServer {
+    /// A server on a loopback port with the default options.
+    #[must_use]
+    pub fn start() -> Self {
+        Self::with(|_| {})
+    }
+
+    /// A server on a loopback port with its options changed.
+    #[must_use]
+    pub fn with(change: impl FnOnce(&mut Options)) -> Self {
+        let mut options = Options::new(AUTHKEY);
+        change(&mut options);
+        let (stop, stopped) = oneshot::channel();
+        let (started, address) = std::sync::mpsc::channel();
+        let thread = thread::spawn(move || serve(options, stopped, &started));
+        let address = address.recv().unwrap_or_else(|_| panic!("the server did not start"));
+        Self { address, stop: Some(stop), thread: Some(thread) }
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn address(&self) -> String {
+        self.address.to_string()
+    }
+}
+
+impl Drop for TestServer {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+fn serve(
+    options: Options,
+    stop: oneshot::Receiver<()>,
+    started: &std::sync::mpsc::Sender<Address>,
+) {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .unwrap_or_else(|error| panic!("no runtime: {error}"));
+    runtime.block_on(async {
+        let address = Address::Tcp { host: "127.0.0.1".into(), port: 0 };
+        let server = Server::bind(&address, options)
+            .await
+            .unwrap_or_else(|error| panic!("cannot start a server: {error}"));
+        let _ = started.send(server.address().clone());
+        let served = server.run(async { drop(stop.await) }).await;
+        served.unwrap_or_else(|error| panic!("the server failed: {error}"));
+    });
+    runtime.shutdown_background();
+}
