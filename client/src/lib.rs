@@ -52,6 +52,7 @@ mod open;
 mod pages;
 mod proxy;
 mod reply;
+mod slice;
 mod thread;
 
 pub use error::{Context, Error, Result};
@@ -60,3 +61,4 @@ pub use mp_manager_proto::{address::Address, authkey::Authkey};
 pub use open::{Name, Open, Unnamed};
 pub use pages::Pages;
 pub use proxy::{Dict, Lock, LockGuard, Proxy};
+pub use slice::Slice;
