@@ -60,5 +60,5 @@ pub use manager::{Builder, Inspection, Manager, Statistics};
 pub use mp_manager_proto::{address::Address, authkey::Authkey};
 pub use open::{Name, Open, Unnamed};
 pub use pages::Pages;
-pub use proxy::{Dict, Lock, LockGuard, Proxy};
+pub use proxy::{Dict, List, Lock, LockGuard, Namespace, Proxy, Set, SetOperand};
 pub use slice::Slice;
