@@ -107,7 +107,6 @@ impl Manager {
     }
 
     /// Connects with options.
-    #[must_use]
     pub fn builder() -> Builder {
         Builder::default()
     }
