@@ -27,8 +27,8 @@ use crate::{connect::Keeper, reply::referenced};
 
 /// A frame is closed once it is this long; a longer request has one to itself.
 const FRAME_BYTES: usize = 1 << 20;
-/// What a frame with one request has beside it, at most: acknowledgements and cancels.
-const FRAME_OVERHEAD: usize = 64 << 10;
+/// What a frame with one request has beside it, at most.
+const FRAME_OVERHEAD: usize = 64;
 /// So many acknowledgements are worth a frame of their own.
 const ACKS_WORTH_A_FRAME: usize = 256;
 
@@ -356,10 +356,11 @@ impl State {
             cancels: mem::take(&mut self.cancels),
             ..ClientFrame::default()
         };
-        let mut bytes = 0;
+        // A long request goes in a frame with nothing else, which it may fill to the limit.
+        let mut bytes = frame.acks.len() + frame.cancels.len();
         while frame.requests.len() < max_requests
             && let Some((_, len)) = self.requests.front()
-            && (frame.requests.is_empty() || bytes + len <= FRAME_BYTES)
+            && (bytes == 0 || bytes + len <= FRAME_BYTES)
             && let Some((request, len)) = self.requests.pop_front()
         {
             bytes += len;
