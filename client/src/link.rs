@@ -314,6 +314,12 @@ impl State {
         Ok(seq)
     }
 
+    /// Takes a request out of the queue; false if it has been sent.
+    fn withdraw(&mut self, seq: Seq) -> bool {
+        let found = self.requests.binary_search_by_key(&seq, |(request, _)| request.seq);
+        found.is_ok_and(|position| self.requests.remove(position).is_some())
+    }
+
     fn acknowledge(&mut self, seq: Seq, urgent: bool) {
         self.acks_are_urgent |= urgent;
         match self.acks.last_mut() {
@@ -488,8 +494,12 @@ impl Drop for Call {
         let Phase::Sent(seq) = self.phase else { return };
         let mut state = self.shared.lock();
         if let Some(slot) = state.calls.remove(&seq) {
-            state.cancels.push(seq);
-            state.wake_sender();
+            // A cancel comes before the requests of its frame: one that is not sent yet must not be
+            // sent at all.
+            if !state.withdraw(seq) {
+                state.cancels.push(seq);
+                state.wake_sender();
+            }
             let unblocked = state.unblock();
             drop(state);
             unblocked.into_iter().for_each(Waker::wake);
