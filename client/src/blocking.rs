@@ -15,17 +15,25 @@
 //! # }
 //! ```
 
+mod array;
+mod barrier;
 mod dict;
+mod event;
 mod lock;
 mod manager;
 mod open;
 mod pages;
+mod scalar;
 
+pub use array::Array;
+pub use barrier::Barrier;
 pub use dict::Dict;
+pub use event::Event;
 pub use lock::{Lock, LockGuard};
 pub use manager::{Builder, Manager};
 pub use open::{Open, Proxy};
 pub use pages::Pages;
+pub use scalar::Value;
 
 /// Waits for a future on this thread; the connection's own thread completes it.
 fn wait<F: Future>(future: F) -> F::Output {
@@ -70,7 +78,10 @@ macro_rules! wrapper {
             }
         }
 
-        impl<$($type: 'static),*> $crate::blocking::open::sealed::Proxy for $name<$($type),*> {
+        impl<$($type),*> $crate::blocking::open::sealed::Proxy for $name<$($type),*>
+        where
+            $crate::$name<$($type),*>: $crate::Proxy,
+        {
             type Inner = $crate::$name<$($type),*>;
 
             fn wrap(inner: Self::Inner) -> Self {

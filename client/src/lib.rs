@@ -52,6 +52,7 @@ mod open;
 mod pages;
 mod proxy;
 mod reply;
+mod slice;
 mod thread;
 
 pub use error::{Context, Error, Result};
@@ -59,4 +60,5 @@ pub use manager::{Builder, Inspection, Manager, Statistics};
 pub use mp_manager_proto::{address::Address, authkey::Authkey};
 pub use open::{Name, Open, Unnamed};
 pub use pages::Pages;
-pub use proxy::{Dict, Lock, LockGuard, Proxy};
+pub use proxy::{Array, Barrier, Dict, Element, Event, Lock, LockGuard, Proxy, Value};
+pub use slice::Slice;
