@@ -66,6 +66,6 @@ impl fmt::Debug for Grant {
 
 impl Drop for Grant {
     fn drop(&mut self) {
-        self.object.link().forget_grant(self.object.id(), self.token);
+        self.object.link().forget_grant(self.object.id(), self.token, &self.lost);
     }
 }

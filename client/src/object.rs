@@ -75,9 +75,24 @@ impl Object {
         op: request::Op,
         wait: Wait,
     ) -> Result<Reply> {
-        let link = self.link();
-        match Call::new(&link.shared, self.id(), wait.timeout_us(), op).await {
-            Ok(arrived) => Ok(Reply::new(arrived, Arc::clone(link), self.context(operation))),
+        self.reply(operation, Call::new(&self.link().shared, self.id(), wait.timeout_us(), op))
+            .await
+    }
+
+    /// Gives something back, here and now: whoever drops the future gives up the reply only.
+    pub(crate) fn give_back(
+        &self,
+        operation: &'static str,
+        op: request::Op,
+    ) -> impl Future<Output = Result<Reply>> {
+        self.reply(operation, Call::giving_back(&self.link().shared, self.id(), op))
+    }
+
+    async fn reply(&self, operation: &'static str, call: Call) -> Result<Reply> {
+        match call.await {
+            Ok(arrived) => {
+                Ok(Reply::new(arrived, Arc::clone(self.link()), self.context(operation)))
+            }
             Err(refusal) => Err(Error::refused(refusal, self.context(operation))),
         }
     }
@@ -116,16 +131,22 @@ impl Object {
     ) -> Result<Value> {
         let value = codec::encode(value, self.link().server_id())
             .map_err(|error| self.encode_error(operation, error.to_string(), ""))?;
-        let max = self.link().shared.limits.max_value_bytes as usize;
-        if value.data.len() > max {
-            return Err(self.refuse(
-                operation,
-                Reason::LimitExceeded,
-                format!("the value has {} bytes; the limit is {max}", value.data.len()),
-                "split it, or raise the server's --max-value-bytes",
-            ));
-        }
+        self.check_len(operation, value.data.len())?;
         Ok(value)
+    }
+
+    /// Whether a value of so many bytes may be sent.
+    pub(crate) fn check_len(&self, operation: &'static str, len: usize) -> Result<()> {
+        let max = self.link().shared.limits.max_value_bytes as usize;
+        if len <= max {
+            return Ok(());
+        }
+        Err(self.refuse(
+            operation,
+            Reason::LimitExceeded,
+            format!("the value has {len} bytes; the limit is {max}"),
+            "split it, or raise the server's --max-value-bytes",
+        ))
     }
 
     /// Encodes a key for this object.
