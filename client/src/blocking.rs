@@ -20,12 +20,16 @@ mod lock;
 mod manager;
 mod open;
 mod pages;
+mod pipe;
+mod queue;
 
 pub use dict::Dict;
 pub use lock::{Lock, LockGuard};
 pub use manager::{Builder, Manager};
 pub use open::{Open, Proxy};
 pub use pages::Pages;
+pub use pipe::{Pipe, PipeEnd};
+pub use queue::{Delivery, Queue};
 
 /// Waits for a future on this thread; the connection's own thread completes it.
 fn wait<F: Future>(future: F) -> F::Output {

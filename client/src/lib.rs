@@ -59,4 +59,4 @@ pub use manager::{Builder, Inspection, Manager, Statistics};
 pub use mp_manager_proto::{address::Address, authkey::Authkey};
 pub use open::{Name, Open, Unnamed};
 pub use pages::Pages;
-pub use proxy::{Dict, Lock, LockGuard, Proxy};
+pub use proxy::{Delivery, Dict, Lock, LockGuard, Pipe, PipeEnd, Proxy, Queue, Received};

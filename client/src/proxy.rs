@@ -2,9 +2,13 @@
 
 mod dict;
 mod lock;
+mod pipe;
+mod queue;
 
 pub use dict::Dict;
 pub use lock::{Lock, LockGuard};
+pub use pipe::{Pipe, PipeEnd};
+pub use queue::{Delivery, Queue, Received};
 
 use mp_manager_proto::v1::Kind;
 
