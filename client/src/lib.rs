@@ -55,7 +55,10 @@ mod reply;
 mod thread;
 
 pub use error::{Context, Error, Result};
-pub use manager::{Builder, Inspection, Manager, Statistics};
+pub use manager::{
+    ADDRESS_VARIABLE, AUTHKEY_FILE_VARIABLE, AUTHKEY_VARIABLE, Builder, Holding, Inspection, Kind,
+    Manager, ObjectInfo, SessionInfo, Statistics, Waiting,
+};
 pub use mp_manager_proto::{address::Address, authkey::Authkey};
 pub use open::{Name, Open, Unnamed};
 pub use pages::Pages;
