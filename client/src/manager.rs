@@ -334,6 +334,16 @@ impl Manager {
         &self.link
     }
 
+    /// Where an error with the object of that name happened.
+    pub(crate) fn context(&self, operation: &'static str, name: Option<&str>) -> Context {
+        Context {
+            operation,
+            object: name.map_or_else(String::new, |name| format!("\"{name}\"")),
+            address: self.link.address.clone(),
+            ..Context::default()
+        }
+    }
+
     /// Asks the directory something.
     pub(crate) async fn ask(
         &self,
@@ -341,12 +351,7 @@ impl Manager {
         name: Option<&str>,
         op: request::Op,
     ) -> Result<Reply> {
-        let context = Context {
-            operation,
-            object: name.map_or_else(String::new, |name| format!("\"{name}\"")),
-            address: self.link.address.clone(),
-            ..Context::default()
-        };
+        let context = self.context(operation, name);
         match Call::new(&self.link.shared, 0, None, op).await {
             Ok(arrived) => Ok(Reply::new(arrived, Arc::clone(&self.link), context)),
             Err(refusal) => Err(Error::refused(refusal, context)),
