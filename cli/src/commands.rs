@@ -2,15 +2,19 @@
 
 mod completions;
 mod dict;
+mod event;
 mod inspect;
 mod keygen;
+mod list;
 mod lock;
 mod ls;
 mod ping;
 mod rm;
 mod serve;
+mod set;
 #[cfg(target_os = "linux")]
 pub(crate) mod tied;
+mod value;
 
 use std::{future::Future, process::ExitCode};
 
@@ -28,6 +32,10 @@ pub(crate) enum Command {
     Inspect(inspect::Inspect),
     Rm(rm::Rm),
     Dict(dict::Dict),
+    List(list::List),
+    Set(set::Set),
+    Value(value::Value),
+    Event(event::Event),
     Lock(lock::Lock),
     Completions(completions::Completions),
     #[cfg(target_os = "linux")]
@@ -46,6 +54,10 @@ impl Command {
             Self::Inspect(inspect) => done(block_on(inspect.run(options))),
             Self::Rm(rm) => done(block_on(rm.run(options))),
             Self::Dict(dict) => done(block_on(dict.run(options))),
+            Self::List(list) => done(block_on(list.run(options))),
+            Self::Set(set) => done(block_on(set.run(options))),
+            Self::Value(value) => done(block_on(value.run(options))),
+            Self::Event(event) => done(block_on(event.run(options))),
             Self::Lock(lock) => block_on(lock.run(options)),
             Self::Completions(completions) => done(completions.run()),
             #[cfg(target_os = "linux")]

@@ -4,7 +4,12 @@ use std::io::{self, Write};
 
 use serde_json::Value;
 
-use crate::{error::Error, options::Format, table::table};
+use crate::{
+    error::Error,
+    json::{Json, Texts},
+    options::Format,
+    table::table,
+};
 
 /// Prints text as it is.
 pub(crate) fn print(text: &str) -> Result<(), Error> {
@@ -31,5 +36,17 @@ pub(crate) fn print_rows<T, const N: usize>(
     match format {
         Format::Table => print(&table(headings, items.iter().map(row).collect())),
         Format::Json => print_line(&Value::from_iter(items.iter().map(json)).to_string()),
+    }
+}
+
+/// Prints values, one on each line or as one JSON array.
+pub(crate) fn print_values(texts: &Texts, format: Format, values: Vec<Json>) -> Result<(), Error> {
+    match format {
+        Format::Table => {
+            print(&values.iter().map(|value| texts.text(value) + "\n").collect::<String>())
+        }
+        Format::Json => {
+            print_line(&values.into_iter().map(|Json(value)| value).collect::<Value>().to_string())
+        }
     }
 }

@@ -29,9 +29,10 @@ impl Signals {
 
     /// Those that would end this process.
     pub(crate) fn ending() -> Result<Self, Error> {
-        let heeded: Vec<Signal> =
-            ENDING.into_iter().filter(|signal| !is_ignored(*signal)).collect();
-        Self::new(&heeded)
+        // Under `nohup`, what we do is to go on when the terminal closes.
+        let spared = |signal: &Signal| *signal == Signal::HUP && is_ignored(*signal);
+        let ending: Vec<Signal> = ENDING.into_iter().filter(|signal| !spared(signal)).collect();
+        Self::new(&ending)
     }
 
     /// Runs something until it is done or a signal comes.
