@@ -1,5 +1,7 @@
 //! A home of one's own, a daemon, and commands that use it. Every process ends with its test.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::{
     fs,
     io::{BufRead, BufReader, Lines, Read},
