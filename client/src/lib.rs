@@ -57,8 +57,8 @@ mod thread;
 
 pub use error::{Context, Error, Result};
 pub use manager::{
-    ADDRESS_VARIABLE, AUTHKEY_FILE_VARIABLE, AUTHKEY_VARIABLE, Builder, Inspection, Manager,
-    Statistics,
+    ADDRESS_VARIABLE, AUTHKEY_FILE_VARIABLE, AUTHKEY_VARIABLE, Builder, Holding, Inspection, Kind,
+    Manager, ObjectInfo, SessionInfo, Statistics, Waiting,
 };
 pub use mp_manager_proto::{address::Address, authkey::Authkey};
 pub use open::{Name, Open, Unnamed};

@@ -2,11 +2,13 @@
 
 use std::{ffi::OsString, sync::Arc, time::Duration};
 
-pub use mp_manager_proto::v1::{Inspection, Statistics};
+pub use mp_manager_proto::v1::{
+    Holding, Inspection, Kind, ObjectInfo, SessionInfo, Statistics, Waiting,
+};
 use mp_manager_proto::{
     address::Address,
     authkey::Authkey,
-    v1::{DirectoryOp, Empty, Inspect, List, ObjectInfo, directory_op::Op, request},
+    v1::{DirectoryOp, Empty, Inspect, List, directory_op::Op, request},
 };
 
 use crate::{
