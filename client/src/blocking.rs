@@ -105,3 +105,18 @@ macro_rules! wrapper {
     };
 }
 use wrapper;
+
+/// What every kind that holds data can do.
+macro_rules! fenced {
+    ($name:ident $(, $type:ident)*) => {
+        impl<$($type),*> $name<$($type),*> {
+            /// The same object, but every operation through it happens only while a grant stands,
+            /// and never waits; see [`Fence`](crate::Fence).
+            #[must_use]
+            pub fn fenced(&self, fence: impl Into<$crate::Fence>) -> Self {
+                Self { inner: self.inner.fenced(fence) }
+            }
+        }
+    };
+}
+use fenced;

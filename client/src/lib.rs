@@ -44,6 +44,7 @@ mod connect;
 #[cfg(feature = "embedded")]
 mod embedded;
 mod error;
+mod fence;
 mod grant;
 mod link;
 mod manager;
@@ -56,6 +57,7 @@ mod slice;
 mod thread;
 
 pub use error::{Context, Error, Result};
+pub use fence::Fence;
 pub use manager::{
     ADDRESS_VARIABLE, AUTHKEY_FILE_VARIABLE, AUTHKEY_VARIABLE, Builder, Holding, Inspection, Kind,
     Manager, ObjectInfo, SessionInfo, Statistics, Waiting,

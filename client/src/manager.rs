@@ -8,7 +8,7 @@ pub use mp_manager_proto::v1::{
 use mp_manager_proto::{
     address::Address,
     authkey::Authkey,
-    v1::{DirectoryOp, Empty, Inspect, List, directory_op::Op, request},
+    v1::{DirectoryOp, Empty, Inspect, List, Request, directory_op::Op, request},
 };
 
 use crate::{
@@ -350,7 +350,7 @@ impl Manager {
         op: request::Op,
     ) -> Result<Reply> {
         let subject = self.subject(name);
-        match Call::new(&self.link.shared, 0, None, op).await {
+        match Call::new(&self.link.shared, Request { op: Some(op), ..Request::default() }).await {
             Ok(arrived) => Ok(Reply::new(arrived, subject, operation)),
             Err(refusal) => Err(Error::refused(refusal, subject.context(operation))),
         }

@@ -4,7 +4,7 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use mp_manager_proto::{
-    v1::{Kind, Reason, Ref, Value, request},
+    v1::{Kind, Reason, Ref, Request, Value, request},
     value::CodecError,
 };
 use serde::Serialize;
@@ -12,6 +12,7 @@ use serde::Serialize;
 use crate::{
     codec,
     error::{Context, Error, Result},
+    fence::Fence,
     link::{Call, Handle, Link},
     reply::{Reply, Subject},
 };
@@ -21,6 +22,7 @@ use crate::{
 pub struct Object {
     handle: Arc<Handle>,
     name: Option<Arc<str>>,
+    fence: Option<Fence>,
 }
 
 /// How long a call may wait.
@@ -47,7 +49,12 @@ impl Wait {
 
 impl Object {
     pub(crate) fn new(handle: Arc<Handle>, name: Option<Arc<str>>) -> Self {
-        Self { handle, name }
+        Self { handle, name, fence: None }
+    }
+
+    /// The same, with every request fenced.
+    pub(crate) fn fenced(&self, fence: Fence) -> Self {
+        Self { fence: Some(fence), ..self.clone() }
     }
 
     pub(crate) fn link(&self) -> &Arc<Link> {
@@ -78,8 +85,14 @@ impl Object {
         op: request::Op,
         wait: Wait,
     ) -> Result<Reply> {
-        self.reply(operation, Call::new(&self.link().shared, self.id(), wait.timeout_us(), op))
-            .await
+        let request = Request {
+            object: self.id(),
+            timeout_us: wait.timeout_us(),
+            fence: self.fence.map(|fence| fence.for_server(self.link().server_id())),
+            op: Some(op),
+            ..Request::default()
+        };
+        self.reply(operation, Call::new(&self.link().shared, request)).await
     }
 
     /// Gives something back, here and now: whoever drops the future gives up the reply only.
