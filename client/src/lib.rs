@@ -46,10 +46,12 @@ mod embedded;
 mod error;
 mod fence;
 mod grant;
+mod level;
 mod link;
 mod manager;
 mod object;
 mod open;
+mod owner;
 mod pages;
 mod proxy;
 mod reply;
@@ -66,7 +68,8 @@ pub use mp_manager_proto::{address::Address, authkey::Authkey};
 pub use open::{Name, Open, Unnamed};
 pub use pages::Pages;
 pub use proxy::{
-    Array, Barrier, Delivery, Dict, Element, Event, List, Lock, LockGuard, Namespace, Pipe,
-    PipeEnd, Proxy, Queue, Received, Set, SetOperand, Value,
+    Array, Barrier, BoundedSemaphore, Condition, ConditionGuard, Delivery, Dict, Element, Event,
+    List, Lock, LockGuard, Namespace, Permit, Pipe, PipeEnd, Proxy, Queue, RLock, RLockGuard,
+    Received, Semaphore, Set, SetOperand, Value,
 };
 pub use slice::Slice;

@@ -23,7 +23,7 @@ use mp_manager_proto::{
 };
 use tokio::sync::watch;
 
-use crate::{connect::Keeper, reply::referenced};
+use crate::{connect::Keeper, level::Tenure, reply::referenced};
 
 /// A frame is closed once it is this long; a longer request has one to itself.
 const FRAME_BYTES: usize = 1 << 20;
@@ -103,6 +103,8 @@ pub(crate) struct Handle {
     pub(crate) link: Arc<Link>,
     pub(crate) reference: Ref,
     received: Mutex<u64>,
+    /// Who holds it in this process, if it is a re-entrant lock.
+    pub(crate) tenure: Mutex<Weak<Tenure>>,
 }
 
 impl Link {
@@ -133,8 +135,12 @@ impl Link {
         if let Some(handle) = state.handles.get(&reference.object).and_then(Weak::upgrade) {
             return handle;
         }
-        let received = Mutex::new(0);
-        let handle = Arc::new(Handle { link: Arc::clone(self), reference, received });
+        let handle = Arc::new(Handle {
+            link: Arc::clone(self),
+            reference,
+            received: Mutex::default(),
+            tenure: Mutex::default(),
+        });
         state.handles.insert(reference.object, Arc::downgrade(&handle));
         handle
     }
@@ -208,6 +214,14 @@ impl Link {
             state.grants.insert((object, token), Arc::clone(&grant));
         }
         grant
+    }
+
+    /// A grant goes on under another token, with the guards it has.
+    pub(crate) fn renew_grant(&self, object: u64, old: u64, new: u64) {
+        let mut state = self.shared.lock();
+        if let Some(grant) = state.grants.remove(&(object, old)) {
+            state.grants.insert((object, new), grant);
+        }
     }
 
     /// A grant of this session was taken away by this session.

@@ -1,6 +1,10 @@
 //! What every proxy is made of: a hold on an object, and a way to ask it.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    sync::{Arc, Mutex, Weak},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use mp_manager_proto::{
@@ -13,6 +17,7 @@ use crate::{
     codec,
     error::{Context, Error, Result},
     fence::Fence,
+    level::Tenure,
     link::{Call, Handle, Link},
     reply::{Reply, Subject},
 };
@@ -67,6 +72,16 @@ impl Object {
 
     pub(crate) fn id(&self) -> u64 {
         self.handle.reference.object
+    }
+
+    /// Who holds it in this process, if it is a re-entrant lock.
+    pub(crate) fn tenure(&self) -> &Mutex<Weak<Tenure>> {
+        &self.handle.tenure
+    }
+
+    /// Whether both are one object of one session.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.handle, &other.handle)
     }
 
     pub(crate) fn name(&self) -> Option<&str> {
