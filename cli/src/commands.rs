@@ -9,6 +9,7 @@ mod list;
 mod lock;
 mod ls;
 mod ping;
+mod queue;
 mod rm;
 mod serve;
 mod set;
@@ -35,6 +36,7 @@ pub(crate) enum Command {
     List(list::List),
     Set(set::Set),
     Value(value::Value),
+    Queue(queue::Queue),
     Event(event::Event),
     Lock(lock::Lock),
     Completions(completions::Completions),
@@ -57,6 +59,7 @@ impl Command {
             Self::List(list) => done(block_on(list.run(options))),
             Self::Set(set) => done(block_on(set.run(options))),
             Self::Value(value) => done(block_on(value.run(options))),
+            Self::Queue(queue) => done(block_on(queue.run(options))),
             Self::Event(event) => done(block_on(event.run(options))),
             Self::Lock(lock) => block_on(lock.run(options)),
             Self::Completions(completions) => done(completions.run()),

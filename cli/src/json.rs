@@ -103,8 +103,6 @@ pub(crate) fn kind_name(kind: Kind) -> String {
 
 /// An integer in a JSON text that would silently become a float.
 fn huge_integer(json: &str) -> Option<&str> {
-    // Outside strings, numbers are what is between the other characters. Within, every second
-    // piece between quotes is text, once the escapes are out of the way.
     let is_number = |c: char| c.is_ascii_alphanumeric() || "+-.".contains(c);
     outside_strings(json)
         .flat_map(|piece| piece.split(move |c| !is_number(c)))

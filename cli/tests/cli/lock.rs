@@ -74,10 +74,8 @@ fn signals_reach_all_of_the_command() {
 fn a_command_that_loses_its_lock_is_killed() {
     let mut daemon = Daemon::start();
     let mut polite = hold(&daemon, "trap 'echo stopped; exit 0' TERM; (echo held; exec cat)");
-    let arguments = ["lock", "M", "--grace", "0", "--", "sh", "-c"];
-    let script = "trap '' TERM; echo held; cat";
-    let mut stubborn = daemon.start_command(&[&arguments[..], &[script]].concat());
-    assert_eq!(stubborn.line().as_deref(), Some("held"));
+    let options = ["lock", "M", "--grace", "0", "--"];
+    let mut stubborn = hold_with(&daemon, &options, "trap '' TERM; echo held; cat");
 
     daemon.process.signal(Signal::KILL);
     daemon.process.wait();
@@ -125,7 +123,11 @@ fn who_is_interrupted_in_the_line_has_left_it() {
 /// Holds L and runs a script, which says when it has begun. It can wait in `cat`, whose input does
 /// not end.
 fn hold(daemon: &Daemon, script: &str) -> Running {
-    let mut command = daemon.command(&["lock", "L", "--", "sh", "-c", script]);
+    hold_with(daemon, &["lock", "L", "--"], script)
+}
+
+fn hold_with(daemon: &Daemon, arguments: &[&str], script: &str) -> Running {
+    let mut command = daemon.command(&[arguments, &["sh", "-c", script]].concat());
     let mut holder = Running::start(command.stdin(Stdio::piped()).stderr(Stdio::piped()));
     assert_eq!(holder.line().as_deref(), Some("held"));
     holder

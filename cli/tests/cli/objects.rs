@@ -176,3 +176,41 @@ fn completions_know_the_commands() {
         assert!(script.contains("keygen") && script.contains("authkey-file"), "{shell}");
     }
 }
+
+#[test]
+fn a_queue_hands_out_in_order_and_in_time() {
+    let daemon = Daemon::start();
+    let waiter = daemon.start_command(&["queue", "get", "q"]);
+    daemon.until_waited_for("q");
+    for value in ["1", "\"two\"", "3"] {
+        daemon.run(&["queue", "put", "q", value]).printed();
+    }
+    assert_eq!(waiter.finish().printed(), "1");
+    assert_eq!(daemon.run(&["queue", "peek", "q"]).printed(), "\"two\"\n");
+    assert_eq!(daemon.run(&["queue", "get", "q", "--raw"]).printed(), "two\n");
+    assert_eq!(daemon.run(&["queue", "len", "q"]).printed(), "1\n");
+    assert_eq!(daemon.run(&["queue", "get", "q", "--timeout", "60"]).printed(), "3\n");
+    daemon.run(&["queue", "get", "q", "--timeout", "0.01"]).failed(75);
+    daemon.run(&["queue", "peek", "q"]).failed(3);
+}
+
+#[test]
+fn what_cannot_be_printed_stays_in_its_queue() {
+    let daemon = Daemon::start();
+    daemon.run(&["queue", "put", "q", "1"]).printed();
+    let (reader, writer) = io::pipe().unwrap();
+    drop(reader);
+    let status = daemon.command(&["queue", "get", "q"]).stdout(writer).status().unwrap();
+    assert_eq!(status.code(), Some(141));
+    assert_eq!(daemon.run(&["queue", "get", "q", "--timeout", "0"]).printed(), "1\n");
+}
+
+#[test]
+fn a_full_queue_takes_nothing_in_time() {
+    let daemon = Daemon::start();
+    let authkey = fs::read_to_string(daemon.home.authkey()).unwrap();
+    let manager = Manager::connect(&daemon.address, authkey.trim_end()).unwrap();
+    manager.queue::<u64>("q").maxsize(1).open().unwrap().put(&1).unwrap();
+    let error = daemon.run(&["queue", "put", "q", "2", "--timeout", "0.01"]).failed(75);
+    assert!(error.contains("\"q\""), "{error}");
+}

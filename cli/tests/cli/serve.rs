@@ -124,3 +124,14 @@ fn limits_can_be_set() {
     let error = daemon.run(&["dict", "set", "names", "k", "1"]).failed(1);
     assert!(error.contains("--max-name-bytes"), "{error}");
 }
+
+#[test]
+fn without_a_key_nobody_is_asked() {
+    let home = Home::new();
+    let error = home.run(&["ping", "--address", "manager.invalid:1"]).failed(2);
+    assert!(error.contains("--authkey-file"), "{error}");
+    let error = home.run(&["ping"]).failed(2);
+    assert!(error.contains("mp-manager serve"), "{error}");
+    let error = finish(home.command(&["ping"]).env("MP_MANAGER_AUTHKEY", " ")).failed(2);
+    assert!(error.contains("MP_MANAGER_AUTHKEY is empty"), "{error}");
+}
