@@ -16,16 +16,22 @@
 //! ```
 
 mod dict;
+mod list;
 mod lock;
 mod manager;
+mod namespace;
 mod open;
 mod pages;
+mod set;
 
 pub use dict::Dict;
+pub use list::List;
 pub use lock::{Lock, LockGuard};
 pub use manager::{Builder, Manager};
+pub use namespace::Namespace;
 pub use open::{Open, Proxy};
 pub use pages::Pages;
+pub use set::Set;
 
 /// Waits for a future on this thread; the connection's own thread completes it.
 fn wait<F: Future>(future: F) -> F::Output {

@@ -52,6 +52,7 @@ mod open;
 mod pages;
 mod proxy;
 mod reply;
+mod slice;
 mod thread;
 
 pub use error::{Context, Error, Result};
@@ -62,4 +63,5 @@ pub use manager::{
 pub use mp_manager_proto::{address::Address, authkey::Authkey};
 pub use open::{Name, Open, Unnamed};
 pub use pages::Pages;
-pub use proxy::{Dict, Lock, LockGuard, Proxy};
+pub use proxy::{Dict, List, Lock, LockGuard, Namespace, Proxy, Set, SetOperand};
+pub use slice::Slice;

@@ -3,7 +3,10 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use mp_manager_proto::v1::{Kind, Reason, Ref, Value, request};
+use mp_manager_proto::{
+    v1::{Kind, Reason, Ref, Value, request},
+    value::CodecError,
+};
 use serde::Serialize;
 
 use crate::{
@@ -129,9 +132,12 @@ impl Object {
         operation: &'static str,
         key: &T,
     ) -> Result<Bytes> {
-        codec::encode_key(key).map_err(|error| {
-            self.encode_error(operation, error.to_string(), "keys are compared by their bytes")
-        })
+        codec::encode_key(key).map_err(|error| self.key_error(operation, &error))
+    }
+
+    /// The error for a key that cannot be encoded.
+    pub(crate) fn key_error(&self, operation: &'static str, error: &CodecError) -> Error {
+        self.encode_error(operation, error.to_string(), "keys are compared by their bytes")
     }
 
     fn encode_error(&self, operation: &'static str, message: String, hint: &str) -> Error {

@@ -1,10 +1,16 @@
 //! The typed proxies, one file per kind of object.
 
 mod dict;
+mod list;
 mod lock;
+mod namespace;
+mod set;
 
 pub use dict::Dict;
+pub use list::List;
 pub use lock::{Lock, LockGuard};
+pub use namespace::Namespace;
+pub use set::{Set, SetOperand};
 
 use mp_manager_proto::v1::Kind;
 

@@ -131,6 +131,14 @@ impl Reply {
         }
     }
 
+    /// A key or an element of a set.
+    pub(crate) fn key<T: DeserializeOwned>(self) -> Result<T> {
+        match &self.arrived.result {
+            R::Raw(bytes) => self.decode(bytes),
+            _ => Err(self.unexpected()),
+        }
+    }
+
     /// A page, to be decoded with [`decode`](Self::decode) while `self` holds its references.
     pub(crate) fn page(&self) -> Result<&Page> {
         match &self.arrived.result {
