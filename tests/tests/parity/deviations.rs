@@ -1,0 +1,31 @@
+//! Where we differ from Python on purpose, and what of Python's has no counterpart here.
+
+/// Reasons, by the name that scenarios give after `--`.
+pub(crate) const DEVIATIONS: &[(&str, &str)] = &[
+    ("equality", "values are equal if their bytes are: 1, 1.0 and true are three values"),
+    ("from_keys", "from_keys fills the dict it is called on; Python's makes another"),
+    ("proxy operand", "another proxy can be an argument everywhere; Python's proxies cannot"),
+];
+
+/// Kind (`*` is every one), method, and why it is not compared.
+pub(crate) const NOT_APPLICABLE: &[(&str, &str, &str)] = &[
+    ("dict", "__ror__", REFLECTED),
+    ("set", "__rand__", REFLECTED),
+    ("set", "__ror__", REFLECTED),
+    ("set", "__rsub__", REFLECTED),
+    ("set", "__rxor__", REFLECTED),
+    ("Namespace", "__getattribute__", "what the proxy's __getattr__ calls"),
+    ("Barrier", "__getattribute__", "what the proxy's parties, n_waiting and broken call"),
+    ("Lock", "acquire_lock", SYNONYM),
+    ("Lock", "release_lock", SYNONYM),
+    ("Lock", "locked_lock", SYNONYM),
+    ("Condition", "notifyAll", SYNONYM),
+    ("Event", "isSet", SYNONYM),
+    ("Manager", "Pool", "not one of the shared objects"),
+    ("Manager", "get_server", "a server without a process of its own is the crate mp-manager-server"),
+    ("Manager", "register", "every kind is there; a server runs no code of its clients'"),
+    ("Manager", "join", "shutdown returns when the server has ended"),
+];
+
+const REFLECTED: &str = "the operator of a local value; in Rust, copy() first";
+const SYNONYM: &str = "an obsolete synonym";
