@@ -23,7 +23,10 @@ fn main() -> Result<(), Box<dyn Error>> {
 
 #[cfg(feature = "grpc")]
 fn generate(config: Config, descriptors: FileDescriptorSet) -> Result<(), Box<dyn Error>> {
-    tonic_prost_build::configure().compile_fds_with_config(descriptors, config)?;
+    tonic_prost_build::configure()
+        // Who connects brings a channel of their own.
+        .build_transport(false)
+        .compile_fds_with_config(descriptors, config)?;
     Ok(())
 }
 

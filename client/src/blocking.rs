@@ -15,22 +15,30 @@
 //! # }
 //! ```
 
+mod array;
+mod barrier;
 mod dict;
+mod event;
 mod list;
 mod lock;
 mod manager;
 mod namespace;
 mod open;
 mod pages;
+mod scalar;
 mod set;
 
+pub use array::Array;
+pub use barrier::Barrier;
 pub use dict::Dict;
+pub use event::Event;
 pub use list::List;
 pub use lock::{Lock, LockGuard};
 pub use manager::{Builder, Manager};
 pub use namespace::Namespace;
 pub use open::{Open, Proxy};
 pub use pages::Pages;
+pub use scalar::Value;
 pub use set::Set;
 
 /// Waits for a future on this thread; the connection's own thread completes it.
@@ -76,7 +84,10 @@ macro_rules! wrapper {
             }
         }
 
-        impl<$($type: 'static),*> $crate::blocking::open::sealed::Proxy for $name<$($type),*> {
+        impl<$($type),*> $crate::blocking::open::sealed::Proxy for $name<$($type),*>
+        where
+            $crate::$name<$($type),*>: $crate::Proxy,
+        {
             type Inner = $crate::$name<$($type),*>;
 
             fn wrap(inner: Self::Inner) -> Self {

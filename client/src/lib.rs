@@ -63,5 +63,8 @@ pub use manager::{
 pub use mp_manager_proto::{address::Address, authkey::Authkey};
 pub use open::{Name, Open, Unnamed};
 pub use pages::Pages;
-pub use proxy::{Dict, List, Lock, LockGuard, Namespace, Proxy, Set, SetOperand};
+pub use proxy::{
+    Array, Barrier, Dict, Element, Event, List, Lock, LockGuard, Namespace, Proxy, Set, SetOperand,
+    Value,
+};
 pub use slice::Slice;

@@ -27,6 +27,8 @@ use crate::{connect::Keeper, reply::referenced};
 
 /// A frame is closed once it is this long; a longer request has one to itself.
 const FRAME_BYTES: usize = 1 << 20;
+/// What a frame with one request has beside it, at most.
+const FRAME_OVERHEAD: usize = 64;
 /// So many acknowledgements are worth a frame of their own.
 const ACKS_WORTH_A_FRAME: usize = 256;
 
@@ -141,9 +143,12 @@ impl Link {
     pub(crate) fn send_detached(&self, object: u64, op: request::Op) {
         let mut state = self.shared.lock();
         if state.ended.is_none() && state.goodbye == Goodbye::No {
-            let seq = state.enqueue(object, None, op);
-            state.calls.insert(seq, Slot::Detached);
-            state.wake_sender();
+            let max = self.shared.limits.max_frame_bytes as usize;
+            // Nothing that is told is long.
+            if let Ok(seq) = state.enqueue(object, None, op, max) {
+                state.calls.insert(seq, Slot::Detached);
+                state.wake_sender();
+            }
         }
     }
 
@@ -286,13 +291,33 @@ impl Shared {
 }
 
 impl State {
-    fn enqueue(&mut self, object: u64, timeout_us: Option<u64>, op: request::Op) -> Seq {
+    /// Queues a request; one that no frame can hold would end the session, and is refused.
+    fn enqueue(
+        &mut self,
+        object: u64,
+        timeout_us: Option<u64>,
+        op: request::Op,
+        max_frame_bytes: usize,
+    ) -> Result<Seq, Refusal> {
         let seq = self.next_seq;
-        self.next_seq += 1;
         let request = Request { seq, object, timeout_us, fence: None, op: Some(op) };
         let len = encoded_len(&request);
+        if len + FRAME_OVERHEAD > max_frame_bytes {
+            return Err(Refusal::new(
+                Reason::LimitExceeded,
+                format!("the request has {len} bytes; the limit is {max_frame_bytes}"),
+            )
+            .with_hint("send less at once, or raise the server's --max-frame-bytes"));
+        }
+        self.next_seq += 1;
         self.requests.push_back((request, len));
-        seq
+        Ok(seq)
+    }
+
+    /// Takes a request out of the queue; false if it has been sent.
+    fn withdraw(&mut self, seq: Seq) -> bool {
+        let found = self.requests.binary_search_by_key(&seq, |(request, _)| request.seq);
+        found.is_ok_and(|position| self.requests.remove(position).is_some())
     }
 
     fn acknowledge(&mut self, seq: Seq, urgent: bool) {
@@ -337,10 +362,11 @@ impl State {
             cancels: mem::take(&mut self.cancels),
             ..ClientFrame::default()
         };
-        let mut bytes = 0;
+        // A long request goes in a frame with nothing else, which it may fill to the limit.
+        let mut bytes = frame.acks.len() + frame.cancels.len();
         while frame.requests.len() < max_requests
             && let Some((_, len)) = self.requests.front()
-            && (frame.requests.is_empty() || bytes + len <= FRAME_BYTES)
+            && (bytes == 0 || bytes + len <= FRAME_BYTES)
             && let Some((request, len)) = self.requests.pop_front()
         {
             bytes += len;
@@ -423,7 +449,14 @@ impl Future for Call {
                     return Poll::Pending;
                 }
                 let Some(op) = op.take() else { return Poll::Pending };
-                let seq = state.enqueue(*object, *timeout_us, op);
+                let max = shared.limits.max_frame_bytes as usize;
+                let seq = match state.enqueue(*object, *timeout_us, op, max) {
+                    Ok(seq) => seq,
+                    Err(refusal) => {
+                        this.phase = Phase::Over;
+                        return Poll::Ready(Err(refusal));
+                    }
+                };
                 state.calls.insert(seq, Slot::Waiting(Some(cx.waker().clone())));
                 this.phase = Phase::Sent(seq);
                 state.wake_sender();
@@ -461,8 +494,12 @@ impl Drop for Call {
         let Phase::Sent(seq) = self.phase else { return };
         let mut state = self.shared.lock();
         if let Some(slot) = state.calls.remove(&seq) {
-            state.cancels.push(seq);
-            state.wake_sender();
+            // A cancel comes before the requests of its frame: one that is not sent yet must not be
+            // sent at all.
+            if !state.withdraw(seq) {
+                state.cancels.push(seq);
+                state.wake_sender();
+            }
             let unblocked = state.unblock();
             drop(state);
             unblocked.into_iter().for_each(Waker::wake);

@@ -11,7 +11,7 @@ use mp_manager_proto::{
 
 use crate::{
     connect::{self, Keeper, Target},
-    error::{Error, Result},
+    error::{Context, Error, Result},
     link::{Call, Link},
     reply::{Reply, Subject},
     thread::IoThread,
@@ -107,7 +107,6 @@ impl Manager {
     }
 
     /// Connects with options.
-    #[must_use]
     pub fn builder() -> Builder {
         Builder::default()
     }
@@ -332,6 +331,15 @@ impl Manager {
         &self.link
     }
 
+    /// Where an error with the object of that name happened.
+    pub(crate) fn context(&self, operation: &'static str, name: Option<&str>) -> Context {
+        self.subject(name).context(operation)
+    }
+
+    fn subject(&self, name: Option<&str>) -> Subject {
+        Subject::Directory(Arc::clone(&self.link), name.map(str::to_owned))
+    }
+
     /// Asks the directory something.
     pub(crate) async fn ask(
         &self,
@@ -339,7 +347,7 @@ impl Manager {
         name: Option<&str>,
         op: request::Op,
     ) -> Result<Reply> {
-        let subject = Subject::Directory(Arc::clone(&self.link), name.map(str::to_owned));
+        let subject = self.subject(name);
         match Call::new(&self.link.shared, 0, None, op).await {
             Ok(arrived) => Ok(Reply::new(arrived, subject, operation)),
             Err(refusal) => Err(Error::refused(refusal, subject.context(operation))),

@@ -112,18 +112,7 @@ impl Object {
         operation: &'static str,
         value: &T,
     ) -> Result<Value> {
-        let value = codec::encode(value, self.link().server_id())
-            .map_err(|error| self.encode_error(operation, error.to_string(), ""))?;
-        let max = self.link().shared.limits.max_value_bytes as usize;
-        if value.data.len() > max {
-            return Err(self.refuse(
-                operation,
-                Reason::LimitExceeded,
-                format!("the value has {} bytes; the limit is {max}", value.data.len()),
-                "split it, or raise the server's --max-value-bytes",
-            ));
-        }
-        Ok(value)
+        encode(value, self.link(), || self.context(operation))
     }
 
     /// Encodes a key for this object.
@@ -137,11 +126,8 @@ impl Object {
 
     /// The error for a key that cannot be encoded.
     pub(crate) fn key_error(&self, operation: &'static str, error: &CodecError) -> Error {
-        self.encode_error(operation, error.to_string(), "keys are compared by their bytes")
-    }
-
-    fn encode_error(&self, operation: &'static str, message: String, hint: &str) -> Error {
-        let context = Context { message, hint: hint.into(), ..self.context(operation) };
+        let hint = "keys are compared by their bytes".into();
+        let context = Context { message: error.to_string(), hint, ..self.context(operation) };
         Error::Encode(Box::new(context))
     }
 }
@@ -154,6 +140,31 @@ impl fmt::Display for Object {
             None => write!(f, "{kind} {}", self.id()),
         }
     }
+}
+
+/// Encodes a value that is to go by `link`.
+pub(crate) fn encode<T: Serialize + ?Sized>(
+    value: &T,
+    link: &Link,
+    context: impl Fn() -> Context,
+) -> Result<Value> {
+    let value = codec::encode(value, link.server_id()).map_err(|error| {
+        Error::Encode(Box::new(Context { message: error.to_string(), ..context() }))
+    })?;
+    check_len(value.data.len(), link, context)?;
+    Ok(value)
+}
+
+/// Refuses what is longer than a value may be.
+pub(crate) fn check_len(len: usize, link: &Link, context: impl Fn() -> Context) -> Result<()> {
+    let max = link.shared.limits.max_value_bytes as usize;
+    if len <= max {
+        return Ok(());
+    }
+    let message = format!("the value has {len} bytes; the limit is {max}");
+    let refusal = mp_manager_proto::v1::Error::new(Reason::LimitExceeded, message)
+        .with_hint("split it, or raise the server's --max-value-bytes");
+    Err(Error::refused(refusal, context()))
 }
 
 /// A kind's name for people.

@@ -2,7 +2,9 @@
 
 use std::{fmt, future::IntoFuture, marker::PhantomData, pin::Pin, sync::Arc};
 
-use mp_manager_proto::v1::{DirectoryOp, Mode, Open as OpenOp, Parameters, directory_op, request};
+use mp_manager_proto::v1::{
+    DirectoryOp, Mode, Open as OpenOp, Parameters, directory_op, parameters, request,
+};
 
 use crate::{error::Result, manager::Manager, object::Object, proxy::Proxy};
 
@@ -74,7 +76,8 @@ impl From<Unnamed> for Name {
 pub struct Open<P> {
     manager: Manager,
     name: Option<String>,
-    pub(crate) parameters: Option<Parameters>,
+    /// Or why they cannot be sent, which is told when it is opened.
+    pub(crate) parameters: Result<Option<Parameters>>,
     mode: Mode,
     proxy: PhantomData<fn() -> P>,
 }
@@ -84,10 +87,17 @@ impl<P> Open<P> {
         Self {
             manager: manager.clone(),
             name: name.0,
-            parameters,
+            parameters: Ok(parameters),
             mode: Mode::OpenOrCreate,
             proxy: PhantomData,
         }
+    }
+
+    /// With parameters that may have turned out not to be possible.
+    pub(crate) fn with(self, parameters: Result<parameters::Parameters>) -> Self {
+        let parameters =
+            parameters.map(|parameters| Some(Parameters { parameters: Some(parameters) }));
+        Self { parameters, ..self }
     }
 
     /// Only opens: a name that does not exist is [`Error::ObjectNotFound`](crate::Error).
@@ -105,7 +115,8 @@ impl<P: Proxy> Open<P> {
     /// Opens it; the same as awaiting it.
     ///
     /// # Errors
-    /// If the name is taken by another kind or with other parameters, or a limit is reached.
+    /// If the name is taken by another kind or with other parameters, the initial value cannot be
+    /// encoded, or a limit is reached.
     pub async fn open(self) -> Result<P> {
         let (object, _) = self.open_object(P::KIND).await?;
         Ok(P::new(object, P::DETAIL))
@@ -119,7 +130,7 @@ impl<P: Proxy> Open<P> {
         let open = OpenOp {
             name: self.name,
             kind: kind.into(),
-            parameters: self.parameters,
+            parameters: self.parameters?,
             mode: self.mode.into(),
         };
         let op = request::Op::Directory(DirectoryOp { op: Some(directory_op::Op::Open(open)) });

@@ -1,15 +1,23 @@
 //! The typed proxies, one file per kind of object.
 
+mod array;
+mod barrier;
 mod dict;
+mod event;
 mod list;
 mod lock;
 mod namespace;
+mod scalar;
 mod set;
 
+pub use array::{Array, Element};
+pub use barrier::Barrier;
 pub use dict::Dict;
+pub use event::Event;
 pub use list::List;
 pub use lock::{Lock, LockGuard};
 pub use namespace::Namespace;
+pub use scalar::Value;
 pub use set::{Set, SetOperand};
 
 use mp_manager_proto::v1::Kind;
@@ -42,6 +50,11 @@ pub(crate) mod sealed {
         fn new(object: Object, detail: Detail) -> Self;
         #[doc(hidden)]
         fn object(&self) -> &Object;
+        /// Why a reference that says this is not one to an object of this type, if it is not.
+        #[doc(hidden)]
+        fn mismatch(_: Detail) -> Option<String> {
+            None
+        }
         #[doc(hidden)]
         fn detail(&self) -> Detail {
             Self::DETAIL
@@ -54,7 +67,7 @@ macro_rules! proxy {
     ($name:ident $(, $type:ident)*) => {
         impl<$($type),*> Clone for $name<$($type),*> {
             fn clone(&self) -> Self {
-                Self { object: self.object.clone(), ..*self }
+                $crate::proxy::copy!(self $(, $type)*)
             }
         }
 
@@ -84,6 +97,9 @@ macro_rules! proxy {
                 use $crate::proxy::sealed::Proxy;
                 let (link, reference, detail) =
                     $crate::codec::deserialize_reference(<Self as Proxy>::KIND, deserializer)?;
+                if let Some(why) = <Self as Proxy>::mismatch(detail) {
+                    return Err(serde::de::Error::custom(why));
+                }
                 let object = $crate::object::Object::new(link.handle(reference), None);
                 Ok(<Self as Proxy>::new(object, detail))
             }
@@ -91,3 +107,14 @@ macro_rules! proxy {
     };
 }
 pub(crate) use proxy;
+
+/// Another proxy on the same object. Only those with type parameters have more fields.
+macro_rules! copy {
+    ($self:ident) => {
+        Self { object: $self.object.clone() }
+    };
+    ($self:ident, $($type:ident),+) => {
+        Self { object: $self.object.clone(), ..*$self }
+    };
+}
+pub(crate) use copy;

@@ -124,8 +124,8 @@ impl Reply {
         }
     }
 
-    pub(crate) fn raw(self) -> Result<Bytes> {
-        match self.arrived.result {
+    pub(crate) fn raw(&self) -> Result<&Bytes> {
+        match &self.arrived.result {
             R::Raw(bytes) => Ok(bytes),
             _ => Err(self.unexpected()),
         }

@@ -107,7 +107,7 @@ mod tests {
 
     #[test]
     fn inclusive_ranges_may_end_with_the_last_element() {
-        assert_eq!(Slice::from(1..=-1), Slice::new().start(1));
+        assert_eq!(Slice::from((Bound::Included(1), Bound::Included(-1))), Slice::new().start(1));
         assert_eq!(Slice::from(0..=i64::MAX), Slice::new().start(0));
         assert_eq!(Slice::from(..=3), Slice::new().stop(4));
     }

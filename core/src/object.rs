@@ -36,6 +36,11 @@ pub(crate) trait Machine {
     /// The object is deleted: every parked call is refused, every grant lost.
     fn delete(&mut self, _turn: &mut Turn<'_>) {}
 
+    /// Whether the grant with this token stands.
+    fn holds(&self, _token: u64) -> bool {
+        false
+    }
+
     /// Fills in `len`, `state`, `holders` and `waiters`.
     fn describe(&self, info: &mut ObjectInfo);
 
@@ -101,6 +106,12 @@ macro_rules! objects {
             /// The object is deleted.
             pub fn delete(&mut self, turn: &mut Turn<'_>) {
                 match self { $(Self::$kind(object) => object.delete(turn),)* }
+            }
+
+            /// Whether the grant with this token stands: what a fenced write asks.
+            #[must_use]
+            pub fn holds(&self, token: u64) -> bool {
+                match self { $(Self::$kind(object) => object.holds(token),)* }
             }
 
             /// Its kind.
@@ -275,6 +286,14 @@ impl Object {
             Self::Set(object) => Some(object.snapshot()),
             _ => None,
         }
+    }
+
+    /// Whether operations on this kind of object can be fenced: those that hold data, and never
+    /// those that grant. A fenced operation holds the granting object first and its target second,
+    /// which cannot go round in a circle as long as no target grants.
+    #[must_use]
+    pub fn can_be_fenced(kind: Kind) -> bool {
+        !Self::tracks_sessions(kind) || kind == Kind::Queue
     }
 
     /// Whether an operation may need memory: the kind that a full memory budget refuses. Reads,

@@ -98,7 +98,7 @@ impl<V> OrderedMap<V> {
 
     /// The entries from the ordinal `cursor` on, the ordinal first; `reverse` goes towards the
     /// beginning. Whatever is present throughout is met exactly once, whatever happens between.
-    pub(crate) fn from_cursor(
+    pub(crate) fn after_cursor(
         &self,
         cursor: Option<u64>,
         reverse: bool,
@@ -220,7 +220,7 @@ mod tests {
             }
             let (mut seen, mut cursor, mut removals) = (Vec::new(), None, remove.iter());
             loop {
-                let mut entries = map.from_cursor(cursor, false);
+                let mut entries = map.after_cursor(cursor, false);
                 seen.extend(entries.by_ref().take(page).map(|(_, key, ())| key[0]));
                 let Some((next, ..)) = entries.next() else { break };
                 drop(entries);

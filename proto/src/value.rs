@@ -89,7 +89,8 @@ pub fn encode_key<T: Serialize + ?Sized>(key: &T) -> Result<Vec<u8>, CodecError>
 pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CodecError> {
     let mut rest = bytes;
     let mut deserializer = rmp_serde::Deserializer::new(&mut rest);
-    deserializer.set_max_depth(MAX_DEPTH);
+    // The deserialiser counts scalars as a level, and a caller may wrap a value once more.
+    deserializer.set_max_depth(MAX_DEPTH + 2);
     let value = T::deserialize(&mut deserializer).map_err(|e| CodecError::Decode(e.to_string()))?;
     drop(deserializer);
     if rest.is_empty() { Ok(value) } else { Err(CodecError::Trailing(rest.len())) }
@@ -417,6 +418,8 @@ mod tests {
         assert!(matches!(check(&deep), Err(CodecError::TooDeep)));
         assert!(matches!(canonical(&deep), Err(CodecError::TooDeep)));
         assert!(check(&deep[1..]).is_ok());
+        // What may be written can be read.
+        assert!(decode::<serde::de::IgnoredAny>(&deep[1..]).is_ok());
     }
 
     #[test]

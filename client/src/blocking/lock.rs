@@ -122,7 +122,7 @@ impl Lock {
         wait(self.inner.is_locked())
     }
 
-    /// Releases the grant with this token, whoever holds it, as [`crate::Lock::release`].
+    /// Releases the grant with this token, whoever holds it, as [`crate::Lock::release_token`].
     ///
     /// # Errors
     /// [`Error::NotHeld`](crate::Error::NotHeld) if that grant does not stand (any more).
@@ -133,13 +133,13 @@ impl Lock {
     /// # let manager = Manager::start()?;
     /// # let lock = manager.lock("migrate").open()?;
     /// let guard = lock.acquire()?;
-    /// lock.release(guard.token())?;
+    /// lock.release_token(guard.token())?;
     /// assert!(!lock.is_locked()?);
     /// # Ok(())
     /// # }
     /// ```
-    pub fn release(&self, token: u64) -> Result<()> {
-        wait(self.inner.release(token))
+    pub fn release_token(&self, token: u64) -> Result<()> {
+        wait(self.inner.release_token(token))
     }
 }
 
@@ -198,7 +198,7 @@ impl LockGuard {
     /// # let manager = Manager::start()?;
     /// # let lock = manager.lock("migrate").open()?;
     /// let guard = lock.acquire()?;
-    /// lock.release(guard.token())?;
+    /// lock.release_token(guard.token())?;
     /// guard.lost();
     /// assert!(guard.is_lost());
     /// # Ok(())

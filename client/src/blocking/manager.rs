@@ -78,7 +78,6 @@ impl Manager {
     }
 
     /// Connects with options, as [`crate::Manager::builder`].
-    #[must_use]
     pub fn builder() -> Builder {
         Builder { inner: crate::Manager::builder().background_thread() }
     }

@@ -174,13 +174,13 @@ impl Lock {
     /// # let manager = Manager::start().await?;
     /// # let lock = manager.lock("migrate").await?;
     /// let guard = lock.acquire().await?;
-    /// lock.release(guard.token()).await?;
+    /// lock.release_token(guard.token()).await?;
     /// assert!(!lock.is_locked().await?);
     /// # Ok(())
     /// # }
     /// ```
-    pub async fn release(&self, token: u64) -> Result<()> {
-        self.object.ask("release", op(Op::Release(token))).await?.done()?;
+    pub async fn release_token(&self, token: u64) -> Result<()> {
+        self.object.ask("release_token", op(Op::Release(token))).await?.done()?;
         self.object.link().lose_grant(self.object.id(), token);
         Ok(())
     }

@@ -125,6 +125,10 @@ impl Machine for Condition {
         }
     }
 
+    fn holds(&self, token: u64) -> bool {
+        self.lock.holds(token)
+    }
+
     fn describe(&self, info: &mut ObjectInfo) {
         info.len = self.waiting.len() as u64;
         info.state = format!("{}, {} waiting", self.lock.state(), self.waiting.len());

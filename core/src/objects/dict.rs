@@ -80,7 +80,7 @@ impl Dict {
 
     fn page(&self, request: DictPage, turn: &Turn<'_>) -> Applied {
         let page = request.page.unwrap_or_default();
-        let entries = self.entries.from_cursor(page.cursor, page.reverse);
+        let entries = self.entries.after_cursor(page.cursor, page.reverse);
         PageBuilder::new(&page, turn.limits().page_bytes)
             .fill(
                 entries.map(|(ordinal, key, value)| (ordinal, (key, value))),

@@ -120,6 +120,10 @@ impl Machine for Lock {
         }
     }
 
+    fn holds(&self, token: u64) -> bool {
+        self.holder.as_ref().is_some_and(|holder| holder.token == token)
+    }
+
     fn describe(&self, info: &mut ObjectInfo) {
         info.len = self.holder.is_some().into();
         info.state = if self.holder.is_some() { "locked" } else { "free" }.into();

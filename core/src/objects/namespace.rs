@@ -46,7 +46,7 @@ impl Namespace {
     }
 
     fn page(&self, request: PageRequest, with_values: bool, turn: &Turn<'_>) -> Answer {
-        let attributes = self.attributes.from_cursor(request.cursor, request.reverse);
+        let attributes = self.attributes.after_cursor(request.cursor, request.reverse);
         PageBuilder::new(&request, turn.limits().page_bytes).fill(
             attributes.map(|(ordinal, name, value)| (ordinal, (name, value))),
             |page, (name, value)| page.push(Some(name), with_values.then_some(value)),

@@ -70,6 +70,10 @@ impl Machine for RLock {
         self.lock.delete(turn);
     }
 
+    fn holds(&self, token: u64) -> bool {
+        self.lock.holds(token)
+    }
+
     fn describe(&self, info: &mut ObjectInfo) {
         info.len = self.lock.holder.as_ref().map_or(0, |holder| holder.depth);
         info.state = self.lock.state().into();
@@ -187,6 +191,11 @@ impl Holder {
 impl Reentrant {
     pub(crate) fn is_locked(&self) -> bool {
         self.holder.is_some()
+    }
+
+    /// Whether the grant with this token stands.
+    pub(crate) fn holds(&self, token: u64) -> bool {
+        self.holder.as_ref().is_some_and(|holder| holder.token == token)
     }
 
     /// The error unless `owner` holds it.

@@ -339,6 +339,10 @@ impl Machine for Semaphore {
         }
     }
 
+    fn holds(&self, token: u64) -> bool {
+        self.grants.contains_key(&token)
+    }
+
     fn describe(&self, info: &mut ObjectInfo) {
         let bound = if self.parameters.bounded { ", bounded" } else { "" };
         info.len = self.available;

@@ -86,7 +86,7 @@ impl Set {
     }
 
     fn page(&self, request: PageRequest, turn: &Turn<'_>) -> Answer {
-        let elements = self.elements.from_cursor(request.cursor, request.reverse);
+        let elements = self.elements.after_cursor(request.cursor, request.reverse);
         PageBuilder::new(&request, turn.limits().page_bytes)
             .fill(elements.map(|(ordinal, element, ())| (ordinal, element)), |page, element| {
                 page.push(Some(element), None)
