@@ -4,10 +4,12 @@
 pub(crate) const DEVIATIONS: &[(&str, &str)] = &[
     ("equality", "values are equal if their bytes are: 1, 1.0 and true are three values"),
     ("from_keys", "from_keys fills the dict it is called on; Python's makes another"),
+    ("fixed length", "an Array keeps its length, as multiprocessing.Array does"),
     ("proxy operand", "another proxy can be an argument everywhere; Python's proxies cannot"),
+    ("typed errors", "a constructor's error is typed; Python's is a traceback as text"),
 ];
 
-/// Kind (`*` is every one), method, and why it is not compared.
+/// Kind, method, and why it is not compared.
 pub(crate) const NOT_APPLICABLE: &[(&str, &str, &str)] = &[
     ("dict", "__ror__", REFLECTED),
     ("set", "__rand__", REFLECTED),
@@ -22,7 +24,13 @@ pub(crate) const NOT_APPLICABLE: &[(&str, &str, &str)] = &[
     ("Condition", "notifyAll", SYNONYM),
     ("Event", "isSet", SYNONYM),
     ("Manager", "Pool", "not one of the shared objects"),
-    ("Manager", "get_server", "a server without a process of its own is the crate mp-manager-server"),
+    ("Manager", "__enter__", "a manager is started or connected when it is there"),
+    ("Manager", "__exit__", "an embedded manager ends with its last handle; there is shutdown"),
+    (
+        "Manager",
+        "get_server",
+        "a server without a process of its own is the crate mp-manager-server",
+    ),
     ("Manager", "register", "every kind is there; a server runs no code of its clients'"),
     ("Manager", "join", "shutdown returns when the server has ended"),
 ];

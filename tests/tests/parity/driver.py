@@ -248,6 +248,8 @@ class Scenario:
             case "connect":
                 manager, authkey = (*args, AUTHKEY)[:2]
                 return connect(manager.address, authkey)
+            case "dict_of_lists":
+                return self.manager.dict()
             case "Pipe":
                 return multiprocessing.Pipe(*args)
             case _:

@@ -23,11 +23,16 @@ macro_rules! scenarios {
 
 fn scenarios() -> Vec<Scenario> {
     let files = scenarios![
+        "array.txt",
+        "barrier.txt",
         "dict.txt",
+        "event.txt",
         "list.txt",
         "lock.txt",
+        "manager.txt",
         "namespace.txt",
         "set.txt",
+        "value.txt",
     ];
     files.iter().flat_map(|(file, text)| scenario::parse(file, text)).collect()
 }

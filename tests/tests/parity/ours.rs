@@ -1,10 +1,16 @@
 //! Our side: the same calls, by Python's names, on the blocking client.
 
+mod array;
+mod barrier;
 mod dict;
+mod event;
 mod list;
 mod lock;
+mod manager;
 mod namespace;
+mod nested;
 mod set;
+mod value;
 
 use std::{
     any::Any,
@@ -75,8 +81,9 @@ impl Args<'_> {
         self.at(index).as_i64()
     }
 
-    fn count(&self, index: usize) -> Option<usize> {
-        self.at(index).as_u64().map(|count| usize::try_from(count).unwrap())
+    /// A number of things; negative ones are none.
+    fn count(&self, index: usize) -> usize {
+        self.integer(index).map_or(0, |count| usize::try_from(count).unwrap_or_default())
     }
 
     fn text(&self, index: usize) -> &str {
@@ -129,7 +136,11 @@ enum Patience {
 impl Patience {
     /// Of `method(…, blocking, timeout)`, where `blocking` is at this place.
     fn new(args: &Args<'_>, blocking: usize) -> Self {
-        if args.at(blocking) == &json!(false) { Self::Never } else { Self::timeout(args, blocking + 1) }
+        if args.at(blocking) == &json!(false) {
+            Self::Never
+        } else {
+            Self::timeout(args, blocking + 1)
+        }
     }
 
     /// Of `method(…, timeout)`.
@@ -197,16 +208,30 @@ fn outcome(answer: Answer) -> Outcome {
     }
 }
 
-/// Makes an object, by the name of its kind in Python.
-fn make(manager: &Manager, kind: &str, args: &Args<'_>) -> Result<Vec<Arc<dyn Shared>>, Failure> {
-    Ok(vec![match kind {
-        "dict" => dict::make(manager, args)?,
-        "list" => list::make(manager, args)?,
-        "set" => set::make(manager, args)?,
-        "Namespace" => namespace::make(manager)?,
-        "Lock" => lock::make(manager)?,
+/// Makes what a kind's constructor in Python makes.
+fn make(manager: &Manager, kind: &str, args: &Args<'_>) -> Result<Vec<Named>, Failure> {
+    Ok(match kind {
+        "Manager" => vec![manager::start()?],
+        "connect" => vec![manager::connect(args)?],
+        "dict_of_lists" => vec![("dict".into(), nested::make(manager)?)],
+        _ => vec![make_one(manager, kind, args)?],
+    })
+}
+
+fn make_one(manager: &Manager, kind: &str, args: &Args<'_>) -> Result<Named, Failure> {
+    let made = match kind {
+        "Array" => array::make(manager, args),
+        "Barrier" => barrier::make(manager, args),
+        "Event" => event::make(manager),
+        "Lock" => lock::make(manager),
+        "Namespace" => namespace::make(manager),
+        "Value" => value::make(manager, args),
+        "dict" => dict::make(manager, args),
+        "list" => list::make(manager, args),
+        "set" => set::make(manager, args),
         _ => unknown(kind),
-    }])
+    };
+    Ok((kind.into(), made?))
 }
 
 /// A step's outcome, and the kind and method that it called.
@@ -247,7 +272,8 @@ impl<'a> Runner<'a> {
         match action {
             Action::New { names, kind, args } => {
                 let outcome = self.new_objects(names, kind, args);
-                Ok(Ran { outcome, called: Some(("Manager".into(), kind.clone())) })
+                let method = if kind == "Manager" { "start" } else { kind };
+                Ok(Ran { outcome, called: Some(("Manager".into(), method.into())) })
             }
             Action::Call(call) => self.call(call),
             Action::Finish { thread } => {
@@ -273,8 +299,7 @@ impl<'a> Runner<'a> {
             Ok(made) => made,
             Err(failure) => return outcome(Err(failure)),
         };
-        let named = names.iter().cloned().zip(made.into_iter().map(|made| (kind.into(), made)));
-        self.objects.lock().unwrap().extend(named);
+        self.objects.lock().unwrap().extend(names.iter().cloned().zip(made));
         Outcome::Ok(Value::Null)
     }
 

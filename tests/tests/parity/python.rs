@@ -131,8 +131,6 @@ fn list(directory: &Path) -> Vec<PathBuf> {
 }
 
 fn is_python(name: &str) -> bool {
-    name == "python3"
-        || name
-            .strip_prefix("python3.")
-            .is_some_and(|minor| !minor.is_empty() && minor.bytes().all(|byte| byte.is_ascii_digit()))
+    let minor = name.strip_prefix("python3.").and_then(|minor| minor.parse::<u32>().ok());
+    name == "python3" || minor.is_some_and(|minor| minor >= OLDEST)
 }

@@ -147,11 +147,7 @@ fn parse_title(text: &str) -> (String, u32) {
 fn parse_deviation(text: &str) -> Deviation {
     let (reason, outcomes) = text.split_once(": ").expect("reason: python | ours");
     let (python, ours) = outcomes.split_once(" | ").expect("python | ours");
-    Deviation {
-        reason: reason.into(),
-        python: Outcome::parse(python),
-        ours: Outcome::parse(ours),
-    }
+    Deviation { reason: reason.into(), python: Outcome::parse(python), ours: Outcome::parse(ours) }
 }
 
 fn parse_action(text: &str) -> Action {

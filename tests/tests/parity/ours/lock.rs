@@ -42,7 +42,7 @@ impl Shared for Held {
             }
             "__exit__" | "release" => none(match self.guard.lock().unwrap().take() {
                 Some(guard) => guard.release()?,
-                None => self.lock.release(NO_TOKEN)?,
+                None => self.lock.release_token(NO_TOKEN)?,
             }),
             "locked" => self.lock.is_locked()?.into(),
             _ => unknown(method),

@@ -39,7 +39,11 @@ impl Shared for Set<Value> {
             "discard" => none(self.discard(element).map(drop)?),
             "pop" => self.pop()?.ok_or_else(empty)?,
             "remove" => none(self.remove(element)?),
-            _ => return combine(self, method, args).or_else(|| compare(self, method, args)).unwrap_or_else(|| unknown(method)),
+            _ => {
+                return combine(self, method, args)
+                    .or_else(|| compare(self, method, args))
+                    .unwrap_or_else(|| unknown(method));
+            }
         })
     }
 
@@ -50,34 +54,38 @@ impl Shared for Set<Value> {
 
 fn combine(set: &Set<Value>, method: &str, args: &Args<'_>) -> Option<Answer> {
     let other = || operand(args);
-    Some(match method {
-        "__and__" | "intersection" => set.intersection(other()).map(set_value),
-        "__or__" | "union" => set.union(other()).map(set_value),
-        "__sub__" | "difference" => set.difference(other()).map(set_value),
-        "__xor__" | "symmetric_difference" => set.symmetric_difference(other()).map(set_value),
-        "__iand__" | "intersection_update" => set.intersection_update(other()).map(none),
-        "__ior__" | "update" => set.extend(other()).map(none),
-        "__isub__" | "difference_update" => set.difference_update(other()).map(none),
-        "__ixor__" | "symmetric_difference_update" => {
-            set.symmetric_difference_update(other()).map(none)
+    Some(
+        match method {
+            "__and__" | "intersection" => set.intersection(other()).map(set_value),
+            "__or__" | "union" => set.union(other()).map(set_value),
+            "__sub__" | "difference" => set.difference(other()).map(set_value),
+            "__xor__" | "symmetric_difference" => set.symmetric_difference(other()).map(set_value),
+            "__iand__" | "intersection_update" => set.intersection_update(other()).map(none),
+            "__ior__" | "update" => set.extend(other()).map(none),
+            "__isub__" | "difference_update" => set.difference_update(other()).map(none),
+            "__ixor__" | "symmetric_difference_update" => {
+                set.symmetric_difference_update(other()).map(none)
+            }
+            _ => return None,
         }
-        _ => return None,
-    }
-    .map_err(Failure::from))
+        .map_err(Failure::from),
+    )
 }
 
 fn compare(set: &Set<Value>, method: &str, args: &Args<'_>) -> Option<Answer> {
     let other = operand(args);
-    Some(match method {
-        "__eq__" => set.equals(other),
-        "__ne__" => set.equals(other).map(|equal| !equal),
-        "__le__" | "issubset" => set.is_subset(other),
-        "__lt__" => set.is_proper_subset(other),
-        "__ge__" | "issuperset" => set.is_superset(other),
-        "__gt__" => set.is_proper_superset(other),
-        "isdisjoint" => set.is_disjoint(other),
-        _ => return None,
-    }
-    .map(Value::from)
-    .map_err(Failure::from))
+    Some(
+        match method {
+            "__eq__" => set.equals(other),
+            "__ne__" => set.equals(other).map(|equal| !equal),
+            "__le__" | "issubset" => set.is_subset(other),
+            "__lt__" => set.is_proper_subset(other),
+            "__ge__" | "issuperset" => set.is_superset(other),
+            "__gt__" => set.is_proper_superset(other),
+            "isdisjoint" => set.is_disjoint(other),
+            _ => return None,
+        }
+        .map(Value::from)
+        .map_err(Failure::from),
+    )
 }
