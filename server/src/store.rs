@@ -10,7 +10,7 @@ use std::{
     collections::BTreeMap,
     fmt,
     sync::{
-        Arc, Condvar, Mutex, PoisonError, Weak,
+        Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak,
         atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
@@ -20,7 +20,7 @@ use dashmap::DashMap;
 use mp_manager_core::{
     Applied, Call, CallId, Error, Object, ObjectId, Outcome, Pin, Reason, Referent, SessionId,
     Tokens, Turn,
-    v1::{Kind, Ref, request},
+    v1::{Fence, Kind, Ref, request},
 };
 use tokio::time::Instant;
 
@@ -65,7 +65,7 @@ pub(crate) struct Cell {
     pub(crate) name: Option<String>,
     server_id: u64,
     state: Mutex<State>,
-    settled: Condvar,
+    no_longer_busy: Condvar,
     objects: Arc<Objects>,
 }
 
@@ -173,7 +173,7 @@ impl Store {
             name,
             server_id: self.server_id,
             state: Mutex::new(State::Live(Box::new(object))),
-            settled: Condvar::new(),
+            no_longer_busy: Condvar::new(),
             objects: Arc::clone(&self.objects),
         });
         self.objects.count.fetch_add(1, Ordering::Relaxed);
@@ -221,6 +221,52 @@ impl Store {
         }
     }
 
+    /// Applies a request only while a grant stands, atomically: the object that granted stays
+    /// locked meanwhile. It never parks, and a heavy operation is done in place.
+    pub(crate) fn apply_fenced(
+        &self,
+        session: &Session,
+        cell: &Arc<Cell>,
+        call: Call,
+        fence: Fence,
+        op: request::Op,
+    ) {
+        let (applied, effects) = self.guarded(cell, fence, |object, turn| {
+            object.apply(call, op, turn).and_then(|outcome| match outcome {
+                Outcome::Done(answer) => Ok(answer),
+                Outcome::Parked => Err(Error::new(Reason::Unsupported, "it cannot be fenced")),
+            })
+        });
+        self.deliver(cell, effects);
+        let object = || Parked { cell: Arc::clone(cell), deadline: None };
+        session.reply(call.id.seq, applied, object);
+    }
+
+    fn guarded(
+        &self,
+        cell: &Cell,
+        fence: Fence,
+        f: impl FnOnce(&mut Object, &mut Turn<'_>) -> Result<mp_manager_core::Answer, Error>,
+    ) -> (Result<mp_manager_core::Answer, Error>, Effects) {
+        if !Object::can_be_fenced(cell.kind) {
+            let kind = mp_manager_core::object::name(cell.kind);
+            let message = format!("operations on a {kind} cannot be fenced");
+            return (Err(Error::new(Reason::Unsupported, message)), Effects::default());
+        }
+        let guard = self.find(fence.lock).filter(|guard| !Object::can_be_fenced(guard.kind));
+        let guard_state = guard.as_ref().map(|guard| lock(&guard.state));
+        let stands = matches!(
+            guard_state.as_deref(), Some(State::Live(object)) if object.holds(fence.token)
+        );
+        if !stands {
+            return (Err(fenced(&fence)), Effects::default());
+        }
+        match &mut *cell.settled() {
+            State::Live(object) => self.turn(object, f),
+            State::Busy(_) | State::Deleted => (Err(deleted(cell)), Effects::default()),
+        }
+    }
+
     pub(crate) fn acknowledge(&self, cell: &Cell, call: CallId) {
         match &mut *lock(&cell.state) {
             State::Live(object) => object.acknowledge(call),
@@ -256,11 +302,7 @@ impl Store {
 
     /// As [`look`](Self::look), but waits out a heavy operation: some milliseconds, rarely.
     pub(crate) fn look_settled<T>(&self, cell: &Cell, f: impl FnOnce(&Object) -> T) -> Option<T> {
-        let mut state = lock(&cell.state);
-        while matches!(&*state, State::Busy(_)) {
-            state = cell.settled.wait(state).unwrap_or_else(PoisonError::into_inner);
-        }
-        match &*state {
+        match &*cell.settled() {
             State::Live(object) => Some(f(object)),
             State::Busy(_) | State::Deleted => None,
         }
@@ -334,13 +376,13 @@ impl Store {
                     _ if deleted => {
                         *state = State::Deleted;
                         drop(state);
-                        cell.settled.notify_all();
+                        cell.no_longer_busy.notify_all();
                         return store.forget(Some(State::Live(object)));
                     }
                     _ => {
                         *state = State::Live(object);
                         drop(state);
-                        return cell.settled.notify_all();
+                        return cell.no_longer_busy.notify_all();
                     }
                 }
             }
@@ -392,7 +434,19 @@ impl Store {
     }
 }
 
+impl Cell {
+    /// Its state once no heavy operation has the object.
+    fn settled(&self) -> MutexGuard<'_, State> {
+        let mut state = lock(&self.state);
+        while matches!(&*state, State::Busy(_)) {
+            state = self.no_longer_busy.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        state
+    }
+}
+
 /// What an operation means for others, once its object is unlocked.
+#[derive(Default)]
 struct Effects {
     replies: Vec<(CallId, Result<mp_manager_core::Answer, Error>)>,
     lost: Vec<(SessionId, u64)>,
@@ -459,6 +513,15 @@ impl Referent for Cell {
     fn reference(&self) -> Ref {
         Ref { server: self.server_id, kind: self.kind.into(), object: self.id }
     }
+}
+
+/// A fenced operation whose grant does not stand any more.
+fn fenced(fence: &Fence) -> Error {
+    Error::new(
+        Reason::Fenced,
+        format!("the grant with token {} of object {} does not stand", fence.token, fence.lock),
+    )
+    .with_hint("it was released or lost: stop, and acquire again")
 }
 
 /// An operation on an object that was deleted.

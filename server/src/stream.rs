@@ -15,7 +15,7 @@ use futures_core::Stream;
 use mp_manager_core::{
     Call, CallId, Error, Object, Reason,
     session::Cancelled,
-    v1::{ClientFrame, Request, ServerFrame, request, set_op},
+    v1::{ClientFrame, Fence, Request, ServerFrame, request, set_op},
 };
 use tonic::{Status, Streaming};
 
@@ -159,28 +159,41 @@ impl SessionStream {
             );
             return Ok(());
         };
-        if fence.is_some() {
-            refuse(Error::new(Reason::Unsupported, "this server has no fenced operations"));
-            return Ok(());
-        }
         if let request::Op::Directory(op) = op {
             let result = directory::apply(&self.store, &self.session, op);
             self.session.conclude(seq, result);
             return Ok(());
         }
-        let call =
-            Call { id: CallId { session: self.session.id, seq }, may_wait: timeout_us != Some(0) };
+        // A fence stands now or not at all: what it guards does not wait.
+        let may_wait = timeout_us != Some(0) && fence.is_none();
+        let call = Call { id: CallId { session: self.session.id, seq }, may_wait };
         match self.admit(call, object, op) {
             Err(error) => refuse(error),
             Ok((cell, op)) => {
                 if Object::tracks_sessions(cell.kind) {
                     state.touch(&cell);
                 }
-                let timeout = timeout_us.map(Duration::from_micros);
-                self.store.apply(&self.session, &cell, call, timeout, op);
+                self.apply_op(&cell, call, timeout_us, fence, op);
             }
         }
         Ok(())
+    }
+
+    fn apply_op(
+        &self,
+        cell: &Arc<Cell>,
+        call: Call,
+        timeout_us: Option<u64>,
+        fence: Option<Fence>,
+        op: request::Op,
+    ) {
+        match fence {
+            None => {
+                let timeout = timeout_us.map(Duration::from_micros);
+                self.store.apply(&self.session, cell, call, timeout, op);
+            }
+            Some(fence) => self.store.apply_fenced(&self.session, cell, call, fence, op),
+        }
     }
 
     /// Finds the object of a request and completes what the operation needs from outside.
