@@ -5,7 +5,11 @@ pub(crate) const DEVIATIONS: &[(&str, &str)] = &[
     ("equality", "values are equal if their bytes are: 1, 1.0 and true are three values"),
     ("from_keys", "from_keys fills the dict it is called on; Python's makes another"),
     ("fixed length", "an Array keeps its length, as multiprocessing.Array does"),
+    ("failed put", "a put that fails puts nothing; Python's PriorityQueue keeps the item"),
+    ("priority", "what has no order at all is refused at once, not when a second one comes"),
     ("proxy operand", "another proxy can be an argument everywhere; Python's proxies cannot"),
+    ("task_done", "it finishes what get has taken; in Python, whatever was put"),
+    ("too long", "a message that is longer than wanted stays; Python loses it, or the connection"),
     ("typed errors", "a constructor's error is typed; Python's is a traceback as text"),
 ];
 
@@ -23,6 +27,10 @@ pub(crate) const NOT_APPLICABLE: &[(&str, &str, &str)] = &[
     ("Lock", "locked_lock", SYNONYM),
     ("Condition", "notifyAll", SYNONYM),
     ("Event", "isSet", SYNONYM),
+    ("Pipe", "closed", "close() consumes the end"),
+    ("Pipe", "fileno", "there is no file"),
+    ("Pipe", "readable", "whoever opens the pipe knows; the other way is an error"),
+    ("Pipe", "writable", "whoever opens the pipe knows; the other way is an error"),
     ("Manager", "Pool", "not one of the shared objects"),
     ("Manager", "__enter__", "a manager is started or connected when it is there"),
     ("Manager", "__exit__", "an embedded manager ends with its last handle; there is shutdown"),

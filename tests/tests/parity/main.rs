@@ -31,6 +31,8 @@ fn scenarios() -> Vec<Scenario> {
         "lock.txt",
         "manager.txt",
         "namespace.txt",
+        "pipe.txt",
+        "queue.txt",
         "set.txt",
         "value.txt",
     ];

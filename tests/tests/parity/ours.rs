@@ -9,6 +9,8 @@ mod lock;
 mod manager;
 mod namespace;
 mod nested;
+mod pipe;
+mod queue;
 mod set;
 mod value;
 
@@ -17,7 +19,7 @@ use std::{
     collections::HashMap,
     sync::{Arc, Mutex, mpsc},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use mp_manager::{Error, Slice, blocking::Manager};
@@ -27,7 +29,7 @@ use serde_json::{Value, json};
 use crate::scenario::{Action, Call, Outcome, Scenario};
 
 /// A call that takes so long hangs.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What a method gives: a value, or the name of the exception that Python has for it.
 type Answer = Result<Value, Failure>;
@@ -172,6 +174,11 @@ fn set_value(mut elements: Vec<Value>) -> Value {
     json!({ "set": elements })
 }
 
+/// What a call gives that does not come back.
+fn hanging() -> Outcome {
+    Outcome::Error("hangs or has panicked".into())
+}
+
 fn unknown(method: &str) -> ! {
     panic!("{method} is in a scenario, but nothing says what it is here")
 }
@@ -213,6 +220,7 @@ fn make(manager: &Manager, kind: &str, args: &Args<'_>) -> Result<Vec<Named>, Fa
     Ok(match kind {
         "Manager" => vec![manager::start()?],
         "connect" => vec![manager::connect(args)?],
+        "Pipe" => pipe::make(manager, args)?,
         "dict_of_lists" => vec![("dict".into(), nested::make(manager)?)],
         _ => vec![make_one(manager, kind, args)?],
     })
@@ -223,6 +231,9 @@ fn make_one(manager: &Manager, kind: &str, args: &Args<'_>) -> Result<Named, Fai
         "Array" => array::make(manager, args),
         "Barrier" => barrier::make(manager, args),
         "Event" => event::make(manager),
+        "JoinableQueue" | "LifoQueue" | "PriorityQueue" | "Queue" => {
+            queue::make(manager, kind, args)
+        }
         "Lock" => lock::make(manager),
         "Namespace" => namespace::make(manager),
         "Value" => value::make(manager, args),
@@ -258,38 +269,48 @@ impl<'a> Runner<'a> {
         Self { manager, objects: Objects::default(), workers: HashMap::new() }
     }
 
-    /// Runs all steps and says what each gave.
+    /// Runs the steps, up to one that hangs, and says what each gave.
     pub(crate) fn run(mut self, scenario: &Scenario) -> Vec<Ran> {
-        let run = |step: &crate::scenario::Step| {
-            let (file, line, text) = (scenario.file, step.line, &step.text);
-            let hangs = |()| panic!("{file}:{line}: hangs or has panicked: {text}");
-            self.step(&step.action).unwrap_or_else(hangs)
-        };
-        scenario.steps.iter().map(run).collect()
+        let mut ran = Vec::new();
+        for step in &scenario.steps {
+            let this = self.step(&step.action);
+            let hangs = this.outcome == hanging();
+            ran.push(this);
+            if hangs {
+                break;
+            }
+        }
+        ran
     }
 
-    fn step(&mut self, action: &Action) -> Result<Ran, ()> {
+    fn step(&mut self, action: &Action) -> Ran {
         match action {
             Action::New { names, kind, args } => {
                 let outcome = self.new_objects(names, kind, args);
                 let method = if kind == "Manager" { "start" } else { kind };
-                Ok(Ran { outcome, called: Some(("Manager".into(), method.into())) })
+                Ran { outcome, called: Some(("Manager".into(), method.into())) }
             }
             Action::Call(call) => self.call(call),
             Action::Finish { thread } => {
-                Ok(Ran { outcome: self.worker(thread).outcome()?, called: None })
+                Ran { outcome: self.worker(thread).outcome(), called: None }
             }
-            Action::Until { call, value } => loop {
-                let ran = self.call(call)?;
-                if ran.outcome == Outcome::Ok(value.clone()) {
-                    return Ok(ran);
-                }
-                thread::sleep(Duration::from_millis(1));
-            },
+            Action::Until { call, value } => self.call_until(call, &Outcome::Ok(value.clone())),
             Action::Delete { name } => {
                 self.objects.lock().unwrap().remove(name);
-                Ok(Ran { outcome: Outcome::Ok(Value::Null), called: None })
+                Ran { outcome: Outcome::Ok(Value::Null), called: None }
             }
+        }
+    }
+
+    /// Calls again and again; what it waits for has no other signal.
+    fn call_until(&mut self, call: &Call, expected: &Outcome) -> Ran {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let ran = self.call(call);
+            if ran.outcome == *expected || Instant::now() > deadline {
+                return ran;
+            }
+            thread::sleep(Duration::from_millis(1));
         }
     }
 
@@ -303,14 +324,14 @@ impl<'a> Runner<'a> {
         Outcome::Ok(Value::Null)
     }
 
-    fn call(&mut self, call: &Call) -> Result<Ran, ()> {
+    fn call(&mut self, call: &Call) -> Ran {
         let named = self.objects.lock().unwrap().get(&call.object).cloned();
         let (kind, object) = named.unwrap_or_else(|| panic!("no object {}", call.object));
         let (objects, begun) = (Arc::clone(&self.objects), call.clone());
         let worker = self.worker(call.thread.as_deref().unwrap_or("main"));
         worker.begin(move || invoke(&*object, &begun, &objects));
-        let outcome = if call.begin { Outcome::Ok(Value::Null) } else { worker.outcome()? };
-        Ok(Ran { outcome, called: Some((kind, call.method.clone())) })
+        let outcome = if call.begin { Outcome::Ok(Value::Null) } else { worker.outcome() };
+        Ran { outcome, called: Some((kind, call.method.clone())) }
     }
 
     fn worker(&mut self, thread: &str) -> &mut Worker {
@@ -342,7 +363,7 @@ impl Worker {
         self.calls.send(Box::new(call)).unwrap();
     }
 
-    fn outcome(&self) -> Result<Outcome, ()> {
-        self.outcomes.recv_timeout(PATIENCE).map_err(drop)
+    fn outcome(&self) -> Outcome {
+        self.outcomes.recv_timeout(PATIENCE).unwrap_or_else(|_| hanging())
     }
 }
