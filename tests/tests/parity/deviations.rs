@@ -7,7 +7,8 @@ pub(crate) const DEVIATIONS: &[(&str, &str)] = &[
     ("fixed length", "an Array keeps its length, as multiprocessing.Array does"),
     ("failed put", "a put that fails puts nothing; Python's PriorityQueue keeps the item"),
     ("priority", "what has no order at all is refused at once, not when a second one comes"),
-    ("proxy operand", "another proxy can be an argument everywhere; Python's proxies cannot"),
+    ("keys", "every value that has no NaN in it can be a key or an element of a set"),
+    ("operators", "operators take another shared set as methods do; Python's want a local one"),
     ("task_done", "it finishes what get has taken; in Python, whatever was put"),
     ("too long", "a message that is longer than wanted stays; Python loses it, or the connection"),
     ("typed errors", "a constructor's error is typed; Python's is a traceback as text"),
@@ -25,6 +26,8 @@ pub(crate) const NOT_APPLICABLE: &[(&str, &str, &str)] = &[
     ("Lock", "acquire_lock", SYNONYM),
     ("Lock", "release_lock", SYNONYM),
     ("Lock", "locked_lock", SYNONYM),
+    ("Semaphore", "locked", NO_REFERENT),
+    ("BoundedSemaphore", "locked", NO_REFERENT),
     ("Condition", "notifyAll", SYNONYM),
     ("Event", "isSet", SYNONYM),
     ("Pipe", "closed", "close() consumes the end"),
@@ -44,4 +47,5 @@ pub(crate) const NOT_APPLICABLE: &[(&str, &str, &str)] = &[
 ];
 
 const REFLECTED: &str = "the operator of a local value; in Rust, copy() first";
+const NO_REFERENT: &str = "3.14's proxy has it, threading's semaphores do not";
 const SYNONYM: &str = "an obsolete synonym";

@@ -29,11 +29,14 @@ class Plain:
     """Has what every type has."""
 
 
+# Those, and what is for type checkers and the garbage collector.
+PLAIN = {*dir(Plain), "__class_getitem__", "__builtins__", "__del__"}
+
+
 def methods_of(type_):
     """The names a type has beyond those that every type has."""
-    plain = {*dir(Plain), "__class_getitem__", "__builtins__", "__del__"}
     public = (name for name in dir(type_) if name.startswith("__") or not name.startswith("_"))
-    return [name for name in public if name not in plain]
+    return [name for name in public if name not in PLAIN]
 
 
 def forward(method):
@@ -60,14 +63,15 @@ def forwarding(kind, proxy, methods):
 DICT_OPERATORS = ["__or__", "__ror__", "__ior__", "__reversed__", "fromkeys"]
 SET_COMPARISONS = ["__eq__", "__ne__", "__le__", "__lt__", "__ge__", "__gt__"]
 LOCKED = ["locked"]
+LOCKED_SINCE_3_14 = LOCKED if sys.version_info >= (3, 14) else []
 
 dictProxy = forwarding("dict", managers.DictProxy, DICT_OPERATORS)
 listProxy = forwarding("list", managers.ListProxy, ["clear", "copy"])
 BaseSetProxy = getattr(managers, "SetProxy", managers.MakeProxyType("BaseSetProxy", ()))
 setProxy = forwarding("set", BaseSetProxy, [*methods_of(set), *SET_COMPARISONS])
-setProxy._method_to_typeid_ = {"__iter__": "Iterator"}
 LockProxy = forwarding("Lock", managers.AcquirerProxy, LOCKED)
-RLockProxy = forwarding("RLock", managers.AcquirerProxy, LOCKED * hasattr(RLOCK, "locked"))
+RLockProxy = forwarding("RLock", managers.AcquirerProxy, LOCKED_SINCE_3_14)
+ConditionProxy = forwarding("Condition", managers.ConditionProxy, LOCKED_SINCE_3_14)
 
 
 class SemaphoreProxy(managers.AcquirerProxy):
@@ -89,7 +93,7 @@ KINDS = {
     "RLock": (RLockProxy, RLOCK),
     "Semaphore": (SemaphoreProxy, threading.Semaphore),
     "BoundedSemaphore": (SemaphoreProxy, threading.BoundedSemaphore),
-    "Condition": (managers.ConditionProxy, threading.Condition),
+    "Condition": (ConditionProxy, threading.Condition),
     "Event": (managers.EventProxy, threading.Event),
     "Barrier": (managers.BarrierProxy, threading.Barrier),
     "Queue": (None, queue.Queue),
@@ -116,8 +120,8 @@ def inventory(kind):
     proxy, referent = KINDS[kind]
     names = set()
     if proxy is not None:
-        names |= {*methods_of(proxy), *proxy._exposed_} - {*dir(managers.BaseProxy)}
-        names |= {*proxy._exposed_}
+        names |= {*methods_of(proxy)} - {*dir(managers.BaseProxy)}
+        names |= {*proxy._exposed_} - {"__class_getitem__"}
     if referent is not None:
         names |= {*methods_of(referent)}
     if kind == "Manager":
@@ -186,6 +190,9 @@ def invoke(target, method, args):
         return special[method](target, *args)
     attribute = getattr(target, method)
     result = attribute(*args) if callable(attribute) else attribute
+    if result is NotImplemented:
+        # The operator would try the other operand's method, in vain, and then say so.
+        raise TypeError
     return None if result is target or method in IN_PLACE else result
 
 

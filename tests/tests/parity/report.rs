@@ -44,8 +44,8 @@ impl Report {
         if (python, ours) == (&deviation.python, &deviation.ours) {
             return None;
         }
-        let (expected, here) = (&deviation.python, &deviation.ours);
-        Some(format!("CPython gives {python}, not {expected}; or we give {ours}, not {here}"))
+        let expected = format!("{} there and {} here", deviation.python, deviation.ours);
+        Some(format!("CPython gives {python}, we give {ours}; the deviation is {expected}"))
     }
 
     /// Notes what this Python is too old for.
@@ -53,6 +53,9 @@ impl Report {
         for scenario in scenarios {
             let kinds = kinds(scenario);
             for step in &scenario.steps {
+                if let Some(deviation) = &step.deviation {
+                    self.deviations.entry(deviation.reason.clone()).or_default();
+                }
                 if let Action::Call(call) = &step.action {
                     let method = (kinds[call.object.as_str()].into(), call.method.clone());
                     self.newer.insert(method, scenario.since);
@@ -63,17 +66,28 @@ impl Report {
 
     /// Prints what was done, and fails if anything is wrong or missing.
     pub(crate) fn conclude(mut self, version: &str, answers: &Answers) {
+        self.methods.retain(|(kind, name)| has(answers, kind, name));
         self.check_coverage(answers);
         self.check_deviations();
+        let left_out = self.left_out(answers);
         println!(
-            "parity: compared {} methods ({} calls) with CPython {version}; not compared: {}; \
-             registered for the comparison: {}; deliberate deviations: {}",
+            "parity: compared {} methods ({} calls) with CPython {version}; \
+             not compared: {}; deliberate deviations: {}",
             self.methods.len(),
             self.calls,
-            self.not_compared(),
-            registered(answers),
-            self.deviation_counts(),
+            left_out.values().map(Vec::len).sum::<usize>(),
+            DEVIATIONS.len(),
         );
+        for (why, methods) in &left_out {
+            println!("parity: not compared: {}: {why}", methods.join(", "));
+        }
+        for (name, why) in DEVIATIONS {
+            let calls = self.deviations.get(*name).unwrap_or(&0);
+            println!("parity: deliberate deviation: {name} ({calls} calls): {why}");
+        }
+        for (kind, methods) in &answers.registered {
+            println!("parity: beyond SyncManager's own proxies: {kind}: {}", methods.join(", "));
+        }
         let problems = self.problems.join("\n");
         assert!(problems.is_empty(), "{} differ:\n{problems}", self.problems.len());
     }
@@ -105,19 +119,27 @@ impl Report {
         }
     }
 
-    fn not_compared(&self) -> String {
-        let newer = self.newer.iter().filter(|(method, _)| !self.methods.contains(method));
-        let newer = newer.map(|((kind, name), since)| format!("{kind}.{name} (needs 3.{since})"));
-        let rest = NOT_APPLICABLE.iter().map(|(kind, name, why)| format!("{kind}.{name} ({why})"));
-        newer.chain(rest).collect::<Vec<_>>().join(", ")
+    /// What was not compared, by the reason.
+    fn left_out(&self, answers: &Answers) -> BTreeMap<String, Vec<String>> {
+        let mut left_out: BTreeMap<_, Vec<_>> = BTreeMap::new();
+        for ((kind, name), since) in &self.newer {
+            if !self.methods.contains(&(kind.clone(), name.clone())) {
+                let why = format!("needs CPython 3.{since}");
+                left_out.entry(why).or_default().push(format!("{kind}.{name}"));
+            }
+        }
+        for (kind, name, why) in NOT_APPLICABLE {
+            if has(answers, kind, name) {
+                left_out.entry((*why).into()).or_default().push(format!("{kind}.{name}"));
+            }
+        }
+        left_out
     }
+}
 
-    fn deviation_counts(&self) -> String {
-        let used = DEVIATIONS.iter().map(|(name, why)| {
-            format!("{name} ({why}; {} calls)", self.deviations.get(*name).unwrap_or(&0))
-        });
-        used.collect::<Vec<_>>().join(", ")
-    }
+/// Whether this Python has it.
+fn has(answers: &Answers, kind: &str, name: &str) -> bool {
+    answers.methods.get(kind).is_some_and(|names| names.iter().any(|known| known == name))
 }
 
 fn not_applicable(kind: &str, name: &str) -> Option<&'static str> {
@@ -134,10 +156,4 @@ fn kinds(scenario: &Scenario) -> BTreeMap<&str, &str> {
         }
     }
     kinds
-}
-
-fn registered(answers: &Answers) -> String {
-    let all = answers.registered.iter().filter(|(_, methods)| !methods.is_empty());
-    let all = all.map(|(kind, methods)| format!("{kind} ({})", methods.len()));
-    all.collect::<Vec<_>>().join(", ")
 }
