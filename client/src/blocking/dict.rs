@@ -5,7 +5,7 @@ use std::borrow::Borrow;
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
-    blocking::{Manager, Open, Pages, wait, wrapper},
+    blocking::{Manager, Open, Pages, fenced, wait, wrapper},
     error::Result,
     open::Name,
 };
@@ -42,6 +42,8 @@ wrapper! {
     /// ```
     Dict, K, V
 }
+
+fenced!(Dict, K, V);
 
 impl<K, V> Dict<K, V>
 where

@@ -16,6 +16,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use crate::{
     codec::Detail,
     error::Result,
+    fence::fenced,
     manager::Manager,
     object::Object,
     open::{Name, Open},
@@ -67,6 +68,7 @@ pub struct Dict<K, V> {
 }
 
 proxy!(Dict, K, V);
+fenced!(Dict, K, V);
 
 impl<K: 'static, V: 'static> sealed::Proxy for Dict<K, V> {
     const KIND: Kind = Kind::Dict;
