@@ -184,6 +184,20 @@ async fn what_was_said_on_one_connection_opens_no_other() {
     innocent.is_undisturbed().await;
 }
 
+/// It is told why, although its connection is about to be closed.
+#[tokio::test]
+async fn a_handshake_that_does_not_go_on_is_refused_in_time() {
+    let server = TestServer::with(|options| options.handshake_timeout = Duration::from_millis(100));
+    let innocent = Innocent::on(&server).await;
+    let connection = RawConnection::open(&server.address()).await;
+    let mut handshake = within(connection.handshake(Step::Hello(hello()))).await.unwrap();
+    within(handshake.challenge()).await;
+    let refusal = within(handshake.refusal()).await;
+    assert_eq!(refusal.reason(), Reason::AuthenticationFailed);
+    assert!(refusal.message.contains("not complete within 100ms"), "{refusal}");
+    innocent.is_undisturbed().await;
+}
+
 async fn refused(server: &TestServer, first: Step) -> mp_manager_proto::v1::Error {
     let connection = RawConnection::open(&server.address()).await;
     let mut handshake = within(connection.handshake(first)).await.unwrap();
