@@ -146,6 +146,72 @@ async fn the_library_keeps_to_the_open_requests() {
     assert_eq!(numbers.len().await.unwrap(), 500);
 }
 
+/// Beyond the memory budget nothing grows, and everything else goes on.
+#[tokio::test]
+async fn a_full_memory_still_gives_and_forgets() {
+    let server = TestServer::with(|options| options.limits.max_memory_bytes = 1 << 20);
+    let mut session = RawSession::start(&server.address()).await;
+    let mut open = async |name, kind| session.open(Some(name), kind, None).await.unwrap();
+    let (scores, full) = (open("scores", Kind::Dict).await, open("full", Kind::Dict).await);
+    let (jobs, migrate) = (open("jobs", Kind::Queue).await, open("migrate", Kind::Lock).await);
+    session.ask(scores, insert(1, 10)).await.unwrap();
+    session.ask(jobs, put(10)).await.unwrap();
+    let Ok(reply::Result::Grant(grant)) = session.ask(migrate, acquire()).await else { panic!() };
+    // The one that goes beyond is the last.
+    session.ask(full, insert(1, 1 << 20)).await.unwrap();
+
+    let array = ArrayParameters {
+        element_type: ElementType::U8.into(),
+        len: 1 << 20,
+        ..ArrayParameters::default()
+    };
+    let array = Parameters { parameters: Some(parameters::Parameters::Array(array)) };
+    let refusals = [
+        session.ask(full, insert(2, 1)).await.unwrap_err(),
+        session.ask(scores, insert(1, 10)).await.unwrap_err(),
+        session.ask(jobs, put(1)).await.unwrap_err(),
+        session.open(Some("new"), Kind::Dict, None).await.unwrap_err(),
+        session.open(None, Kind::Dict, None).await.unwrap_err(),
+        session.open(None, Kind::Array, Some(array)).await.unwrap_err(),
+    ];
+    for refusal in refusals {
+        assert_eq!(refusal.reason(), Reason::OutOfMemory, "{refusal}");
+        assert!(refusal.hint.contains("--max-memory-bytes"), "{refusal}");
+    }
+
+    let read = session.ask(scores, dict(dict_op::Op::Get(bytes(1).into()))).await;
+    assert!(matches!(read, Ok(reply::Result::Value(_))));
+    let taken = session.ask(jobs, get()).await;
+    assert!(matches!(taken, Ok(reply::Result::Delivery(_))));
+    let release = request::Op::Lock(LockOp { op: Some(lock_op::Op::Release(grant.token)) });
+    session.ask(migrate, release).await.unwrap();
+    assert!(matches!(session.ask(migrate, acquire()).await, Ok(reply::Result::Grant(_))));
+    session.open(Some("scores"), Kind::Dict, None).await.unwrap();
+    session.directory(directory_op::Op::Delete("full".into())).await.unwrap();
+    session.ask(scores, insert(2, 10)).await.unwrap();
+    Innocent::on(&server).await.is_undisturbed().await;
+}
+
+/// An empty dict takes memory as well.
+#[tokio::test]
+async fn objects_without_a_name_count_against_the_memory() {
+    let server = TestServer::with(|options| options.limits.max_memory_bytes = 1 << 20);
+    let manager = Manager::connect(&server.address(), AUTHKEY).await.unwrap();
+    let mut held = Vec::new();
+    let error = within(async {
+        loop {
+            match manager.dict::<u8, u8>(Unnamed).await {
+                Ok(dict) => held.push(dict),
+                Err(error) => return error,
+            }
+        }
+    })
+    .await;
+    assert!(matches!(error, Error::OutOfMemory(_)), "{error:?}");
+    held.clear();
+    within(async { while manager.dict::<u8, u8>(Unnamed).await.is_err() {} }).await;
+}
+
 fn names_limit(refusal: &mp_manager_proto::v1::Error, message: &str, flag: &str) {
     assert_eq!(refusal.reason(), Reason::LimitExceeded, "{refusal}");
     assert!(refusal.message.contains(message), "{refusal}");
