@@ -1,5 +1,6 @@
 //! What the tests that cross crates share: a server on a port of its own.
 
+pub mod fuzz;
 pub mod log;
 pub mod raw;
 
