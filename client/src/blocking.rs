@@ -25,6 +25,8 @@ mod manager;
 mod namespace;
 mod open;
 mod pages;
+mod pipe;
+mod queue;
 mod scalar;
 mod set;
 
@@ -38,6 +40,8 @@ pub use manager::{Builder, Manager};
 pub use namespace::Namespace;
 pub use open::{Open, Proxy};
 pub use pages::Pages;
+pub use pipe::{Pipe, PipeEnd};
+pub use queue::{Delivery, Queue};
 pub use scalar::Value;
 pub use set::Set;
 

@@ -153,7 +153,7 @@ errors! {
     BarrierBroken = BarrierBroken,
     /// The write was fenced by a grant that no longer stands.
     Fenced = Fenced,
-    /// The queue has no room.
+    /// The queue, or the pipe, has no room.
     #[doc(alias = "Full")]
     QueueFull = Full,
     /// The queue is shut down.

@@ -2,7 +2,6 @@
 
 use std::{fmt, sync::Arc};
 
-use mp_manager_proto::v1::Reason;
 use tokio::sync::watch;
 
 use crate::{
@@ -50,11 +49,6 @@ impl Grant {
         let context = Box::new(Context { message, hint, ..context });
         Err(if lost_session { Error::SessionLost(context) } else { Error::NotHeld(context) })
     }
-
-    /// An error for a use of it that makes no sense.
-    pub(crate) fn misuse(&self, operation: &'static str, message: &str) -> Error {
-        self.object.refuse(operation, Reason::InvalidArgument, message, "")
-    }
 }
 
 impl fmt::Debug for Grant {
@@ -66,6 +60,6 @@ impl fmt::Debug for Grant {
 
 impl Drop for Grant {
     fn drop(&mut self) {
-        self.object.link().forget_grant(self.object.id(), self.token);
+        self.object.link().forget_grant(self.object.id(), self.token, &self.lost);
     }
 }

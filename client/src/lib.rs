@@ -64,7 +64,7 @@ pub use mp_manager_proto::{address::Address, authkey::Authkey};
 pub use open::{Name, Open, Unnamed};
 pub use pages::Pages;
 pub use proxy::{
-    Array, Barrier, Dict, Element, Event, List, Lock, LockGuard, Namespace, Proxy, Set, SetOperand,
-    Value,
+    Array, Barrier, Delivery, Dict, Element, Event, List, Lock, LockGuard, Namespace, Pipe,
+    PipeEnd, Proxy, Queue, Received, Set, SetOperand, Value,
 };
 pub use slice::Slice;

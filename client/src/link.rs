@@ -139,16 +139,14 @@ impl Link {
         handle
     }
 
-    /// Sends a request whose reply nobody waits for.
+    /// Sends a request whose reply nobody waits for. As it does not wait itself, it is not refused
+    /// for the many calls of this session that may.
     pub(crate) fn send_detached(&self, object: u64, op: request::Op) {
         let mut state = self.shared.lock();
         if state.ended.is_none() && state.goodbye == Goodbye::No {
-            let max = self.shared.limits.max_frame_bytes as usize;
-            // Nothing that is told is long.
-            if let Ok(seq) = state.enqueue(object, None, op, max) {
-                state.calls.insert(seq, Slot::Detached);
-                state.wake_sender();
-            }
+            let seq = state.enqueue(object, Some(0), op);
+            state.calls.insert(seq, Slot::Detached);
+            state.wake_sender();
         }
     }
 
@@ -219,8 +217,13 @@ impl Link {
         }
     }
 
-    pub(crate) fn forget_grant(&self, object: u64, token: u64) {
-        self.shared.lock().grants.remove(&(object, token));
+    /// The guard of a grant is gone. A leased item keeps its number: when it was leased again
+    /// meanwhile, the note is of the new lease, and stays.
+    pub(crate) fn forget_grant(&self, object: u64, token: u64, grant: &Arc<watch::Sender<bool>>) {
+        let mut state = self.shared.lock();
+        if state.grants.get(&(object, token)).is_some_and(|known| Arc::ptr_eq(known, grant)) {
+            state.grants.remove(&(object, token));
+        }
     }
 
     /// Says goodbye: nothing can be asked any more.
@@ -285,39 +288,44 @@ impl Shared {
         wakers.into_iter().for_each(Waker::wake);
     }
 
+    /// Leaves room for what else a frame has to say.
+    fn longest_request(&self) -> usize {
+        (self.limits.max_frame_bytes as usize).saturating_sub(FRAME_OVERHEAD)
+    }
+
     pub(crate) fn has_ended(&self) -> bool {
         *self.ended.borrow()
     }
 }
 
 impl State {
-    /// Queues a request; one that no frame can hold would end the session, and is refused.
-    fn enqueue(
-        &mut self,
-        object: u64,
-        timeout_us: Option<u64>,
-        op: request::Op,
-        max_frame_bytes: usize,
-    ) -> Result<Seq, Refusal> {
+    fn enqueue(&mut self, object: u64, timeout_us: Option<u64>, op: request::Op) -> Seq {
         let seq = self.next_seq;
+        self.next_seq += 1;
         let request = Request { seq, object, timeout_us, fence: None, op: Some(op) };
         let len = encoded_len(&request);
-        if len + FRAME_OVERHEAD > max_frame_bytes {
-            return Err(Refusal::new(
-                Reason::LimitExceeded,
-                format!("the request has {len} bytes; the limit is {max_frame_bytes}"),
-            )
-            .with_hint("send less at once, or raise the server's --max-frame-bytes"));
-        }
-        self.next_seq += 1;
         self.requests.push_back((request, len));
-        Ok(seq)
+        seq
     }
 
-    /// Takes a request out of the queue; false if it has been sent.
-    fn withdraw(&mut self, seq: Seq) -> bool {
-        let found = self.requests.binary_search_by_key(&seq, |(request, _)| request.seq);
-        found.is_ok_and(|position| self.requests.remove(position).is_some())
+    /// Withdraws the last request if the server would end the session for its length.
+    fn refuse_too_long(&mut self, max: usize) -> Option<Refusal> {
+        let (_, len) = self.requests.pop_back_if(|(_, len)| *len > max)?;
+        let message = format!("the request has {len} bytes; the limit is {max}");
+        let hint = "send less at once, or raise the server's --max-frame-bytes";
+        Some(Refusal::new(Reason::LimitExceeded, message).with_hint(hint))
+    }
+
+    /// The caller of `seq` has gone. A cancel that came before its request would be in vain: a
+    /// request that was not sent yet never is.
+    fn cancel(&mut self, seq: Seq) {
+        match self.requests.binary_search_by_key(&seq, |(request, _)| request.seq) {
+            Ok(unsent) => drop(self.requests.remove(unsent)),
+            Err(_) => {
+                self.cancels.push(seq);
+                self.wake_sender();
+            }
+        }
     }
 
     fn acknowledge(&mut self, seq: Seq, urgent: bool) {
@@ -403,7 +411,8 @@ impl Stream for Outgoing {
 }
 
 /// One call: sent when it is first polled, acknowledged in the poll that returns its reply,
-/// cancelled if it is dropped before.
+/// cancelled if it is dropped before. One that [gives back](Self::giving_back) is sent at once, and
+/// never cancelled.
 pub(crate) struct Call {
     shared: Arc<Shared>,
     phase: Phase,
@@ -412,6 +421,7 @@ pub(crate) struct Call {
 enum Phase {
     New { object: u64, timeout_us: Option<u64>, op: Option<request::Op> },
     Sent(Seq),
+    GivingBack(Seq),
     Over,
 }
 
@@ -424,6 +434,20 @@ impl Call {
     ) -> Self {
         let phase = Phase::New { object, timeout_us, op: Some(op) };
         Self { shared: Arc::clone(shared), phase }
+    }
+
+    /// A call that gives something back, once: however many calls are open, it does not wait behind
+    /// those who want what it gives back, and it counts even if nobody waits for its reply.
+    pub(crate) fn giving_back(shared: &Arc<Shared>, object: u64, op: request::Op) -> Self {
+        let mut state = shared.lock();
+        if state.ended.is_some() || state.goodbye != Goodbye::No {
+            drop(state);
+            return Self::new(shared, object, None, op);
+        }
+        let seq = state.enqueue(object, Some(0), op);
+        state.calls.insert(seq, Slot::Waiting(None));
+        state.wake_sender();
+        Self { shared: Arc::clone(shared), phase: Phase::GivingBack(seq) }
     }
 }
 
@@ -449,20 +473,17 @@ impl Future for Call {
                     return Poll::Pending;
                 }
                 let Some(op) = op.take() else { return Poll::Pending };
-                let max = shared.limits.max_frame_bytes as usize;
-                let seq = match state.enqueue(*object, *timeout_us, op, max) {
-                    Ok(seq) => seq,
-                    Err(refusal) => {
-                        this.phase = Phase::Over;
-                        return Poll::Ready(Err(refusal));
-                    }
-                };
+                let seq = state.enqueue(*object, *timeout_us, op);
+                if let Some(refusal) = state.refuse_too_long(shared.longest_request()) {
+                    this.phase = Phase::Over;
+                    return Poll::Ready(Err(refusal));
+                }
                 state.calls.insert(seq, Slot::Waiting(Some(cx.waker().clone())));
                 this.phase = Phase::Sent(seq);
                 state.wake_sender();
                 Poll::Pending
             }
-            &mut Phase::Sent(seq) => {
+            &mut (Phase::Sent(seq) | Phase::GivingBack(seq)) => {
                 if let Some(Slot::Waiting(waker)) = state.calls.get_mut(&seq) {
                     if !waker.as_ref().is_some_and(|known| known.will_wake(cx.waker())) {
                         *waker = Some(cx.waker().clone());
@@ -491,15 +512,16 @@ impl Future for Call {
 
 impl Drop for Call {
     fn drop(&mut self) {
-        let Phase::Sent(seq) = self.phase else { return };
+        let (Phase::Sent(seq) | Phase::GivingBack(seq)) = self.phase else { return };
         let mut state = self.shared.lock();
+        if matches!(self.phase, Phase::GivingBack(_))
+            && let Some(slot @ Slot::Waiting(_)) = state.calls.get_mut(&seq)
+        {
+            *slot = Slot::Detached;
+            return;
+        }
         if let Some(slot) = state.calls.remove(&seq) {
-            // A cancel comes before the requests of its frame: one that is not sent yet must not be
-            // sent at all.
-            if !state.withdraw(seq) {
-                state.cancels.push(seq);
-                state.wake_sender();
-            }
+            state.cancel(seq);
             let unblocked = state.unblock();
             drop(state);
             unblocked.into_iter().for_each(Waker::wake);
@@ -542,4 +564,73 @@ fn closed() -> Refusal {
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+
+    use mp_manager_proto::v1::{LockOp, lock_op};
+
+    use super::*;
+
+    fn shared() -> Arc<Shared> {
+        let limits = Limits { max_open_requests: 1, max_frame_bytes: 1 << 10, ..Limits::default() };
+        Shared::new(limits)
+    }
+
+    fn acquire() -> request::Op {
+        request::Op::Lock(LockOp { op: Some(lock_op::Op::Acquire(Empty {})) })
+    }
+
+    fn poll(call: &mut Call) -> bool {
+        Pin::new(call).poll(&mut Context::from_waker(Waker::noop())).is_ready()
+    }
+
+    /// The requests and the cancels of the next frame.
+    fn sent(shared: &Shared) -> (Vec<Seq>, Vec<Seq>) {
+        let frame = shared.lock().next_frame(usize::MAX);
+        (frame.requests.iter().map(|request| request.seq).collect(), frame.cancels)
+    }
+
+    #[test]
+    fn what_fits_no_frame_is_refused_and_not_sent() {
+        let shared = shared();
+        let op = request::Op::Directory(DirectoryOp {
+            op: Some(directory_op::Op::Delete("x".repeat(1 << 10))),
+        });
+        let mut call = pin!(Call::new(&shared, 0, None, op));
+        let polled = call.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+        let Poll::Ready(Err(refusal)) = polled else { panic!("it is too long") };
+        assert_eq!(refusal.reason(), Reason::LimitExceeded);
+        assert_eq!(sent(&shared), (vec![], vec![]));
+    }
+
+    #[test]
+    fn a_call_dropped_before_it_was_sent_is_never_sent() {
+        let shared = shared();
+        let mut call = Call::new(&shared, 1, None, acquire());
+        assert!(!poll(&mut call));
+        drop(call);
+        assert_eq!(sent(&shared), (vec![], vec![]));
+    }
+
+    #[test]
+    fn a_call_dropped_after_it_was_sent_is_cancelled() {
+        let shared = shared();
+        let mut call = Call::new(&shared, 1, None, acquire());
+        assert!(!poll(&mut call));
+        assert_eq!(sent(&shared), (vec![1], vec![]));
+        drop(call);
+        assert_eq!(sent(&shared), (vec![], vec![1]));
+    }
+
+    #[test]
+    fn what_is_given_back_waits_for_nothing_and_is_not_cancelled() {
+        let shared = shared();
+        let mut call = Call::new(&shared, 1, None, acquire());
+        assert!(!poll(&mut call));
+        drop(Call::giving_back(&shared, 1, acquire()));
+        assert_eq!(sent(&shared), (vec![1, 2], vec![]));
+    }
 }

@@ -78,8 +78,21 @@ impl Object {
         op: request::Op,
         wait: Wait,
     ) -> Result<Reply> {
-        let link = self.link();
-        match Call::new(&link.shared, self.id(), wait.timeout_us(), op).await {
+        self.reply(operation, Call::new(&self.link().shared, self.id(), wait.timeout_us(), op))
+            .await
+    }
+
+    /// Gives something back, here and now: whoever drops the future gives up the reply only.
+    pub(crate) fn give_back(
+        &self,
+        operation: &'static str,
+        op: request::Op,
+    ) -> impl Future<Output = Result<Reply>> {
+        self.reply(operation, Call::giving_back(&self.link().shared, self.id(), op))
+    }
+
+    async fn reply(&self, operation: &'static str, call: Call) -> Result<Reply> {
+        match call.await {
             Ok(arrived) => Ok(Reply::new(arrived, Subject::Object(self.clone()), operation)),
             Err(refusal) => Err(Error::refused(refusal, self.context(operation))),
         }
@@ -113,6 +126,11 @@ impl Object {
         value: &T,
     ) -> Result<Value> {
         encode(value, self.link(), || self.context(operation))
+    }
+
+    /// Whether a value of so many bytes may be sent.
+    pub(crate) fn check_len(&self, operation: &'static str, len: usize) -> Result<()> {
+        check_len(len, self.link(), || self.context(operation))
     }
 
     /// Encodes a key for this object.

@@ -7,6 +7,8 @@ mod event;
 mod list;
 mod lock;
 mod namespace;
+mod pipe;
+mod queue;
 mod scalar;
 mod set;
 
@@ -17,6 +19,8 @@ pub use event::Event;
 pub use list::List;
 pub use lock::{Lock, LockGuard};
 pub use namespace::Namespace;
+pub use pipe::{Pipe, PipeEnd};
+pub use queue::{Delivery, Queue, Received};
 pub use scalar::Value;
 pub use set::{Set, SetOperand};
 

@@ -227,14 +227,17 @@ impl Reply {
 
     /// Decodes a part of the reply; proxies in it work on this connection.
     pub(crate) fn decode<T: DeserializeOwned>(&self, bytes: &Bytes) -> Result<T> {
-        codec::decode(bytes, self.subject.link()).map_err(|error| Error::Decode {
-            context: Box::new(Context {
-                message: error.to_string(),
-                hint: "open the object with the types it was filled with".into(),
-                ..self.subject.context(self.operation)
-            }),
-            bytes: bytes.clone(),
+        codec::decode(bytes, self.subject.link()).map_err(|error| {
+            let hint = "open the object with the types it was filled with";
+            self.undecodable(error.to_string(), hint, bytes.clone())
         })
+    }
+
+    /// What came is not what this proxy takes.
+    pub(crate) fn undecodable(&self, message: String, hint: &str, bytes: Bytes) -> Error {
+        let context =
+            Context { message, hint: hint.into(), ..self.subject.context(self.operation) };
+        Error::Decode { context: Box::new(context), bytes }
     }
 
     pub(crate) fn unexpected(&self) -> Error {

@@ -286,10 +286,9 @@ impl LockGuard {
     #[doc(alias = "__exit__")]
     pub async fn release(mut self) -> Result<()> {
         self.grant.check("release")?;
-        let release = op(Op::Release(self.grant.token));
-        let released = self.grant.object.ask("release", release).await;
         self.released = true;
-        released?.done()
+        let release = op(Op::Release(self.grant.token));
+        self.grant.object.give_back("release", release).await?.done()
     }
 }
 
