@@ -7,7 +7,7 @@ use std::{
 
 use mp_manager_proto::v1::{self, request};
 
-use crate::{error::Result, grant::Grant, object::Object, owner::Owner};
+use crate::{error::Result, fence::Fence, grant::Grant, object::Object, owner::Owner};
 
 /// One of the levels that an owner holds. Dropping it releases that one.
 ///
@@ -69,6 +69,10 @@ impl Level {
 
     pub(crate) fn token(&self) -> u64 {
         self.tenure.grant().token
+    }
+
+    pub(crate) fn fence(&self) -> Fence {
+        Fence::of(&self.tenure.grant())
     }
 
     pub(crate) fn is_lost(&self) -> bool {

@@ -27,6 +27,8 @@ use crate::{connect::Keeper, level::Tenure, reply::referenced};
 
 /// A frame is closed once it is this long; a longer request has one to itself.
 const FRAME_BYTES: usize = 1 << 20;
+/// So many losses are remembered for callers that have not looked at their grants yet.
+const EARLY_LOSSES: usize = 1024;
 /// What a frame with one request has beside it, at most.
 const FRAME_OVERHEAD: usize = 64;
 /// So many acknowledgements are worth a frame of their own.
@@ -69,6 +71,8 @@ struct State {
     ended: Option<Refusal>,
     handles: HashMap<u64, Weak<Handle>>,
     grants: HashMap<(u64, u64), Arc<watch::Sender<bool>>>,
+    /// Losses of grants whose callers have not looked yet; tokens are never used again.
+    early_losses: VecDeque<(u64, u64)>,
 }
 
 #[derive(Default, PartialEq, Eq)]
@@ -181,9 +185,7 @@ impl Link {
             }
         }
         for lost in frame.lost {
-            if let Some(grant) = state.grants.get(&(lost.object, lost.token)) {
-                grant.send_replace(true);
-            }
+            state.lose(lost.object, lost.token);
         }
         wakers.append(&mut state.unblock());
         drop(state);
@@ -208,7 +210,7 @@ impl Link {
     /// Notes a grant, so that its loss can be told.
     pub(crate) fn register_grant(&self, object: u64, token: u64) -> Arc<watch::Sender<bool>> {
         let mut state = self.shared.lock();
-        let lost = state.ended.is_some();
+        let lost = state.ended.is_some() || state.early_losses.contains(&(object, token));
         let grant = Arc::new(watch::Sender::new(lost));
         if !lost {
             state.grants.insert((object, token), Arc::clone(&grant));
@@ -220,6 +222,9 @@ impl Link {
     pub(crate) fn renew_grant(&self, object: u64, old: u64, new: u64) {
         let mut state = self.shared.lock();
         if let Some(grant) = state.grants.remove(&(object, old)) {
+            if state.early_losses.contains(&(object, new)) {
+                grant.send_replace(true);
+            }
             state.grants.insert((object, new), grant);
         }
     }
@@ -356,6 +361,18 @@ impl State {
     fn wake_sender(&mut self) {
         if let Some(waker) = self.sender.take() {
             waker.wake();
+        }
+    }
+
+    fn lose(&mut self, object: u64, token: u64) {
+        match self.grants.get(&(object, token)) {
+            Some(grant) => drop(grant.send_replace(true)),
+            None => {
+                if self.early_losses.len() == EARLY_LOSSES {
+                    self.early_losses.pop_front();
+                }
+                self.early_losses.push_back((object, token));
+            }
         }
     }
 

@@ -67,10 +67,6 @@ fn open(store: &Arc<Store>, open: Open) -> Result<Answer, Error> {
         }
         Entry::Vacant(entry) if open.mode() == Mode::Open => Err(not_found(entry.key())),
         Entry::Vacant(entry) => {
-            if store.over_memory_budget() {
-                return Err(Error::new(Reason::OutOfMemory, "the memory budget is used up")
-                    .with_hint("delete something, or raise the server's --max-memory-bytes"));
-            }
             let name = Some(entry.key().clone());
             let cell = store.create(name, open.kind(), open.parameters)?;
             entry.insert(Arc::clone(&cell));

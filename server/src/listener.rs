@@ -26,6 +26,10 @@ use crate::{
 /// would spin.
 const BACK_OFF: Duration = Duration::from_millis(50);
 
+/// How much longer a connection has than its handshake, which is refused in words when its time is
+/// up: they have to get through before the connection is cut off.
+const LAST_WORDS: Duration = Duration::from_millis(500);
+
 /// A bound socket.
 pub(crate) enum Listener {
     Tcp(TcpListener),
@@ -121,7 +125,7 @@ impl Stream for Incoming {
             match ready!(this.listener.poll_accept(cx)) {
                 Ok((socket, peer, binding)) => {
                     let connection = Connection::new(peer, binding, Weak::clone(&this.store));
-                    let deadline = sleep(this.handshake_timeout);
+                    let deadline = sleep(this.handshake_timeout.saturating_add(LAST_WORDS));
                     return Poll::Ready(Some(Ok(Io::new(socket, connection, deadline))));
                 }
                 Err(error) => {

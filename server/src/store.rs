@@ -147,6 +147,16 @@ impl Store {
         self.objects.bytes() > self.limits().max_memory_bytes
     }
 
+    /// What those are told who would need more.
+    pub(crate) fn out_of_memory(&self) -> Error {
+        let max = self.limits().max_memory_bytes;
+        Error::new(
+            Reason::OutOfMemory,
+            format!("the server's memory budget of {max} bytes is used up"),
+        )
+        .with_hint("delete something, or raise the server's --max-memory-bytes")
+    }
+
     /// Makes an object that lives as long as someone refers to it.
     pub(crate) fn create(
         &self,
@@ -166,6 +176,9 @@ impl Store {
         let mut turn = Turn::new(&self.object_limits, &self.tokens, &resolve);
         let id = self.objects.next_id.fetch_add(1, Ordering::Relaxed) + 1;
         let object = Object::create(kind, parameters, self.hash_seed ^ id, &mut turn)?;
+        if self.objects.bytes().saturating_add(object.bytes()) > self.limits().max_memory_bytes {
+            return Err(self.out_of_memory());
+        }
         self.objects.account(object.bytes(), 0);
         let cell = Arc::new(Cell {
             id,

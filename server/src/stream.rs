@@ -211,7 +211,7 @@ impl SessionStream {
             return Err(mp_manager_core::object::wrong_kind(cell.kind));
         }
         if self.store.over_memory_budget() && Object::grows(&op) {
-            return Err(out_of_memory(self.store.limits().max_memory_bytes));
+            return Err(self.store.out_of_memory());
         }
         let (open, parked) = self.session.open_and_parked();
         let limits = self.store.limits();
@@ -274,9 +274,4 @@ impl Drop for SessionStream {
 
 fn protocol(message: impl Into<String>) -> Error {
     Error::new(Reason::Protocol, message)
-}
-
-fn out_of_memory(max: usize) -> Error {
-    Error::new(Reason::OutOfMemory, format!("the server's memory budget of {max} bytes is used up"))
-        .with_hint("delete something, or raise the server's --max-memory-bytes")
 }

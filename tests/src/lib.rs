@@ -1,6 +1,10 @@
 //! What the tests that cross crates share: a server on a port of its own.
 
-use std::thread;
+pub mod fuzz;
+pub mod log;
+pub mod raw;
+
+use std::{future::Future, thread, time::Duration};
 
 use mp_manager_server::{Address, Options, Server};
 use tokio::sync::oneshot;
@@ -27,6 +31,8 @@ impl TestServer {
     #[must_use]
     pub fn with(change: impl FnOnce(&mut Options)) -> Self {
         let mut options = Options::new(AUTHKEY);
+        // Its clients share a thread with whoever drops it: they could not take note anyway.
+        options.shutdown_grace = Duration::ZERO;
         change(&mut options);
         let (stop, stopped) = oneshot::channel();
         let (started, address) = std::sync::mpsc::channel();
@@ -49,6 +55,17 @@ impl Drop for TestServer {
             let _ = thread.join();
         }
     }
+}
+
+/// Waits for what is to happen by itself; a test that hangs fails.
+///
+/// # Panics
+/// If it takes longer than anything here can take.
+pub async fn within<F: Future>(future: F) -> F::Output {
+    let Ok(output) = tokio::time::timeout(Duration::from_secs(30), future).await else {
+        panic!("it hangs")
+    };
+    output
 }
 
 fn serve(

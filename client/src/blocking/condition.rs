@@ -3,6 +3,7 @@
 use std::{future::ready, time::Duration};
 
 use crate::{
+    Fence,
     blocking::{Manager, Open, wait, wrapper},
     error::Result,
     open::Name,
@@ -425,5 +426,11 @@ impl ConditionGuard {
     #[doc(alias = "__exit__")]
     pub fn release(self) -> Result<()> {
         wait(self.inner.release())
+    }
+}
+
+impl From<&ConditionGuard> for Fence {
+    fn from(guard: &ConditionGuard) -> Self {
+        Self::from(&guard.inner)
     }
 }

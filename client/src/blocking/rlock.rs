@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::{
+    Fence,
     blocking::{Manager, Open, wait, wrapper},
     error::Result,
     open::Name,
@@ -327,5 +328,11 @@ impl RLockGuard {
     /// ```
     pub fn leak(self) {
         self.inner.leak();
+    }
+}
+
+impl From<&RLockGuard> for Fence {
+    fn from(guard: &RLockGuard) -> Self {
+        Self::from(&guard.inner)
     }
 }

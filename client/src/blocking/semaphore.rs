@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::{
+    Fence,
     blocking::{Manager, Open, wait, wrapper},
     error::Result,
     open::Name,
@@ -410,5 +411,11 @@ impl Permit {
     /// ```
     pub fn forget(self) -> Result<()> {
         wait(self.inner.forget())
+    }
+}
+
+impl From<&Permit> for Fence {
+    fn from(guard: &Permit) -> Self {
+        Self::from(&guard.inner)
     }
 }

@@ -7,6 +7,7 @@ use mp_manager_proto::v1::{
 };
 
 use crate::{
+    Fence,
     codec::Detail,
     error::Result,
     level::{Level, Operations},
@@ -389,6 +390,12 @@ impl Condition {
 #[must_use = "the level is released when its guard is dropped"]
 pub struct ConditionGuard {
     level: Level,
+}
+
+impl From<&ConditionGuard> for Fence {
+    fn from(guard: &ConditionGuard) -> Self {
+        guard.level.fence()
+    }
 }
 
 impl ConditionGuard {

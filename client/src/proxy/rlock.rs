@@ -5,6 +5,7 @@ use std::time::Duration;
 use mp_manager_proto::v1::{self, Empty, Kind, RLockOp, r_lock_op::Op, request};
 
 use crate::{
+    Fence,
     codec::Detail,
     error::Result,
     level::{Level, Operations},
@@ -287,6 +288,12 @@ impl RLock {
 pub struct RLockGuard {
     level: Level,
     depth: usize,
+}
+
+impl From<&RLockGuard> for Fence {
+    fn from(guard: &RLockGuard) -> Self {
+        guard.level.fence()
+    }
 }
 
 impl RLockGuard {

@@ -8,6 +8,7 @@ use mp_manager_proto::v1::{
 };
 
 use crate::{
+    Fence,
     codec::Detail,
     error::Result,
     grant::Grant,
@@ -366,6 +367,12 @@ pub struct Permit {
     grant: Grant,
     permits: usize,
     over: bool,
+}
+
+impl From<&Permit> for Fence {
+    fn from(guard: &Permit) -> Self {
+        Fence::of(&guard.grant)
+    }
 }
 
 impl Permit {

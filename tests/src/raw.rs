@@ -1,0 +1,360 @@
+//! A client that says whatever it is told to: the generated stubs, and a handshake of its own.
+//!
+//! It panics when the server does something else than the test expects.
+
+use std::{
+    io,
+    sync::{Mutex, PoisonError},
+};
+
+use bytes::{Buf, BufMut, Bytes};
+use http_body_util::Full;
+use hyper_util::rt::TokioIo;
+use mp_manager_proto::{
+    PROTOCOL_VERSION,
+    handshake::{Binding, NONCE_LEN, Transcript},
+    v1::{
+        Challenge, ClientFrame, DirectoryOp, Error, HandshakeRequest, HandshakeResponse, Hello,
+        Kind, Open, Parameters, Proof, Reply, Request, ServerFrame, Suite, Welcome, directory_op,
+        handshake_request, handshake_response, manager_client::ManagerClient, reply, request,
+    },
+};
+use prost::Message;
+use tokio::{net::TcpStream, sync::mpsc};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{
+    Status, Streaming,
+    body::Body,
+    client::Grpc,
+    codec::{Codec, EncodeBuf, Encoder},
+    transport::{Channel, Endpoint},
+};
+use tonic_prost::ProstDecoder;
+
+use crate::AUTHKEY;
+
+/// As the library has them.
+const CONNECTION_WINDOW: u32 = 16 << 20;
+const STREAM_WINDOW: u32 = 4 << 20;
+
+/// A connection on which nothing was said yet.
+pub struct RawConnection {
+    channel: Channel,
+    peer: String,
+}
+
+impl RawConnection {
+    /// Connects.
+    pub async fn open(address: &str) -> Self {
+        Self::with(address, CONNECTION_WINDOW, STREAM_WINDOW).await
+    }
+
+    /// Connects with windows of its own.
+    pub async fn with(address: &str, connection_window: u32, stream_window: u32) -> Self {
+        let stream = TcpStream::connect(address).await.expect("nobody listens");
+        let peer = stream.local_addr().expect("the stream is connected").to_string();
+        let stream = Mutex::new(Some(stream));
+        let connector = tower::service_fn(move |_| {
+            let stream = stream.lock().unwrap_or_else(PoisonError::into_inner).take();
+            let gone = || io::Error::from(io::ErrorKind::NotConnected);
+            std::future::ready(stream.map(TokioIo::new).ok_or_else(gone))
+        });
+        let channel = Endpoint::from_static("http://mp-manager")
+            .initial_connection_window_size(connection_window)
+            .initial_stream_window_size(stream_window)
+            .connect_with_connector(connector)
+            .await
+            .expect("it speaks no HTTP/2");
+        Self { channel, peer }
+    }
+
+    /// How the server names this connection in its log.
+    #[must_use]
+    pub fn peer(&self) -> &str {
+        &self.peer
+    }
+
+    /// The generated client.
+    #[must_use]
+    pub fn client(&self) -> ManagerClient<Channel> {
+        ManagerClient::new(self.channel.clone())
+    }
+
+    /// Begins a handshake with this step.
+    ///
+    /// # Errors
+    /// If the call is refused.
+    pub async fn handshake(&self, first: handshake_request::Step) -> Result<Handshake, Status> {
+        let (requests, outbound) = mpsc::channel(8);
+        let _ = requests.send(HandshakeRequest { step: Some(first) }).await;
+        let responses = self.client().handshake(ReceiverStream::new(outbound)).await?.into_inner();
+        Ok(Handshake { requests: Some(requests), responses })
+    }
+
+    /// Gets in as an honest client does; says what was said.
+    pub async fn authenticate(&self) -> (Hello, Proof, Welcome) {
+        let hello = hello();
+        let mut handshake = self
+            .handshake(handshake_request::Step::Hello(hello.clone()))
+            .await
+            .expect("no handshake");
+        let challenge = handshake.challenge().await;
+        let proof = Proof { proof: transcript(&hello, &challenge).client_proof(KEY).into() };
+        handshake.say(handshake_request::Step::Proof(proof.clone())).await;
+        (hello, proof, handshake.welcome().await)
+    }
+
+    /// Opens the `Session` stream.
+    ///
+    /// # Errors
+    /// If the call is refused.
+    pub async fn session(&self) -> Result<RawSession, Status> {
+        let (messages, outbound) = mpsc::channel(8);
+        let mut grpc = Grpc::new(self.channel.clone());
+        grpc.ready().await.map_err(|error| Status::from_error(error.into()))?;
+        let request = tonic::Request::new(ReceiverStream::new(outbound));
+        let path = http::uri::PathAndQuery::from_static("/mp.manager.v1.Manager/Session");
+        let frames = grpc.streaming(request, path, RawCodec).await?.into_inner();
+        Ok(RawSession { messages, frames, replies: Vec::new(), last_number: 0, last_seq: 0 })
+    }
+
+    /// Sends `body` to the `Session` method as it is, gRPC's own framing included, and gives back
+    /// what the server said.
+    pub async fn post(&self, body: impl Into<Bytes>) -> Vec<ServerFrame> {
+        let request = http::Request::post("/mp.manager.v1.Manager/Session")
+            .header(http::header::CONTENT_TYPE, "application/grpc")
+            .header(http::header::TE, "trailers")
+            .body(Body::new(Full::new(body.into())))
+            .expect("it is a request");
+        let response =
+            tower::ServiceExt::oneshot(self.channel.clone(), request).await.expect("no response");
+        let decoder = ProstDecoder::<ServerFrame>::default();
+        let status = response.status();
+        let mut frames = Streaming::new_response(decoder, response.into_body(), status, None, None);
+        let mut heard = Vec::new();
+        while let Ok(Some(frame)) = frames.message().await {
+            heard.push(frame);
+        }
+        heard
+    }
+}
+
+const KEY: &[u8] = AUTHKEY.as_bytes();
+
+/// What an honest client says first.
+#[must_use]
+pub fn hello() -> Hello {
+    Hello {
+        version: PROTOCOL_VERSION,
+        suites: vec![Suite::HmacSha256.into()],
+        client_nonce: Bytes::from_static(&[7; NONCE_LEN]),
+        ..Hello::default()
+    }
+}
+
+/// What was said on a TCP connection.
+#[must_use]
+pub fn transcript(hello: &Hello, challenge: &Challenge) -> Transcript {
+    Transcript::new(hello, challenge, &Binding::None)
+}
+
+/// A handshake under way.
+pub struct Handshake {
+    requests: Option<mpsc::Sender<HandshakeRequest>>,
+    responses: Streaming<HandshakeResponse>,
+}
+
+impl Handshake {
+    /// Says a step.
+    pub async fn say(&self, step: handshake_request::Step) {
+        self.say_as_is(HandshakeRequest { step: Some(step) }).await;
+    }
+
+    /// Says something that may be no step.
+    pub async fn say_as_is(&self, request: HandshakeRequest) {
+        if let Some(requests) = &self.requests {
+            let _ = requests.send(request).await;
+        }
+    }
+
+    /// Says nothing more.
+    pub fn fall_silent(&mut self) {
+        self.requests = None;
+    }
+
+    /// Expects a challenge.
+    pub async fn challenge(&mut self) -> Challenge {
+        match self.next().await {
+            Ok(Some(handshake_response::Step::Challenge(challenge))) => challenge,
+            other => panic!("expected a challenge, got {other:?}"),
+        }
+    }
+
+    /// Expects to be let in.
+    pub async fn welcome(&mut self) -> Welcome {
+        match self.next().await {
+            Ok(Some(handshake_response::Step::Welcome(welcome))) => welcome,
+            other => panic!("expected a welcome, got {other:?}"),
+        }
+    }
+
+    /// Expects to be refused, and the handshake to be over.
+    pub async fn refusal(&mut self) -> Error {
+        let refusal = match self.next().await {
+            Ok(Some(handshake_response::Step::Refused(refusal))) => refusal,
+            other => panic!("expected a refusal, got {other:?}"),
+        };
+        assert_eq!(self.next().await.expect("the stream ends well"), None);
+        refusal
+    }
+
+    async fn next(&mut self) -> Result<Option<handshake_response::Step>, Status> {
+        Ok(self.responses.message().await?.and_then(|response| response.step))
+    }
+}
+
+/// A session that keeps to nothing by itself.
+pub struct RawSession {
+    messages: mpsc::Sender<Bytes>,
+    frames: Streaming<ServerFrame>,
+    replies: Vec<Reply>,
+    last_number: u64,
+    last_seq: u64,
+}
+
+impl RawSession {
+    /// A session that got in honestly.
+    pub async fn start(address: &str) -> Self {
+        let connection = RawConnection::open(address).await;
+        connection.authenticate().await;
+        connection.session().await.expect("no session")
+    }
+
+    /// Sends a message as it is.
+    pub async fn send_bytes(&self, message: impl Into<Bytes>) {
+        let _ = self.messages.send(message.into()).await;
+    }
+
+    /// Sends a frame as it is.
+    pub async fn send_as_is(&self, frame: &ClientFrame) {
+        self.send_bytes(frame.encode_to_vec()).await;
+    }
+
+    /// Sends a frame, rightly numbered.
+    pub async fn send(&mut self, frame: ClientFrame) {
+        self.last_number += 1;
+        self.send_as_is(&ClientFrame { number: self.last_number, ..frame }).await;
+    }
+
+    /// A request with the next seq, which waits as long as it takes.
+    pub fn request(&mut self, object: u64, op: impl Into<Option<request::Op>>) -> Request {
+        self.last_seq += 1;
+        Request { seq: self.last_seq, object, op: op.into(), ..Request::default() }
+    }
+
+    /// Sends requests in one frame.
+    pub async fn send_requests(&mut self, requests: Vec<Request>) {
+        self.send(ClientFrame { requests, ..ClientFrame::default() }).await;
+    }
+
+    /// Sends one request; its seq.
+    pub async fn send_request(&mut self, object: u64, op: impl Into<Option<request::Op>>) -> u64 {
+        let request = self.request(object, op);
+        let seq = request.seq;
+        self.send_requests(vec![request]).await;
+        seq
+    }
+
+    /// Sends a request and waits for its reply.
+    pub async fn ask(
+        &mut self,
+        object: u64,
+        op: impl Into<Option<request::Op>>,
+    ) -> Result<reply::Result, Error> {
+        let seq = self.send_request(object, op).await;
+        self.reply(seq).await
+    }
+
+    /// The reply to a request.
+    pub async fn reply(&mut self, seq: u64) -> Result<reply::Result, Error> {
+        loop {
+            if let Some(at) = self.replies.iter().position(|reply| reply.seq == seq) {
+                return match self.replies.swap_remove(at).result {
+                    Some(reply::Result::Error(error)) => Err(error),
+                    Some(result) => Ok(result),
+                    None => panic!("the reply to {seq} is empty"),
+                };
+            }
+            let frame = self.hear().await.expect("the session ended before the reply");
+            assert_eq!(frame.ended, None);
+            self.replies.extend(frame.replies);
+        }
+    }
+
+    /// Asks the directory.
+    pub async fn directory(&mut self, op: directory_op::Op) -> Result<reply::Result, Error> {
+        self.ask(0, request::Op::Directory(DirectoryOp { op: Some(op) })).await
+    }
+
+    /// Opens an object, or creates one without a name; its id.
+    ///
+    /// # Errors
+    /// As the server says.
+    pub async fn open(
+        &mut self,
+        name: Option<&str>,
+        kind: Kind,
+        parameters: Option<Parameters>,
+    ) -> Result<u64, Error> {
+        let name = name.map(str::to_owned);
+        let open = Open { name, kind: kind.into(), parameters, ..Open::default() };
+        match self.directory(directory_op::Op::Open(open)).await? {
+            reply::Result::Opened(opened) => Ok(opened.r#ref.expect("it has a reference").object),
+            other => panic!("expected an object, got {other:?}"),
+        }
+    }
+
+    /// The next frame; `None` once the stream is over.
+    pub async fn hear(&mut self) -> Option<ServerFrame> {
+        self.frames.message().await.unwrap_or_else(|status| panic!("the stream broke: {status}"))
+    }
+
+    /// Why the server ended the session; `None` if it does not say.
+    pub async fn farewell(&mut self) -> Option<Error> {
+        let mut ended = None;
+        while let Some(frame) = self.hear().await {
+            ended = frame.ended.or(ended);
+        }
+        ended
+    }
+}
+
+/// Sends bytes as messages, and receives the server's frames.
+struct RawCodec;
+
+impl Codec for RawCodec {
+    type Encode = Bytes;
+    type Decode = ServerFrame;
+    type Encoder = RawEncoder;
+    type Decoder = ProstDecoder<ServerFrame>;
+
+    fn encoder(&mut self) -> RawEncoder {
+        RawEncoder
+    }
+
+    fn decoder(&mut self) -> ProstDecoder<ServerFrame> {
+        ProstDecoder::default()
+    }
+}
+
+struct RawEncoder;
+
+impl Encoder for RawEncoder {
+    type Item = Bytes;
+    type Error = Status;
+
+    fn encode(&mut self, message: Bytes, buffer: &mut EncodeBuf<'_>) -> Result<(), Status> {
+        buffer.put(message.chunk());
+        Ok(())
+    }
+}

@@ -1,0 +1,157 @@
+//! Values that are not what they seem: they are carried, and whoever reads them is told.
+
+use bytes::Bytes;
+use mp_manager::{Dict, Error, Manager, Unnamed};
+use mp_manager_proto::v1::{
+    Empty, Entry, Kind, Reason, Ref, Release, Value, dict_op, directory_op, reply, request,
+};
+use mp_manager_tests::{AUTHKEY, TestServer, raw::RawSession, within};
+
+use crate::{Innocent, dict};
+
+/// `"k"`
+const KEY: &[u8] = &[0xa1, b'k'];
+
+#[tokio::test]
+async fn a_value_cannot_refer_to_what_is_not_there() {
+    let server = TestServer::start();
+    let innocent = Innocent::on(&server).await;
+    let mut session = RawSession::start(&server.address()).await;
+    let scores = session.open(Some("scores"), Kind::Dict, None).await.unwrap();
+    let server_id = server_id(&mut session).await;
+    let reference = |server, kind: Kind, object| Ref { server, kind: kind.into(), object };
+    let bad = [
+        reference(server_id, Kind::Dict, scores + 1000),
+        reference(server_id, Kind::Dict, 0),
+        reference(server_id, Kind::Dict, u64::MAX),
+        // Another manager's, and one that is no dict.
+        reference(server_id ^ 1, Kind::Dict, scores),
+        reference(server_id, Kind::List, scores),
+        Ref { server: server_id, kind: 99, object: scores },
+    ];
+    for bad in bad {
+        let good = reference(server_id, Kind::Dict, scores);
+        let refusal = session.ask(scores, insert(&[1], vec![good, bad])).await.unwrap_err();
+        assert_eq!(refusal.reason(), Reason::ObjectNotFound, "{refusal}");
+        assert!(refusal.message.contains(&format!("object {}", bad.object)), "{refusal}");
+    }
+    assert_eq!(session.ask(scores, len()).await.unwrap(), reply::Result::Number(0));
+    innocent.is_undisturbed().await;
+}
+
+/// References without a proxy in the bytes, and proxies in the bytes without a reference.
+#[tokio::test]
+async fn what_a_value_says_it_refers_to_need_not_be_in_it() {
+    let server = TestServer::start();
+    let innocent = Innocent::on(&server).await;
+    let mut session = RawSession::start(&server.address()).await;
+    let scores = session.open(Some("scores"), Kind::Dict, None).await.unwrap();
+    let team = session.open(None, Kind::Dict, None).await.unwrap();
+    let server_id = server_id(&mut session).await;
+    let numbers = innocent.manager.dict::<String, u64>("scores").await.unwrap();
+    let teams = innocent.manager.dict::<String, Dict<String, u64>>("scores").await.unwrap();
+
+    let many = vec![Ref { server: server_id, kind: Kind::Dict.into(), object: team }; 1000];
+    session.ask(scores, insert(&[1], many)).await.unwrap();
+    assert_eq!(numbers.get("k").await.unwrap(), Some(1));
+    assert!(matches!(teams.get("k").await, Err(Error::Decode { .. })));
+
+    session.ask(scores, insert(&proxy(server_id, team), vec![])).await.unwrap();
+    let read = teams.get("k").await.unwrap().unwrap();
+    read.insert("alice", &1).await.unwrap();
+    // Nothing but this session's own hold keeps it.
+    drop(session);
+    let error = within(async {
+        loop {
+            if let Err(error) = read.get("alice").await {
+                return error;
+            }
+        }
+    })
+    .await;
+    assert!(matches!(error, Error::ObjectNotFound(_)), "{error:?}");
+    drop(read);
+    let read = teams.get("k").await.unwrap().unwrap();
+    assert!(matches!(read.get("alice").await, Err(Error::ObjectNotFound(_))));
+    innocent.is_undisturbed().await;
+}
+
+#[tokio::test]
+async fn a_proxy_of_another_manager_cannot_be_read() {
+    let server = TestServer::start();
+    let mut session = RawSession::start(&server.address()).await;
+    let scores = session.open(Some("scores"), Kind::Dict, None).await.unwrap();
+    let server_id = server_id(&mut session).await;
+    let manager = Manager::connect(&server.address(), AUTHKEY).await.unwrap();
+    let teams = manager.dict::<String, Dict<String, u64>>("scores").await.unwrap();
+    let mut truncated = proxy(server_id, scores);
+    truncated.pop();
+    truncated[1] -= 1;
+    let mut another_kind = proxy(server_id, scores);
+    another_kind[11] = 2;
+    for bad in [proxy(server_id ^ 1, scores), another_kind, truncated, vec![0xc7, 0, 1]] {
+        session.ask(scores, insert(&bad, vec![])).await.unwrap();
+        let Err(Error::Decode { bytes, .. }) = teams.get("k").await else { panic!("{bad:?}") };
+        assert_eq!(bytes, bad);
+    }
+}
+
+#[tokio::test]
+async fn nobody_can_let_go_of_what_others_hold() {
+    let server = TestServer::start();
+    let innocent = Innocent::on(&server).await;
+    let team = innocent.manager.dict::<String, u64>(Unnamed).await.unwrap();
+    team.insert("alice", &1).await.unwrap();
+    let mut session = RawSession::start(&server.address()).await;
+    for object in 0..100 {
+        let release = Release { object, count: u64::MAX };
+        session.directory(directory_op::Op::Release(release)).await.unwrap();
+    }
+    assert_eq!(team.get("alice").await.unwrap(), Some(1));
+    innocent.is_undisturbed().await;
+}
+
+/// Bytes that are no value at all.
+#[tokio::test]
+async fn garbage_is_carried_and_comes_back_in_the_error() {
+    let server = TestServer::start();
+    let innocent = Innocent::on(&server).await;
+    let mut session = RawSession::start(&server.address()).await;
+    let scores = session.open(Some("scores"), Kind::Dict, None).await.unwrap();
+    let numbers = innocent.manager.dict::<String, u64>("scores").await.unwrap();
+    let deep = [vec![0x91; 100_000], vec![1]].concat();
+    let lying = vec![0xdd, 0xff, 0xff, 0xff, 0xff];
+    for garbage in [vec![], vec![0xc1], vec![1, 1], lying, deep] {
+        session.ask(scores, insert(&garbage, vec![])).await.unwrap();
+        let error = numbers.get("k").await.unwrap_err();
+        let Error::Decode { bytes, .. } = error else { panic!("{error:?}") };
+        assert_eq!(bytes, garbage);
+        // What needs to look inside says that it cannot.
+        let add = Entry { key: KEY.into(), value: Some(Value::default()) };
+        let added = session.ask(scores, dict(dict_op::Op::Add(add))).await;
+        assert_eq!(added.unwrap_err().reason(), Reason::TypeMismatch);
+    }
+    innocent.is_undisturbed().await;
+}
+
+async fn server_id(session: &mut RawSession) -> u64 {
+    match session.directory(directory_op::Op::Statistics(Empty {})).await {
+        Ok(reply::Result::Inspection(inspection)) => inspection.statistics.unwrap().server_id,
+        other => panic!("expected statistics, got {other:?}"),
+    }
+}
+
+/// The encoding of a dict's proxy.
+fn proxy(server: u64, object: u64) -> Vec<u8> {
+    let kind = u8::try_from(i32::from(Kind::Dict)).unwrap();
+    [&[0xc7, 18, 1][..], &server.to_be_bytes(), &[kind], &object.to_be_bytes(), &[0]].concat()
+}
+
+fn insert(data: &[u8], refs: Vec<Ref>) -> request::Op {
+    let value = Value { data: Bytes::copy_from_slice(data), refs };
+    dict(dict_op::Op::Insert(Entry { key: KEY.into(), value: Some(value) }))
+}
+
+fn len() -> request::Op {
+    dict(dict_op::Op::Len(Empty {}))
+}
