@@ -17,6 +17,7 @@
 
 mod array;
 mod barrier;
+mod condition;
 mod dict;
 mod event;
 mod list;
@@ -27,11 +28,14 @@ mod open;
 mod pages;
 mod pipe;
 mod queue;
+mod rlock;
 mod scalar;
+mod semaphore;
 mod set;
 
 pub use array::Array;
 pub use barrier::Barrier;
+pub use condition::{Condition, ConditionGuard};
 pub use dict::Dict;
 pub use event::Event;
 pub use list::List;
@@ -42,7 +46,9 @@ pub use open::{Open, Proxy};
 pub use pages::Pages;
 pub use pipe::{Pipe, PipeEnd};
 pub use queue::{Delivery, Queue};
+pub use rlock::{RLock, RLockGuard};
 pub use scalar::Value;
+pub use semaphore::{BoundedSemaphore, Permit, Semaphore};
 pub use set::Set;
 
 /// Waits for a future on this thread; the connection's own thread completes it.
@@ -52,9 +58,9 @@ fn wait<F: Future>(future: F) -> F::Output {
 
 /// A blocking proxy around an async one.
 macro_rules! wrapper {
-    ($(#[$doc:meta])* $name:ident $(, $type:ident)*) => {
+    ($(#[$doc:meta])* $name:ident $(, $type:ident $(= $default:ty)?)*) => {
         $(#[$doc])*
-        pub struct $name<$($type),*> {
+        pub struct $name<$($type $(= $default)?),*> {
             inner: $crate::$name<$($type),*>,
         }
 
@@ -105,3 +111,18 @@ macro_rules! wrapper {
     };
 }
 use wrapper;
+
+/// What every kind that holds data can do.
+macro_rules! fenced {
+    ($name:ident $(, $type:ident)*) => {
+        impl<$($type),*> $name<$($type),*> {
+            /// The same object, but every operation through it happens only while a grant stands,
+            /// and never waits; see [`Fence`](crate::Fence).
+            #[must_use]
+            pub fn fenced(&self, fence: impl Into<$crate::Fence>) -> Self {
+                Self { inner: self.inner.fenced(fence) }
+            }
+        }
+    };
+}
+use fenced;

@@ -28,9 +28,18 @@ impl Grant {
     }
 
     /// Completes when it is lost.
-    pub(crate) async fn lost(&self) {
-        // The sender is ours: it does not close while we wait.
-        let _ = self.lost.subscribe().wait_for(|lost| *lost).await;
+    pub(crate) fn lost(&self) -> impl Future<Output = ()> + use<> {
+        // The sender goes along: it must not close while we wait.
+        let lost = Arc::clone(&self.lost);
+        async move {
+            let _ = lost.subscribe().wait_for(|lost| *lost).await;
+        }
+    }
+
+    /// It goes on under another token.
+    pub(crate) fn renew(&mut self, token: u64) {
+        self.object.link().renew_grant(self.object.id(), self.token, token);
+        self.token = token;
     }
 
     /// An error once it is lost: nothing that needs it may seem to succeed.

@@ -44,11 +44,14 @@ mod connect;
 #[cfg(feature = "embedded")]
 mod embedded;
 mod error;
+mod fence;
 mod grant;
+mod level;
 mod link;
 mod manager;
 mod object;
 mod open;
+mod owner;
 mod pages;
 mod proxy;
 mod reply;
@@ -56,15 +59,17 @@ mod slice;
 mod thread;
 
 pub use error::{Context, Error, Result};
+pub use fence::Fence;
 pub use manager::{
-    ADDRESS_VARIABLE, AUTHKEY_FILE_VARIABLE, AUTHKEY_VARIABLE, Builder, Inspection, Manager,
-    Statistics,
+    ADDRESS_VARIABLE, AUTHKEY_FILE_VARIABLE, AUTHKEY_VARIABLE, Builder, Holding, Inspection, Kind,
+    Manager, ObjectInfo, SessionInfo, Statistics, Waiting,
 };
 pub use mp_manager_proto::{address::Address, authkey::Authkey};
 pub use open::{Name, Open, Unnamed};
 pub use pages::Pages;
 pub use proxy::{
-    Array, Barrier, Delivery, Dict, Element, Event, List, Lock, LockGuard, Namespace, Pipe,
-    PipeEnd, Proxy, Queue, Received, Set, SetOperand, Value,
+    Array, Barrier, BoundedSemaphore, Condition, ConditionGuard, Delivery, Dict, Element, Event,
+    List, Lock, LockGuard, Namespace, Permit, Pipe, PipeEnd, Proxy, Queue, RLock, RLockGuard,
+    Received, Semaphore, Set, SetOperand, Value,
 };
 pub use slice::Slice;

@@ -23,10 +23,12 @@ use mp_manager_proto::{
 };
 use tokio::sync::watch;
 
-use crate::{connect::Keeper, reply::referenced};
+use crate::{connect::Keeper, level::Tenure, reply::referenced};
 
 /// A frame is closed once it is this long; a longer request has one to itself.
 const FRAME_BYTES: usize = 1 << 20;
+/// So many losses are remembered for callers that have not looked at their grants yet.
+const EARLY_LOSSES: usize = 1024;
 /// What a frame with one request has beside it, at most.
 const FRAME_OVERHEAD: usize = 64;
 /// So many acknowledgements are worth a frame of their own.
@@ -69,6 +71,8 @@ struct State {
     ended: Option<Refusal>,
     handles: HashMap<u64, Weak<Handle>>,
     grants: HashMap<(u64, u64), Arc<watch::Sender<bool>>>,
+    /// Losses of grants whose callers have not looked yet; tokens are never used again.
+    early_losses: VecDeque<(u64, u64)>,
 }
 
 #[derive(Default, PartialEq, Eq)]
@@ -103,6 +107,8 @@ pub(crate) struct Handle {
     pub(crate) link: Arc<Link>,
     pub(crate) reference: Ref,
     received: Mutex<u64>,
+    /// Who holds it in this process, if it is a re-entrant lock.
+    pub(crate) tenure: Mutex<Weak<Tenure>>,
 }
 
 impl Link {
@@ -133,8 +139,12 @@ impl Link {
         if let Some(handle) = state.handles.get(&reference.object).and_then(Weak::upgrade) {
             return handle;
         }
-        let received = Mutex::new(0);
-        let handle = Arc::new(Handle { link: Arc::clone(self), reference, received });
+        let handle = Arc::new(Handle {
+            link: Arc::clone(self),
+            reference,
+            received: Mutex::default(),
+            tenure: Mutex::default(),
+        });
         state.handles.insert(reference.object, Arc::downgrade(&handle));
         handle
     }
@@ -144,7 +154,7 @@ impl Link {
     pub(crate) fn send_detached(&self, object: u64, op: request::Op) {
         let mut state = self.shared.lock();
         if state.ended.is_none() && state.goodbye == Goodbye::No {
-            let seq = state.enqueue(object, Some(0), op);
+            let seq = state.enqueue(told(object, op));
             state.calls.insert(seq, Slot::Detached);
             state.wake_sender();
         }
@@ -175,9 +185,7 @@ impl Link {
             }
         }
         for lost in frame.lost {
-            if let Some(grant) = state.grants.get(&(lost.object, lost.token)) {
-                grant.send_replace(true);
-            }
+            state.lose(lost.object, lost.token);
         }
         wakers.append(&mut state.unblock());
         drop(state);
@@ -202,12 +210,23 @@ impl Link {
     /// Notes a grant, so that its loss can be told.
     pub(crate) fn register_grant(&self, object: u64, token: u64) -> Arc<watch::Sender<bool>> {
         let mut state = self.shared.lock();
-        let lost = state.ended.is_some();
+        let lost = state.ended.is_some() || state.early_losses.contains(&(object, token));
         let grant = Arc::new(watch::Sender::new(lost));
         if !lost {
             state.grants.insert((object, token), Arc::clone(&grant));
         }
         grant
+    }
+
+    /// A grant goes on under another token, with the guards it has.
+    pub(crate) fn renew_grant(&self, object: u64, old: u64, new: u64) {
+        let mut state = self.shared.lock();
+        if let Some(grant) = state.grants.remove(&(object, old)) {
+            if state.early_losses.contains(&(object, new)) {
+                grant.send_replace(true);
+            }
+            state.grants.insert((object, new), grant);
+        }
     }
 
     /// A grant of this session was taken away by this session.
@@ -299,10 +318,10 @@ impl Shared {
 }
 
 impl State {
-    fn enqueue(&mut self, object: u64, timeout_us: Option<u64>, op: request::Op) -> Seq {
+    fn enqueue(&mut self, request: Request) -> Seq {
         let seq = self.next_seq;
         self.next_seq += 1;
-        let request = Request { seq, object, timeout_us, fence: None, op: Some(op) };
+        let request = Request { seq, ..request };
         let len = encoded_len(&request);
         self.requests.push_back((request, len));
         seq
@@ -342,6 +361,18 @@ impl State {
     fn wake_sender(&mut self) {
         if let Some(waker) = self.sender.take() {
             waker.wake();
+        }
+    }
+
+    fn lose(&mut self, object: u64, token: u64) {
+        match self.grants.get(&(object, token)) {
+            Some(grant) => drop(grant.send_replace(true)),
+            None => {
+                if self.early_losses.len() == EARLY_LOSSES {
+                    self.early_losses.pop_front();
+                }
+                self.early_losses.push_back((object, token));
+            }
         }
     }
 
@@ -419,32 +450,28 @@ pub(crate) struct Call {
 }
 
 enum Phase {
-    New { object: u64, timeout_us: Option<u64>, op: Option<request::Op> },
+    New(Option<Request>),
     Sent(Seq),
     GivingBack(Seq),
     Over,
 }
 
 impl Call {
-    pub(crate) fn new(
-        shared: &Arc<Shared>,
-        object: u64,
-        timeout_us: Option<u64>,
-        op: request::Op,
-    ) -> Self {
-        let phase = Phase::New { object, timeout_us, op: Some(op) };
-        Self { shared: Arc::clone(shared), phase }
+    /// The request's seq is given to it when it is sent.
+    pub(crate) fn new(shared: &Arc<Shared>, request: Request) -> Self {
+        Self { shared: Arc::clone(shared), phase: Phase::New(Some(request)) }
     }
 
     /// A call that gives something back, once: however many calls are open, it does not wait behind
     /// those who want what it gives back, and it counts even if nobody waits for its reply.
     pub(crate) fn giving_back(shared: &Arc<Shared>, object: u64, op: request::Op) -> Self {
         let mut state = shared.lock();
+        let request = told(object, op);
         if state.ended.is_some() || state.goodbye != Goodbye::No {
             drop(state);
-            return Self::new(shared, object, None, op);
+            return Self::new(shared, request);
         }
-        let seq = state.enqueue(object, Some(0), op);
+        let seq = state.enqueue(request);
         state.calls.insert(seq, Slot::Waiting(None));
         state.wake_sender();
         Self { shared: Arc::clone(shared), phase: Phase::GivingBack(seq) }
@@ -459,11 +486,11 @@ impl Future for Call {
         let shared = Arc::clone(&this.shared);
         let mut state = shared.lock();
         match &mut this.phase {
-            Phase::New { .. } if state.ended.is_some() => {
+            Phase::New(_) if state.ended.is_some() => {
                 this.phase = Phase::Over;
                 Poll::Ready(Err(state.why_over()))
             }
-            Phase::New { object, timeout_us, op } => {
+            Phase::New(request) => {
                 if state.goodbye != Goodbye::No {
                     this.phase = Phase::Over;
                     return Poll::Ready(Err(closed()));
@@ -472,8 +499,8 @@ impl Future for Call {
                     state.blocked.push(cx.waker().clone());
                     return Poll::Pending;
                 }
-                let Some(op) = op.take() else { return Poll::Pending };
-                let seq = state.enqueue(*object, *timeout_us, op);
+                let Some(request) = request.take() else { return Poll::Pending };
+                let seq = state.enqueue(request);
                 if let Some(refusal) = state.refuse_too_long(shared.longest_request()) {
                     this.phase = Phase::Over;
                     return Poll::Ready(Err(refusal));
@@ -547,6 +574,11 @@ impl Drop for Handle {
     }
 }
 
+/// A request that gives something back: it never waits.
+fn told(object: u64, op: request::Op) -> Request {
+    Request { object, timeout_us: Some(0), op: Some(op), ..Request::default() }
+}
+
 /// Whether a reply hands over something that others wait for.
 fn hands_over(result: &reply::Result) -> bool {
     use reply::Result as R;
@@ -593,13 +625,17 @@ mod tests {
         (frame.requests.iter().map(|request| request.seq).collect(), frame.cancels)
     }
 
+    fn request(object: u64, op: request::Op) -> Request {
+        Request { object, op: Some(op), ..Request::default() }
+    }
+
     #[test]
     fn what_fits_no_frame_is_refused_and_not_sent() {
         let shared = shared();
         let op = request::Op::Directory(DirectoryOp {
             op: Some(directory_op::Op::Delete("x".repeat(1 << 10))),
         });
-        let mut call = pin!(Call::new(&shared, 0, None, op));
+        let mut call = pin!(Call::new(&shared, request(0, op)));
         let polled = call.as_mut().poll(&mut Context::from_waker(Waker::noop()));
         let Poll::Ready(Err(refusal)) = polled else { panic!("it is too long") };
         assert_eq!(refusal.reason(), Reason::LimitExceeded);
@@ -609,7 +645,7 @@ mod tests {
     #[test]
     fn a_call_dropped_before_it_was_sent_is_never_sent() {
         let shared = shared();
-        let mut call = Call::new(&shared, 1, None, acquire());
+        let mut call = Call::new(&shared, request(1, acquire()));
         assert!(!poll(&mut call));
         drop(call);
         assert_eq!(sent(&shared), (vec![], vec![]));
@@ -618,7 +654,7 @@ mod tests {
     #[test]
     fn a_call_dropped_after_it_was_sent_is_cancelled() {
         let shared = shared();
-        let mut call = Call::new(&shared, 1, None, acquire());
+        let mut call = Call::new(&shared, request(1, acquire()));
         assert!(!poll(&mut call));
         assert_eq!(sent(&shared), (vec![1], vec![]));
         drop(call);
@@ -628,7 +664,7 @@ mod tests {
     #[test]
     fn what_is_given_back_waits_for_nothing_and_is_not_cancelled() {
         let shared = shared();
-        let mut call = Call::new(&shared, 1, None, acquire());
+        let mut call = Call::new(&shared, request(1, acquire()));
         assert!(!poll(&mut call));
         drop(Call::giving_back(&shared, 1, acquire()));
         assert_eq!(sent(&shared), (vec![1, 2], vec![]));

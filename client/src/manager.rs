@@ -2,11 +2,13 @@
 
 use std::{ffi::OsString, sync::Arc, time::Duration};
 
-pub use mp_manager_proto::v1::{Inspection, Statistics};
+pub use mp_manager_proto::v1::{
+    Holding, Inspection, Kind, ObjectInfo, SessionInfo, Statistics, Waiting,
+};
 use mp_manager_proto::{
     address::Address,
     authkey::Authkey,
-    v1::{DirectoryOp, Empty, Inspect, List, ObjectInfo, directory_op::Op, request},
+    v1::{DirectoryOp, Empty, Inspect, List, Request, directory_op::Op, request},
 };
 
 use crate::{
@@ -348,7 +350,7 @@ impl Manager {
         op: request::Op,
     ) -> Result<Reply> {
         let subject = self.subject(name);
-        match Call::new(&self.link.shared, 0, None, op).await {
+        match Call::new(&self.link.shared, Request { op: Some(op), ..Request::default() }).await {
             Ok(arrived) => Ok(Reply::new(arrived, subject, operation)),
             Err(refusal) => Err(Error::refused(refusal, subject.context(operation))),
         }

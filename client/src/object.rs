@@ -1,10 +1,14 @@
 //! What every proxy is made of: a hold on an object, and a way to ask it.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    sync::{Arc, Mutex, Weak},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use mp_manager_proto::{
-    v1::{Kind, Reason, Ref, Value, request},
+    v1::{Kind, Reason, Ref, Request, Value, request},
     value::CodecError,
 };
 use serde::Serialize;
@@ -12,6 +16,8 @@ use serde::Serialize;
 use crate::{
     codec,
     error::{Context, Error, Result},
+    fence::Fence,
+    level::Tenure,
     link::{Call, Handle, Link},
     reply::{Reply, Subject},
 };
@@ -21,6 +27,7 @@ use crate::{
 pub struct Object {
     handle: Arc<Handle>,
     name: Option<Arc<str>>,
+    fence: Option<Fence>,
 }
 
 /// How long a call may wait.
@@ -47,7 +54,12 @@ impl Wait {
 
 impl Object {
     pub(crate) fn new(handle: Arc<Handle>, name: Option<Arc<str>>) -> Self {
-        Self { handle, name }
+        Self { handle, name, fence: None }
+    }
+
+    /// The same, with every request fenced.
+    pub(crate) fn fenced(&self, fence: Fence) -> Self {
+        Self { fence: Some(fence), ..self.clone() }
     }
 
     pub(crate) fn link(&self) -> &Arc<Link> {
@@ -60,6 +72,16 @@ impl Object {
 
     pub(crate) fn id(&self) -> u64 {
         self.handle.reference.object
+    }
+
+    /// Who holds it in this process, if it is a re-entrant lock.
+    pub(crate) fn tenure(&self) -> &Mutex<Weak<Tenure>> {
+        &self.handle.tenure
+    }
+
+    /// Whether both are one object of one session.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.handle, &other.handle)
     }
 
     pub(crate) fn name(&self) -> Option<&str> {
@@ -78,8 +100,14 @@ impl Object {
         op: request::Op,
         wait: Wait,
     ) -> Result<Reply> {
-        self.reply(operation, Call::new(&self.link().shared, self.id(), wait.timeout_us(), op))
-            .await
+        let request = Request {
+            object: self.id(),
+            timeout_us: wait.timeout_us(),
+            fence: self.fence.map(|fence| fence.for_server(self.link().server_id())),
+            op: Some(op),
+            ..Request::default()
+        };
+        self.reply(operation, Call::new(&self.link().shared, request)).await
     }
 
     /// Gives something back, here and now: whoever drops the future gives up the reply only.

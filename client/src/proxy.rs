@@ -2,6 +2,7 @@
 
 mod array;
 mod barrier;
+mod condition;
 mod dict;
 mod event;
 mod list;
@@ -9,11 +10,14 @@ mod lock;
 mod namespace;
 mod pipe;
 mod queue;
+mod rlock;
 mod scalar;
+pub(crate) mod semaphore;
 mod set;
 
 pub use array::{Array, Element};
 pub use barrier::Barrier;
+pub use condition::{Condition, ConditionGuard};
 pub use dict::Dict;
 pub use event::Event;
 pub use list::List;
@@ -21,7 +25,9 @@ pub use lock::{Lock, LockGuard};
 pub use namespace::Namespace;
 pub use pipe::{Pipe, PipeEnd};
 pub use queue::{Delivery, Queue, Received};
+pub use rlock::{RLock, RLockGuard};
 pub use scalar::Value;
+pub use semaphore::{BoundedSemaphore, Permit, Semaphore};
 pub use set::{Set, SetOperand};
 
 use mp_manager_proto::v1::Kind;

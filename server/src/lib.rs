@@ -11,7 +11,7 @@
 //! # }
 //! ```
 //!
-//! A session's response stream is one hand-written `Stream` ([`stream`](mod@stream)): in a single
+//! A session's response stream is one hand-written `Stream` (`stream.rs`): in a single
 //! poll it takes the frames that have arrived, applies their operations inline, and yields what
 //! there is to say. There is no task and no channel per call.
 //!

@@ -2,7 +2,7 @@
 
 use crate::{
     Element, Slice,
-    blocking::{Manager, Open, Pages, wait, wrapper},
+    blocking::{Manager, Open, Pages, fenced, wait, wrapper},
     error::Result,
     open::Name,
 };
@@ -59,6 +59,8 @@ wrapper! {
     /// ```
     Array, T
 }
+
+fenced!(Array, T);
 
 impl<T: Element> Array<T> {
     /// The element at an index, which counts from the end if it is negative, as

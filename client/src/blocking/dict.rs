@@ -5,7 +5,7 @@ use std::borrow::Borrow;
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
-    blocking::{Manager, Open, Pages, wait, wrapper},
+    blocking::{Manager, Open, Pages, fenced, wait, wrapper},
     error::Result,
     open::Name,
 };
@@ -42,6 +42,8 @@ wrapper! {
     /// ```
     Dict, K, V
 }
+
+fenced!(Dict, K, V);
 
 impl<K, V> Dict<K, V>
 where
@@ -432,18 +434,18 @@ where
     /// A local copy with the entries of `other` added, which win, as [`crate::Dict::merge`].
     ///
     /// # Errors
-    /// If the session is lost, the dict deleted, or an entry is not of these types.
+    /// If the session is lost, the dict deleted, an entry is not of these types, or a key of `other`
+    /// cannot be encoded.
     ///
     /// ```
     /// # use mp_manager::blocking::Manager;
     /// # fn main() -> mp_manager::Result<()> {
     /// # let manager = Manager::start()?;
     /// # let scores = manager.dict::<String, u64>("scores").open()?;
-    /// use std::collections::BTreeMap;
-    ///
     /// scores.insert("alice", &3)?;
-    /// let merged: BTreeMap<_, _> = scores.merge([("bob".to_owned(), 5)])?;
-    /// assert_eq!(merged.len(), 2);
+    /// let other = [("bob".to_owned(), 5), ("alice".to_owned(), 4)];
+    /// let merged: Vec<_> = scores.merge(other)?;
+    /// assert_eq!(merged, [("alice".into(), 4), ("bob".into(), 5)]);
     /// # Ok(())
     /// # }
     /// ```

@@ -6,7 +6,7 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
     Slice,
-    blocking::{Manager, Open, Pages, wait, wrapper},
+    blocking::{Manager, Open, Pages, fenced, wait, wrapper},
     error::Result,
     open::Name,
 };
@@ -44,6 +44,8 @@ wrapper! {
     /// ```
     List, T
 }
+
+fenced!(List, T);
 
 impl<T> List<T>
 where

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::{
+    Fence,
     blocking::{Manager, Open, wait, wrapper},
     error::Result,
     open::Name,
@@ -173,6 +174,23 @@ impl LockGuard {
         self.inner.token()
     }
 
+    /// This grant as a fence for writes, as [`crate::LockGuard::fence`].
+    ///
+    /// ```
+    /// # use mp_manager::blocking::Manager;
+    /// # fn main() -> mp_manager::Result<()> {
+    /// # let manager = Manager::start()?;
+    /// # let scores = manager.dict::<String, u64>("scores").open()?;
+    /// let guard = manager.lock("migrate").open()?.acquire()?;
+    /// scores.fenced(guard.fence()).insert("alice", &1)?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn fence(&self) -> Fence {
+        self.inner.fence()
+    }
+
     /// Whether the lock is known to be lost, as [`crate::LockGuard::is_lost`].
     ///
     /// ```
@@ -227,5 +245,11 @@ impl LockGuard {
     #[doc(alias = "__exit__")]
     pub fn release(self) -> Result<()> {
         wait(self.inner.release())
+    }
+}
+
+impl From<&LockGuard> for Fence {
+    fn from(guard: &LockGuard) -> Self {
+        guard.fence()
     }
 }

@@ -3,7 +3,7 @@
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
-    blocking::{Manager, Open, wait, wrapper},
+    blocking::{Manager, Open, fenced, wait, wrapper},
     error::Result,
     open::Name,
 };
@@ -41,6 +41,8 @@ wrapper! {
     /// ```
     Namespace
 }
+
+fenced!(Namespace);
 
 impl Namespace {
     /// The value of an attribute; `None` if there is no such attribute, as

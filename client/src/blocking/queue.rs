@@ -6,7 +6,7 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
     Received,
-    blocking::{Manager, Open, wait, wrapper},
+    blocking::{Manager, Open, fenced, wait, wrapper},
     error::Result,
     open::Name,
 };
@@ -117,6 +117,8 @@ wrapper! {
     /// ```
     Queue, T
 }
+
+fenced!(Queue, T);
 
 impl<T> Queue<T>
 where

@@ -3,7 +3,7 @@
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
-    blocking::{Manager, Open, wait, wrapper},
+    blocking::{Manager, Open, fenced, wait, wrapper},
     error::Result,
     open::Name,
 };
@@ -45,6 +45,8 @@ wrapper! {
     /// ```
     Value, T
 }
+
+fenced!(Value, T);
 
 impl<T> Value<T>
 where

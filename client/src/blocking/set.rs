@@ -6,7 +6,7 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
     SetOperand,
-    blocking::{Manager, Open, Pages, wait, wrapper},
+    blocking::{Manager, Open, Pages, fenced, wait, wrapper},
     error::Result,
     open::Name,
 };
@@ -46,6 +46,8 @@ wrapper! {
     /// ```
     Set, T
 }
+
+fenced!(Set, T);
 
 impl<T> Set<T>
 where

@@ -11,6 +11,7 @@ use mp_manager_proto::v1::{
 use crate::{
     codec::Detail,
     error::Result,
+    fence::fenced,
     manager::Manager,
     object::{self, Object},
     open::{Name, Open},
@@ -105,6 +106,7 @@ pub struct Array<T> {
 }
 
 proxy!(Array, T);
+fenced!(Array, T);
 
 impl<T: Element> sealed::Proxy for Array<T> {
     const KIND: Kind = Kind::Array;

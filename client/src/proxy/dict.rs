@@ -1,6 +1,10 @@
 //! A dict that every process can use.
 
-use std::{borrow::Borrow, marker::PhantomData};
+use std::{
+    borrow::Borrow,
+    collections::{HashMap, hash_map},
+    marker::PhantomData,
+};
 
 use bytes::Bytes;
 use mp_manager_proto::v1::{
@@ -12,6 +16,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use crate::{
     codec::Detail,
     error::Result,
+    fence::fenced,
     manager::Manager,
     object::Object,
     open::{Name, Open},
@@ -63,6 +68,7 @@ pub struct Dict<K, V> {
 }
 
 proxy!(Dict, K, V);
+fenced!(Dict, K, V);
 
 impl<K: 'static, V: 'static> sealed::Proxy for Dict<K, V> {
     const KIND: Kind = Kind::Dict;
@@ -494,11 +500,12 @@ where
         Ok(self.items().await?.into_iter().collect())
     }
 
-    /// A local copy with the entries of `other` added, which win: Python's `|`. The dict stays as it is;
-    /// [`extend`](Self::extend) is `|=`.
+    /// A local copy with the entries of `other` added, which win: Python's `|`. Every key is there once,
+    /// where it came first. The dict stays as it is; [`extend`](Self::extend) is `|=`.
     ///
     /// # Errors
-    /// If the session is lost, the dict deleted, or an entry is not of these types.
+    /// If the session is lost, the dict deleted, an entry is not of these types, or a key of `other`
+    /// cannot be encoded.
     ///
     /// ```
     /// # use mp_manager::Manager;
@@ -506,11 +513,10 @@ where
     /// # async fn main() -> mp_manager::Result<()> {
     /// # let manager = Manager::start().await?;
     /// # let scores = manager.dict::<String, u64>("scores").await?;
-    /// use std::collections::BTreeMap;
-    ///
     /// scores.insert("alice", &3).await?;
-    /// let merged: BTreeMap<_, _> = scores.merge([("bob".to_owned(), 5)]).await?;
-    /// assert_eq!(merged.len(), 2);
+    /// let other = [("bob".to_owned(), 5), ("alice".to_owned(), 4)];
+    /// let merged: Vec<_> = scores.merge(other).await?;
+    /// assert_eq!(merged, [("alice".into(), 4), ("bob".into(), 5)]);
     /// # Ok(())
     /// # }
     /// ```
@@ -519,7 +525,21 @@ where
     where
         C: FromIterator<(K, V)>,
     {
-        Ok(self.items().await?.into_iter().chain(other).collect())
+        let mut merged = self.items().await?;
+        let mut places = HashMap::with_capacity(merged.len());
+        for (place, (key, _)) in merged.iter().enumerate() {
+            places.insert(self.object.encode_key("merge", key)?, place);
+        }
+        for (key, value) in other {
+            match places.entry(self.object.encode_key("merge", &key)?) {
+                hash_map::Entry::Occupied(place) => merged[*place.get()].1 = value,
+                hash_map::Entry::Vacant(place) => {
+                    place.insert(merged.len());
+                    merged.push((key, value));
+                }
+            }
+        }
+        Ok(merged.into_iter().collect())
     }
 
     /// The entries in the order of their keys, fetched a page at a time.

@@ -11,6 +11,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use crate::{
     codec::Detail,
     error::{Error, Result},
+    fence::fenced,
     manager::Manager,
     object::Object,
     open::{Name, Open},
@@ -61,6 +62,7 @@ pub struct List<T> {
 }
 
 proxy!(List, T);
+fenced!(List, T);
 
 impl<T: 'static> sealed::Proxy for List<T> {
     const KIND: Kind = Kind::List;

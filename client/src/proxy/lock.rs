@@ -7,6 +7,7 @@ use mp_manager_proto::v1::{self, Empty, Kind, LockOp, lock_op::Op, request};
 use crate::{
     codec::Detail,
     error::Result,
+    fence::Fence,
     grant::Grant,
     manager::Manager,
     object::{Object, Wait},
@@ -227,6 +228,24 @@ impl LockGuard {
         self.grant.token
     }
 
+    /// This grant as a fence for writes; see [`Fence`].
+    ///
+    /// ```
+    /// # use mp_manager::Manager;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> mp_manager::Result<()> {
+    /// # let manager = Manager::start().await?;
+    /// # let scores = manager.dict::<String, u64>("scores").await?;
+    /// let guard = manager.lock("migrate").await?.acquire().await?;
+    /// scores.fenced(guard.fence()).insert("alice", &1).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn fence(&self) -> Fence {
+        Fence::of(&self.grant)
+    }
+
     /// Whether the lock is known to be lost.
     ///
     /// ```
@@ -289,6 +308,12 @@ impl LockGuard {
         self.released = true;
         let release = op(Op::Release(self.grant.token));
         self.grant.object.give_back("release", release).await?.done()
+    }
+}
+
+impl From<&LockGuard> for Fence {
+    fn from(guard: &LockGuard) -> Self {
+        guard.fence()
     }
 }
 

@@ -9,6 +9,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use crate::{
     codec::Detail,
     error::Result,
+    fence::fenced,
     manager::Manager,
     object::Object,
     open::{Name, Open},
@@ -56,6 +57,7 @@ pub struct Namespace {
 }
 
 proxy!(Namespace);
+fenced!(Namespace);
 
 impl sealed::Proxy for Namespace {
     const KIND: Kind = Kind::Namespace;

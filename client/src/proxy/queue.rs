@@ -12,6 +12,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use crate::{
     codec::Detail,
     error::{Error, Result},
+    fence::fenced,
     grant::Grant,
     manager::Manager,
     object::{Object, Wait},
@@ -165,6 +166,7 @@ pub struct Queue<T> {
 }
 
 proxy!(Queue, T);
+fenced!(Queue, T);
 
 impl<T: 'static> sealed::Proxy for Queue<T> {
     const KIND: Kind = Kind::Queue;

@@ -11,6 +11,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use crate::{
     codec::Detail,
     error::Result,
+    fence::fenced,
     manager::Manager,
     object::{self, Object},
     open::{Name, Open},
@@ -69,6 +70,7 @@ pub struct Value<T> {
 }
 
 proxy!(Value, T);
+fenced!(Value, T);
 
 impl<T: 'static> sealed::Proxy for Value<T> {
     const KIND: Kind = Kind::Value;

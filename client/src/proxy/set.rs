@@ -15,6 +15,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use crate::{
     codec::{self, Detail},
     error::{Error, Result},
+    fence::fenced,
     manager::Manager,
     object::Object,
     open::{Name, Open},
@@ -68,6 +69,7 @@ pub struct Set<T> {
 }
 
 proxy!(Set, T);
+fenced!(Set, T);
 
 impl<T: 'static> sealed::Proxy for Set<T> {
     const KIND: Kind = Kind::Set;

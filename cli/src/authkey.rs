@@ -1,0 +1,138 @@
+//! Where the authkey comes from: never from an argument, which everybody on the machine can read.
+
+use std::{
+    fs::{self, DirBuilder},
+    io::{self, Write},
+    os::unix::{ffi::OsStringExt, fs::DirBuilderExt},
+    path::{Path, PathBuf},
+};
+
+use mp_manager::{Address, Authkey};
+use tempfile::NamedTempFile;
+
+use crate::error::Error;
+
+const KEY_LEN: usize = 32;
+
+/// An authkey, and where it came from.
+pub(crate) struct Key {
+    pub(crate) authkey: Authkey,
+    pub(crate) origin: String,
+}
+
+/// The authkey for a client: what is given, else on this machine the one `serve` has written.
+pub(crate) fn for_client(address: &Address, file: Option<&Path>) -> Result<Key, Error> {
+    if let Some(key) = given(file)? {
+        return Ok(key);
+    }
+    let ways = "give --authkey-file, or set MP_MANAGER_AUTHKEY_FILE or MP_MANAGER_AUTHKEY";
+    if !address.is_local() {
+        return Err(Error::Usage(format!("no authkey for {address}: {ways}")));
+    }
+    let path = user_file()?;
+    match fs::exists(&path) {
+        Ok(false) => Err(Error::Usage(format!(
+            "no authkey for {address}: `mp-manager serve` writes one to {} when it is started \
+             without; or {ways}",
+            path.display()
+        ))),
+        _ => from_file(&path),
+    }
+}
+
+/// The authkey for a server: what is given, else on this machine one that only this user can read.
+pub(crate) fn for_server(address: &Address, file: Option<&Path>) -> Result<Key, Error> {
+    if let Some(key) = given(file)? {
+        return Ok(key);
+    }
+    if !address.is_local() {
+        return Err(Error::Usage(format!(
+            "refusing to listen on {address} without an authkey, as other machines can reach it: \
+             `mp-manager keygen FILE` writes one, then give --authkey-file FILE"
+        )));
+    }
+    let path = user_file()?;
+    match create_user_file(&path) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(Error::Usage(format!(
+            "cannot write an authkey to {}: {error}; give --authkey-file",
+            path.display()
+        ))),
+        _ => from_file(&path),
+    }
+}
+
+/// A new random key, as a line of text.
+pub(crate) fn generate() -> Result<String, Error> {
+    let mut key = [0; KEY_LEN];
+    getrandom::fill(&mut key)
+        .map_err(|error| Error::Failed(format!("the system gives no random numbers: {error}")))?;
+    Ok(crate::json::hex(&key) + "\n")
+}
+
+/// Writes a file that only this user can read: whole or not at all.
+pub(crate) fn write(path: &Path, key: &str, overwrite: bool) -> io::Result<()> {
+    let directory = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    // Its mode is 0600 from the beginning.
+    let mut file = NamedTempFile::new_in(directory)?;
+    file.write_all(key.as_bytes())?;
+    file.as_file().sync_all()?;
+    if overwrite {
+        file.persist(path)?
+    } else {
+        file.persist_noclobber(path)?
+    };
+    Ok(())
+}
+
+fn given(file: Option<&Path>) -> Result<Option<Key>, Error> {
+    if let Some(path) = file {
+        return from_file(path).map(Some);
+    }
+    let variable = mp_manager::AUTHKEY_VARIABLE;
+    let Some(value) = std::env::var_os(variable) else { return Ok(None) };
+    match Authkey::from_text(&value.into_vec()) {
+        Some(authkey) => Ok(Some(Key { authkey, origin: variable.into() })),
+        None => {
+            Err(Error::Usage(format!("{variable} is empty: set it to the authkey, or unset it")))
+        }
+    }
+}
+
+fn from_file(path: &Path) -> Result<Key, Error> {
+    let origin = path.display().to_string();
+    let text = fs::read(path)
+        .map_err(|error| Error::Usage(format!("cannot read the authkey from {origin}: {error}")))?;
+    match Authkey::from_text(&text) {
+        Some(authkey) => Ok(Key { authkey, origin }),
+        None => Err(Error::Usage(format!(
+            "{origin} is empty: `mp-manager keygen --force {origin}` writes an authkey to it"
+        ))),
+    }
+}
+
+/// Where this user's own authkey is, by the rules of the XDG base directories.
+fn user_file() -> Result<PathBuf, Error> {
+    let directory =
+        |variable| std::env::var_os(variable).map(PathBuf::from).filter(|path| path.is_absolute());
+    directory("XDG_CONFIG_HOME")
+        .or_else(|| Some(directory("HOME")?.join(".config")))
+        .map(|config| config.join("mp-manager").join("authkey"))
+        .ok_or_else(|| {
+            let message = "no place for an authkey, as HOME is not set: give --authkey-file";
+            Error::Usage(message.into())
+        })
+}
+
+fn create_user_file(path: &Path) -> io::Result<()> {
+    if fs::exists(path)? {
+        return Ok(());
+    }
+    if let Some(directory) = path.parent() {
+        DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
+    }
+    let key = generate().map_err(io::Error::other)?;
+    write(path, &key, false)
+}

@@ -1,0 +1,128 @@
+//! A command that runs on behalf of a lock, and does not outlive it.
+
+use std::{ffi::OsString, fs::File, io, process::ExitStatus, time::Duration};
+
+use rustix::{
+    process::{Pid, Signal, getpgrp, kill_process, kill_process_group, test_kill_process_group},
+    termios::tcgetpgrp,
+};
+use tokio::{
+    process::{Child, Command},
+    time::{Instant, sleep, timeout},
+};
+
+use crate::{error::Error, signals::Signals};
+
+/// How often to look whether a process group is gone; the system does not tell.
+const POLL_INTERVAL: Duration = Duration::from_millis(20);
+
+/// A running command.
+///
+/// Away from a terminal it leads a process group of its own, so that signals reach all it has
+/// started. In the foreground of a terminal it stays in our group, as it could not read from the
+/// terminal otherwise; there Ctrl-C reaches it without us.
+pub(crate) struct Running {
+    child: Child,
+    leads_group: bool,
+}
+
+impl Running {
+    /// Starts a command, which is a program and its arguments.
+    pub(crate) fn start(
+        command: &[OsString],
+        environment: Vec<(OsString, OsString)>,
+    ) -> Result<Self, Error> {
+        let leads_group = !is_in_foreground();
+        let mut process = tied_to_us(command);
+        process.envs(environment).kill_on_drop(true);
+        if leads_group {
+            process.process_group(0);
+        }
+        let child = process.spawn().map_err(|error| Error::start(command, error))?;
+        Ok(Self { child, leads_group })
+    }
+
+    /// Waits for its end, and passes signals on to it meanwhile. Cancel safe.
+    pub(crate) async fn ended(&mut self, signals: &mut Signals) -> Result<ExitStatus, Error> {
+        loop {
+            tokio::select! {
+                status = self.child.wait() => return status.map_err(cannot_wait()),
+                signal = signals.next() => self.pass_on(signal),
+            }
+        }
+    }
+
+    /// Ends it and everything in its process group: SIGTERM, and SIGKILL after `grace`.
+    pub(crate) async fn kill(mut self, grace: Duration) -> Result<(), Error> {
+        let pid = self.pid();
+        let deadline = Instant::now() + grace;
+        self.send(Signal::TERM);
+        if timeout(grace, self.child.wait()).await.is_err() {
+            self.send(Signal::KILL);
+        }
+        self.child.wait().await.map_err(cannot_wait())?;
+        if let Some(group) = pid.filter(|_| self.leads_group) {
+            end_group(group, deadline).await;
+        }
+        Ok(())
+    }
+
+    fn pass_on(&self, signal: Signal) {
+        let from_terminal = [Signal::INT, Signal::QUIT].contains(&signal);
+        if self.leads_group || !from_terminal {
+            self.send(signal);
+        }
+    }
+
+    fn pid(&self) -> Option<Pid> {
+        self.child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?))
+    }
+
+    /// Sends a signal; a command that has ended by itself is as good.
+    fn send(&self, signal: Signal) {
+        let Some(pid) = self.pid() else { return };
+        let _ = if self.leads_group {
+            kill_process_group(pid, signal)
+        } else {
+            kill_process(pid, signal)
+        };
+    }
+}
+
+/// Waits until a group whose leader has ended is gone, and ends it at the deadline.
+async fn end_group(group: Pid, deadline: Instant) {
+    while test_kill_process_group(group).is_ok() {
+        if Instant::now() >= deadline {
+            let _ = kill_process_group(group, Signal::KILL);
+            return;
+        }
+        sleep(POLL_INTERVAL).await;
+    }
+}
+
+/// A process for the command that ends when we do, even by SIGKILL: what runs without its lock does
+/// harm. A process can ask for that only itself, so it is this program first and the command then.
+#[cfg(target_os = "linux")]
+fn tied_to_us(command: &[OsString]) -> Command {
+    use crate::commands::tied;
+    // The file itself, even if its name is another's by now.
+    let mut process = Command::new("/proc/self/exe");
+    process.arg(tied::NAME).arg(std::process::id().to_string()).arg("--").args(command);
+    process
+}
+
+#[cfg(not(target_os = "linux"))]
+fn tied_to_us(command: &[OsString]) -> Command {
+    let mut process = Command::new(command.first().map_or_else(OsString::new, OsString::clone));
+    process.args(command.iter().skip(1));
+    process
+}
+
+fn cannot_wait() -> impl FnOnce(io::Error) -> Error {
+    Error::io("cannot wait for the command")
+}
+
+fn is_in_foreground() -> bool {
+    File::open("/dev/tty")
+        .is_ok_and(|terminal| tcgetpgrp(terminal).is_ok_and(|group| group == getpgrp()))
+}

@@ -1,0 +1,83 @@
+//! The commands, one file each.
+
+mod completions;
+mod dict;
+mod event;
+mod inspect;
+mod keygen;
+mod list;
+mod lock;
+mod ls;
+mod ping;
+mod queue;
+mod rm;
+mod serve;
+mod set;
+#[cfg(target_os = "linux")]
+pub(crate) mod tied;
+mod value;
+
+use std::{future::Future, process::ExitCode};
+
+use clap::Subcommand;
+use tokio::runtime::Builder;
+
+use crate::{error::Error, options::Options};
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    Serve(serve::Serve),
+    Keygen(keygen::Keygen),
+    Ping(ping::Ping),
+    Ls(ls::Ls),
+    Inspect(inspect::Inspect),
+    Rm(rm::Rm),
+    Dict(dict::Dict),
+    List(list::List),
+    Set(set::Set),
+    Value(value::Value),
+    Queue(queue::Queue),
+    Event(event::Event),
+    Lock(lock::Lock),
+    Completions(completions::Completions),
+    #[cfg(target_os = "linux")]
+    #[command(name = tied::NAME, hide = true)]
+    Tied(tied::Tied),
+}
+
+impl Command {
+    /// Runs it to its end.
+    pub(crate) fn run(self, options: &Options) -> Result<ExitCode, Error> {
+        match self {
+            Self::Serve(serve) => serve.run(options),
+            Self::Keygen(keygen) => done(keygen.run()),
+            Self::Ping(ping) => done(block_on(ping.run(options))),
+            Self::Ls(ls) => done(block_on(ls.run(options))),
+            Self::Inspect(inspect) => done(block_on(inspect.run(options))),
+            Self::Rm(rm) => done(block_on(rm.run(options))),
+            Self::Dict(dict) => done(block_on(dict.run(options))),
+            Self::List(list) => done(block_on(list.run(options))),
+            Self::Set(set) => done(block_on(set.run(options))),
+            Self::Value(value) => done(block_on(value.run(options))),
+            Self::Queue(queue) => done(block_on(queue.run(options))),
+            Self::Event(event) => done(block_on(event.run(options))),
+            Self::Lock(lock) => block_on(lock.run(options)),
+            Self::Completions(completions) => done(completions.run()),
+            #[cfg(target_os = "linux")]
+            Self::Tied(tied) => Err(tied.run()),
+        }
+    }
+}
+
+fn done(result: Result<(), Error>) -> Result<ExitCode, Error> {
+    result.map(|()| ExitCode::SUCCESS)
+}
+
+/// Runs a client's command, on this thread alone.
+fn block_on<T>(command: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+    Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(Error::io("cannot start"))?
+        .block_on(command)
+}

@@ -1,0 +1,46 @@
+//! The first half of a command that `lock` runs: it sees to it that it ends with its parent, and
+//! becomes the command.
+
+use std::{ffi::OsString, io, os::unix::process::CommandExt, process::Command};
+
+use clap::Args;
+use rustix::process::{Signal, getppid, set_parent_process_death_signal};
+
+use crate::error::Error;
+
+pub(crate) const NAME: &str = "run-tied-to-parent";
+
+#[derive(Debug, Args)]
+pub(crate) struct Tied {
+    parent: u32,
+    #[arg(last = true, required = true)]
+    command: Vec<OsString>,
+}
+
+impl Tied {
+    /// Returns only if the command cannot be started.
+    pub(crate) fn run(self) -> Error {
+        match self.tie() {
+            Ok(()) => Error::start(&self.command, self.exec()),
+            Err(error) => Error::start(&self.command, error),
+        }
+    }
+
+    fn tie(&self) -> io::Result<()> {
+        set_parent_process_death_signal(Some(Signal::KILL))?;
+        // It may have ended before we asked.
+        match getppid() {
+            Some(parent) if u32::try_from(parent.as_raw_nonzero().get()) == Ok(self.parent) => {
+                Ok(())
+            }
+            _ => Err(io::Error::other("the process that holds the lock has ended")),
+        }
+    }
+
+    fn exec(&self) -> io::Error {
+        match self.command.split_first() {
+            Some((program, arguments)) => Command::new(program).args(arguments).exec(),
+            None => io::ErrorKind::NotFound.into(),
+        }
+    }
+}

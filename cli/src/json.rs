@@ -1,0 +1,315 @@
+//! JSON in, JSON out: how a shell sees shared values.
+//!
+//! Everything in JSON is stored as it is, and read back the same. Values of other clients may hold
+//! what JSON has no word for; it is printed as an object with one entry whose key begins with `$`.
+
+use std::{fmt, io::Read};
+
+use mp_manager::Kind;
+use serde::{
+    Deserialize, Deserializer, Serialize, Serializer,
+    de::{self, MapAccess, SeqAccess, Visitor},
+};
+use serde_json::{Map, Value, json};
+
+use crate::error::Error;
+
+/// The extension type of a proxy, and how its payload is made up: server, kind, object, detail.
+const PROXY: i8 = 1;
+const PROXY_LEN: usize = 18;
+
+/// How arguments become values, and values text.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Texts {
+    /// Strings are plain text: an argument is taken as it is, a string is printed without quotes
+    #[arg(short, long, global = true)]
+    raw: bool,
+}
+
+impl Texts {
+    /// A KEY: JSON if it is JSON, else a string.
+    pub(crate) fn key(&self, argument: &str) -> Result<Json, Error> {
+        match serde_json::from_str::<Value>(argument) {
+            Ok(_) if !self.raw => self.value(argument),
+            _ => Ok(Json(argument.into())),
+        }
+    }
+
+    /// A VALUE: JSON, or whatever it is if it is raw. `-` stands for what is on standard input.
+    pub(crate) fn value(&self, argument: &str) -> Result<Json, Error> {
+        if argument != "-" {
+            return self.parse(argument);
+        }
+        let mut text = String::new();
+        std::io::stdin()
+            .read_to_string(&mut text)
+            .map_err(Error::io("cannot read the value from standard input"))?;
+        self.parse(&text)
+    }
+
+    /// A value as text, on one line unless it is raw.
+    pub(crate) fn text(&self, json: &Json) -> String {
+        match &json.0 {
+            Value::String(text) if self.raw => text.clone(),
+            value => value.to_string(),
+        }
+    }
+
+    fn parse(&self, text: &str) -> Result<Json, Error> {
+        if self.raw {
+            return Ok(Json(text.into()));
+        }
+        let value = serde_json::from_str(text).map_err(|error| {
+            let shown: String = text.trim_end().chars().take(80).collect();
+            Error::Usage(format!(
+                "the value is not JSON: {error}: {shown} (a string is '\"text\"', or use --raw)"
+            ))
+        })?;
+        match huge_integer(text) {
+            Some(number) => Err(Error::Usage(format!(
+                "{number} does not fit 64 bits (as a string, '\"{number}\"', it stays exact)"
+            ))),
+            None => Ok(Json(value)),
+        }
+    }
+}
+
+/// A shared value, as JSON.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Json(pub(crate) Value);
+
+impl Serialize for Json {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.serialize(serializer)
+    }
+}
+
+/// Whatever another client may have stored can be printed.
+impl<'de> Deserialize<'de> for Json {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(JsonVisitor).map(Self)
+    }
+}
+
+/// Bytes in hexadecimal.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// A kind's name, as the CLI's commands have it.
+pub(crate) fn kind_name(kind: Kind) -> String {
+    kind.as_str_name().trim_start_matches("KIND_").to_lowercase()
+}
+
+/// An integer in a JSON text that would silently become a float.
+fn huge_integer(json: &str) -> Option<&str> {
+    let is_number = |c: char| c.is_ascii_alphanumeric() || "+-.".contains(c);
+    outside_strings(json)
+        .flat_map(|piece| piece.split(move |c| !is_number(c)))
+        .filter(|token| token.trim_start_matches('-').chars().all(|c| c.is_ascii_digit()))
+        .find(|token| {
+            !token.is_empty() && token.parse::<i64>().is_err() && token.parse::<u64>().is_err()
+        })
+}
+
+fn outside_strings(json: &str) -> impl Iterator<Item = &str> {
+    let mut rest = Some(json);
+    std::iter::from_fn(move || {
+        let text = rest.take()?;
+        let Some((before, string)) = text.split_once('"') else { return Some(text) };
+        rest = after_string(string);
+        Some(before)
+    })
+}
+
+/// What follows a string that has begun.
+fn after_string(text: &str) -> Option<&str> {
+    let mut escaped = false;
+    let end = text.find(|c| {
+        let ends = c == '"' && !escaped;
+        escaped = c == '\\' && !escaped;
+        ends
+    })?;
+    text.get(end + 1..)
+}
+
+struct JsonVisitor;
+
+impl<'de> Visitor<'de> for JsonVisitor {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a value")
+    }
+
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
+        Ok(if value.is_finite() { value.into() } else { json!({"$float": value.to_string()}) })
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_bytes<E>(self, value: &[u8]) -> Result<Value, E> {
+        Ok(json!({"$bytes": hex(value)}))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Value, A::Error> {
+        let mut elements = Vec::new();
+        while let Some(Json(element)) = seq.next_element()? {
+            elements.push(element);
+        }
+        Ok(elements.into())
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
+        let mut object = Map::new();
+        while let Some((Json(key), Json(value))) = map.next_entry()? {
+            let key = match key {
+                Value::String(key) => key,
+                key => key.to_string(),
+            };
+            object.insert(key, value);
+        }
+        Ok(object.into())
+    }
+
+    fn visit_newtype_struct<D: Deserializer<'de>>(self, extension: D) -> Result<Value, D::Error> {
+        extension.deserialize_tuple(2, ExtensionVisitor)
+    }
+}
+
+/// A MessagePack extension: its type and its payload.
+struct ExtensionVisitor;
+
+impl<'de> Visitor<'de> for ExtensionVisitor {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an extension")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Value, A::Error> {
+        let incomplete = || de::Error::custom("the extension is incomplete");
+        let code: i8 = seq.next_element()?.ok_or_else(incomplete)?;
+        let Payload(payload) = seq.next_element()?.ok_or_else(incomplete)?;
+        let reference = if code == PROXY { reference(&payload) } else { None };
+        Ok(reference.unwrap_or_else(|| json!({"$extension": code, "$bytes": hex(&payload)})))
+    }
+}
+
+fn reference(payload: &[u8]) -> Option<Value> {
+    let payload: &[u8; PROXY_LEN] = payload.try_into().ok()?;
+    let kind = Kind::try_from(i32::from(payload[8])).ok()?;
+    let object = payload[9..17].iter().fold(0_u64, |id, &byte| id << 8 | u64::from(byte));
+    Some(json!({"$ref": {"kind": kind_name(kind), "id": object}}))
+}
+
+struct Payload(Vec<u8>);
+
+impl<'de> Deserialize<'de> for Payload {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct PayloadVisitor;
+        impl Visitor<'_> for PayloadVisitor {
+            type Value = Payload;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("the bytes of an extension")
+            }
+
+            fn visit_bytes<E: de::Error>(self, bytes: &[u8]) -> Result<Payload, E> {
+                Ok(Payload(bytes.to_vec()))
+            }
+        }
+        deserializer.deserialize_bytes(PayloadVisitor)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const JSON: Texts = Texts { raw: false };
+    const RAW: Texts = Texts { raw: true };
+
+    #[test]
+    fn json_is_stored_and_read_as_it_is() {
+        for text in [
+            "null",
+            "18446744073709551615",
+            "-9223372036854775808",
+            "1.0",
+            "0.1",
+            "5e-324",
+            r#""\u0000é""#,
+            r#"{"b":[1,{}],"a":null}"#,
+        ] {
+            let value = JSON.value(text).unwrap();
+            let stored = rmp_serde::to_vec(&value).unwrap();
+            assert_eq!(rmp_serde::from_slice::<Json>(&stored).unwrap(), value, "{text}");
+        }
+        assert_eq!(JSON.text(&JSON.value(r#"{"b": 1, "a": 2}"#).unwrap()), r#"{"b":1,"a":2}"#);
+    }
+
+    #[test]
+    fn a_value_that_is_not_json_is_refused_with_a_hint() {
+        let error = JSON.value("hello").unwrap_err().to_string();
+        assert!(error.contains("hello") && error.contains(r#"'"text"'"#), "{error}");
+        assert_eq!(RAW.value("hello").unwrap(), Json("hello".into()));
+        assert_eq!(RAW.value("1").unwrap(), Json("1".into()));
+    }
+
+    #[test]
+    fn a_key_is_a_string_unless_it_is_json() {
+        assert_eq!(JSON.key("alice").unwrap(), Json("alice".into()));
+        assert_eq!(JSON.key("1").unwrap(), Json(1.into()));
+        assert_eq!(JSON.key(r#""1""#).unwrap(), Json("1".into()));
+        assert_eq!(RAW.key("1").unwrap(), Json("1".into()));
+    }
+
+    #[test]
+    fn an_integer_that_would_be_rounded_is_refused() {
+        for text in [
+            "18446744073709551616",
+            "[1, -9223372036854775809]",
+            r#"{"\"":1e3,"a":99999999999999999999}"#,
+        ] {
+            assert!(JSON.value(text).is_err(), "{text}");
+        }
+        for text in ["1e30", r#""99999999999999999999""#, r#"["\\", "\" 99999999999999999999 "]"#] {
+            assert!(JSON.value(text).is_ok(), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_json_has_no_word_for_is_printed_all_the_same() {
+        let proxy = [&[0xc7, 18, 1][..], &[0; 8], &[1], &7_u64.to_be_bytes(), &[0]].concat();
+        for (bytes, text) in [
+            (vec![0xc4, 2, 0, 255], r#"{"$bytes":"00ff"}"#),
+            (vec![0x82, 1, 0xc3, 0x91, 0xc0, 2], r#"{"1":true,"[null]":2}"#),
+            (vec![0xd4, 5, 9], r#"{"$extension":5,"$bytes":"09"}"#),
+            (vec![0xd4, 1, 9], r#"{"$extension":1,"$bytes":"09"}"#),
+            (vec![0xca, 0x7f, 0xc0, 0, 0], r#"{"$float":"NaN"}"#),
+            (vec![0xa1, 0xff], r#"{"$bytes":"ff"}"#),
+            (proxy, r#"{"$ref":{"kind":"dict","id":7}}"#),
+        ] {
+            assert_eq!(JSON.text(&rmp_serde::from_slice(&bytes).unwrap()), text);
+        }
+    }
+}

@@ -1,0 +1,29 @@
+//! Logs, on standard error.
+
+use std::io::IsTerminal;
+
+use tracing_subscriber::EnvFilter;
+
+use crate::error::Error;
+
+const VARIABLE: &str = "MP_MANAGER_LOG";
+const DEFAULT: &str = "info";
+
+/// Starts logging, as far as `MP_MANAGER_LOG` says.
+pub(crate) fn start() -> Result<(), Error> {
+    let directives = match std::env::var(VARIABLE) {
+        Ok(directives) if !directives.is_empty() => directives,
+        _ => DEFAULT.into(),
+    };
+    let filter = EnvFilter::try_new(&directives).map_err(|error| {
+        let example = "use error, warn, info, debug or trace, or directives of tracing's";
+        Error::Usage(format!("{VARIABLE} is \"{directives}\": {error} ({example})"))
+    })?;
+    let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(!no_color && std::io::stderr().is_terminal())
+        .init();
+    Ok(())
+}

@@ -1,0 +1,47 @@
+//! `mp-manager`: serves shared objects, and uses them from a shell.
+//!
+//! Data goes to standard output, everything else to standard error; the exit codes are in
+//! [`error`]. Each command has its own file in [`commands`].
+
+mod authkey;
+mod child;
+mod commands;
+mod error;
+mod json;
+mod logging;
+mod options;
+mod output;
+mod parse;
+mod signals;
+mod table;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::{commands::Command, error::Error, options::Options};
+
+/// Shared dicts, locks, queues and more for processes on one machine or many
+#[derive(Debug, Parser)]
+#[command(name = "mp-manager", version, after_help = error::EXIT_CODES)]
+struct Cli {
+    #[command(flatten)]
+    options: Options,
+    #[command(subcommand)]
+    command: Command,
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match logging::start().and_then(|()| cli.command.run(&cli.options)) {
+        Ok(code) => code,
+        Err(error) => report(&error),
+    }
+}
+
+fn report(error: &Error) -> ExitCode {
+    if !error.is_silent() {
+        eprintln!("mp-manager: {error}");
+    }
+    error.exit_code()
+}

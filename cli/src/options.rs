@@ -1,0 +1,98 @@
+//! The options every command has.
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+use mp_manager::{Address, Error as ClientError, Manager, Open, Proxy};
+
+use crate::{authkey, error::Error, signals::Signals};
+
+/// Which manager, and how to answer.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Global options")]
+pub(crate) struct Options {
+    /// The manager's address: HOST:PORT or unix:PATH
+    #[arg(
+        long,
+        global = true,
+        env = mp_manager::ADDRESS_VARIABLE,
+        hide_env_values = true,
+        default_value_t,
+    )]
+    pub(crate) address: Address,
+    /// A file with the authkey
+    #[arg(
+        long,
+        global = true,
+        value_name = "FILE",
+        env = mp_manager::AUTHKEY_FILE_VARIABLE,
+        hide_env_values = true,
+    )]
+    pub(crate) authkey_file: Option<PathBuf>,
+    /// How to print what is more than one value
+    #[arg(long, global = true, value_enum, value_name = "FORMAT", default_value_t)]
+    pub(crate) output: Format,
+}
+
+/// How to print what is more than one value.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// For people
+    #[default]
+    Table,
+    /// For programs
+    Json,
+}
+
+impl Options {
+    /// Opens an object and does something with it, in a session of its own.
+    pub(crate) async fn with<P: Proxy, T>(
+        &self,
+        purpose: &str,
+        open: impl FnOnce(&Manager) -> Open<P>,
+        act: impl AsyncFnOnce(P) -> mp_manager::Result<T>,
+    ) -> Result<T, Error> {
+        self.session(purpose, async |manager| Ok(act(open(manager).await?).await?)).await
+    }
+
+    /// Does something in a session, until it is done or a signal comes. `purpose` is what `inspect`
+    /// says about the session.
+    pub(crate) async fn session<T>(
+        &self,
+        purpose: &str,
+        act: impl AsyncFnOnce(&Manager) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let act =
+            async |manager: &Manager, signals: &mut Signals| signals.interrupt(act(manager)).await;
+        self.session_with_signals(purpose, act).await
+    }
+
+    /// As [`session`](Self::session), but what signals mean is up to `act`.
+    pub(crate) async fn session_with_signals<T>(
+        &self,
+        purpose: &str,
+        act: impl AsyncFnOnce(&Manager, &mut Signals) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let mut signals = Signals::ending()?;
+        let manager = signals.interrupt(self.connect(purpose)).await?;
+        let result = act(&manager, &mut signals).await;
+        // Also after an error: what the session holds is released now, not when it is missed.
+        let goodbye = async { Ok(manager.close().await?) };
+        signals.interrupt(goodbye).await.and(result)
+    }
+
+    async fn connect(&self, purpose: &str) -> Result<Manager, Error> {
+        let key = authkey::for_client(&self.address, self.authkey_file.as_deref())?;
+        Manager::builder()
+            .authkey(key.authkey)
+            .process_name(format!("mp-manager {purpose}"))
+            .connect(&self.address.to_string())
+            .await
+            .map_err(|error| match error {
+                ClientError::AuthenticationFailed(_) => {
+                    Error::Authentication { error, origin: key.origin }
+                }
+                error => error.into(),
+            })
+    }
+}

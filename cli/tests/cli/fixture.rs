@@ -1,0 +1,175 @@
+//! A home of one's own, a daemon, and commands that use it. Every process ends with its test.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::{
+    fs,
+    io::{BufRead, BufReader, Lines, Read},
+    path::PathBuf,
+    process::{Child, ChildStdout, Command, ExitStatus, Stdio},
+};
+
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+
+/// Somebody's home directory, where no key is yet, and no environment but `PATH`.
+pub(crate) struct Home(TempDir);
+
+impl Home {
+    pub(crate) fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    /// Where `serve` writes an authkey if none is given.
+    pub(crate) fn authkey(&self) -> PathBuf {
+        self.path("mp-manager/authkey")
+    }
+
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_mp-manager"));
+        command
+            .args(arguments)
+            .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+            .env("XDG_CONFIG_HOME", self.0.path())
+            .current_dir(self.0.path())
+            .stdin(Stdio::null());
+        command
+    }
+
+    pub(crate) fn run(&self, arguments: &[&str]) -> Finished {
+        finish(&mut self.command(arguments))
+    }
+}
+
+/// A command that has ended.
+#[derive(Debug)]
+pub(crate) struct Finished {
+    pub(crate) code: Option<i32>,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+impl Finished {
+    /// What a command that succeeded has printed.
+    #[track_caller]
+    pub(crate) fn printed(self) -> String {
+        assert_eq!(self.code, Some(0), "{self:?}");
+        assert_eq!(self.stderr, "");
+        self.stdout
+    }
+
+    /// What a command that failed with this code, and printed nothing, has complained about.
+    #[track_caller]
+    pub(crate) fn failed(self, code: i32) -> String {
+        assert_eq!((self.code, self.stdout.as_str()), (Some(code), ""), "{self:?}");
+        assert_eq!(self.stderr.lines().count(), 1, "{self:?}");
+        self.stderr
+    }
+}
+
+pub(crate) fn finish(command: &mut Command) -> Finished {
+    let output = command.output().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    Finished {
+        code: output.status.code(),
+        stdout: text(output.stdout),
+        stderr: text(output.stderr),
+    }
+}
+
+/// A process that runs beside the test, and is killed if the test ends first.
+pub(crate) struct Running {
+    child: Child,
+    stdout: Lines<BufReader<ChildStdout>>,
+}
+
+impl Running {
+    pub(crate) fn start(command: &mut Command) -> Self {
+        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+        let stdout = BufReader::new(child.stdout.take().unwrap()).lines();
+        Self { child, stdout }
+    }
+
+    /// The next line it prints; `None` when nobody is left who could print one.
+    pub(crate) fn line(&mut self) -> Option<String> {
+        self.stdout.next().map(Result::unwrap)
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).unwrap();
+    }
+
+    pub(crate) fn wait(&mut self) -> ExitStatus {
+        self.child.wait().unwrap()
+    }
+
+    /// Waits for the end of a process whose standard error is a pipe.
+    pub(crate) fn finish(mut self) -> Finished {
+        let mut stderr = String::new();
+        self.child.stderr.take().unwrap().read_to_string(&mut stderr).unwrap();
+        let stdout = std::iter::from_fn(|| self.line()).collect();
+        Finished { code: self.wait().code(), stdout, stderr }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // Over already, if the test has waited for it.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A daemon, with the authkey it has written for itself.
+pub(crate) struct Daemon {
+    pub(crate) home: Home,
+    pub(crate) address: String,
+    pub(crate) process: Running,
+}
+
+impl Daemon {
+    pub(crate) fn start() -> Self {
+        Self::start_with(&[])
+    }
+
+    pub(crate) fn start_with(options: &[&str]) -> Self {
+        let home = Home::new();
+        let arguments = [&["serve", "--address", "127.0.0.1:0"], options].concat();
+        let log = fs::File::create(home.path("log")).unwrap();
+        let mut process = Running::start(home.command(&arguments).stderr(log));
+        let line = process.line().unwrap();
+        let address = line.strip_prefix("listening on ").unwrap().to_owned();
+        Self { home, address, process }
+    }
+
+    /// What it has logged so far.
+    pub(crate) fn log(&self) -> String {
+        fs::read_to_string(self.home.path("log")).unwrap()
+    }
+
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = self.home.command(arguments);
+        command.env("MP_MANAGER_ADDRESS", &self.address);
+        command
+    }
+
+    pub(crate) fn run(&self, arguments: &[&str]) -> Finished {
+        finish(&mut self.command(arguments))
+    }
+
+    pub(crate) fn start_command(&self, arguments: &[&str]) -> Running {
+        Running::start(self.command(arguments).stderr(Stdio::piped()))
+    }
+
+    /// Returns once somebody waits in the object.
+    pub(crate) fn until_waited_for(&self, name: &str) {
+        let waiter = r#""waiters":[{"#;
+        let inspect = || self.run(&["inspect", name, "--output", "json"]);
+        while !inspect().stdout.contains(waiter) {}
+    }
+}

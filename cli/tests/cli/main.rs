@@ -1,0 +1,7 @@
+//! The `mp-manager` binary, as a shell sees it.
+
+mod fixture;
+mod keygen;
+mod lock;
+mod objects;
+mod serve;

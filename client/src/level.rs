@@ -1,0 +1,309 @@
+//! A level of a re-entrant lock: what the guards of an `RLock` and of a `Condition` are made of.
+
+use std::{
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use mp_manager_proto::v1::{self, request};
+
+use crate::{error::Result, fence::Fence, grant::Grant, object::Object, owner::Owner};
+
+/// One of the levels that an owner holds. Dropping it releases that one.
+///
+/// ```text
+///   held ──suspend──► suspended ──resume──► held
+///    │                    └──drop──► no level is held
+///    └──release, leak, drop──► over
+/// ```
+pub(crate) struct Level {
+    object: Object,
+    tenure: Arc<Tenure>,
+    operations: Operations,
+    state: State,
+}
+
+/// How a kind of lock is told.
+#[derive(Clone, Copy)]
+pub(crate) struct Operations {
+    /// One level of this owner is over.
+    pub(crate) release: fn(u64) -> request::Op,
+    /// The grant with this token is.
+    pub(crate) release_token: fn(u64) -> request::Op,
+}
+
+/// What all levels of one owner have in common: they are held under one token and lost together.
+pub(crate) struct Tenure {
+    grant: Mutex<Grant>,
+    owner: Owner,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum State {
+    Held,
+    /// Its owner waits without the lock. Whether the manager has heard of that, and whether it has
+    /// given the lock back, nobody knows here.
+    Suspended,
+    Over,
+}
+
+impl Level {
+    /// A level that `owner` was granted.
+    pub(crate) fn new(
+        object: &Object,
+        grant: &v1::Grant,
+        owner: Owner,
+        operations: Operations,
+    ) -> Self {
+        let tenure = Tenure::find(object, grant.token, owner);
+        Self { object: object.clone(), tenure, operations, state: State::Held }
+    }
+
+    pub(crate) fn object(&self) -> &Object {
+        &self.object
+    }
+
+    pub(crate) fn owner(&self) -> u64 {
+        self.tenure.owner.number()
+    }
+
+    pub(crate) fn token(&self) -> u64 {
+        self.tenure.grant().token
+    }
+
+    pub(crate) fn fence(&self) -> Fence {
+        Fence::of(&self.tenure.grant())
+    }
+
+    pub(crate) fn is_lost(&self) -> bool {
+        self.tenure.grant().is_lost()
+    }
+
+    pub(crate) async fn lost(&self) {
+        let lost = self.tenure.grant().lost();
+        lost.await;
+    }
+
+    /// An error once it is lost.
+    pub(crate) fn check(&self, operation: &'static str) -> Result<()> {
+        self.tenure.grant().check(operation)
+    }
+
+    /// Releases it, for certain: a level must be released once, not twice and not never.
+    pub(crate) async fn release(mut self) -> Result<()> {
+        self.check("release")?;
+        self.state = State::Over;
+        let release = (self.operations.release)(self.owner());
+        self.object.give_back("release", release).await?.done()
+    }
+
+    /// Leaves it to be released without a guard.
+    pub(crate) fn leak(mut self) {
+        self.state = State::Over;
+        self.tenure.owner.leak();
+    }
+
+    /// Its owner is about to let go of every level, to wait. Unless it is [resumed](Self::resume),
+    /// dropping it makes sure that none is held.
+    pub(crate) fn suspend(&mut self) {
+        self.state = State::Suspended;
+    }
+
+    /// Its owner has every level back, under a new token.
+    pub(crate) fn resume(&mut self, token: u64) {
+        self.tenure.grant().renew(token);
+        self.state = State::Held;
+    }
+
+    /// By the token and not level by level: if the manager has let go of them already, there is
+    /// nothing to release, and nothing that the owner is granted later may be.
+    fn abandon(&self) {
+        let token = self.token();
+        self.object.tell((self.operations.release_token)(token));
+        self.object.link().lose_grant(self.object.id(), token);
+    }
+}
+
+impl Drop for Level {
+    fn drop(&mut self) {
+        match self.state {
+            State::Held if !self.is_lost() => {
+                self.object.tell((self.operations.release)(self.owner()));
+            }
+            State::Suspended => self.abandon(),
+            State::Held | State::Over => {}
+        }
+    }
+}
+
+impl fmt::Debug for Level {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.tenure.grant().fmt(f)
+    }
+}
+
+impl Tenure {
+    /// The one that is held under this token already, or a new one.
+    fn find(object: &Object, token: u64, owner: Owner) -> Arc<Self> {
+        let mut known = object.tenure().lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(tenure) = known.upgrade()
+            && tenure.grant().token == token
+        {
+            return tenure;
+        }
+        let grant = Mutex::new(Grant::new(object.clone(), token));
+        let tenure = Arc::new(Self { grant, owner });
+        *known = Arc::downgrade(&tenure);
+        tenure
+    }
+
+    fn grant(&self) -> MutexGuard<'_, Grant> {
+        self.grant.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+#[cfg(feature = "embedded")]
+mod tests {
+    use std::{
+        future::Future,
+        pin::pin,
+        task::{Context, Poll, Waker},
+    };
+
+    use crate::{Condition, Error, Manager, RLock};
+
+    async fn condition() -> (Manager, Condition) {
+        let manager = Manager::start().await.unwrap();
+        let condition = manager.condition("ready").await.unwrap();
+        (manager, condition)
+    }
+
+    async fn rlock() -> (Manager, RLock) {
+        let manager = Manager::start().await.unwrap();
+        let lock = manager.rlock("migrate").await.unwrap();
+        (manager, lock)
+    }
+
+    async fn another_session(manager: &Manager) -> Manager {
+        let [(_, address), (_, authkey)] = manager.environment().try_into().unwrap();
+        Manager::connect(address.to_str().unwrap(), authkey.as_encoded_bytes()).await.unwrap()
+    }
+
+    /// Lets a future begin, and drops it.
+    fn give_up<T>(future: impl Future<Output = T>) {
+        let begun = pin!(future).poll(&mut Context::from_waker(Waker::noop()));
+        assert!(matches!(begun, Poll::Pending));
+    }
+
+    /// Notifies the only one who waits, once there is one.
+    async fn notify(condition: Condition) {
+        while condition.acquire().await.unwrap().notify_one().await.unwrap() == 0 {}
+    }
+
+    #[tokio::test]
+    async fn dropping_one_guard_keeps_the_levels_of_the_others() {
+        let (_manager, lock) = rlock().await;
+        let outer = lock.acquire().await.unwrap();
+        drop(lock.acquire().await.unwrap());
+        assert_eq!(lock.depth().await.unwrap(), 1);
+        lock.release_token(outer.token()).await.unwrap();
+        assert!(outer.is_lost(), "its loss is still told");
+    }
+
+    #[tokio::test]
+    async fn a_release_that_nobody_waits_for_releases_one_level() {
+        let (_manager, lock) = rlock().await;
+        let _outer = lock.acquire().await.unwrap();
+        let inner = lock.acquire().await.unwrap();
+        give_up(inner.release());
+        assert_eq!(lock.depth().await.unwrap(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_guard_of_a_lost_grant_releases_nothing_of_the_next() {
+        let (_manager, lock) = rlock().await;
+        let lost = lock.acquire().await.unwrap();
+        lock.release_token(lost.token()).await.unwrap();
+        let held = lock.acquire().await.unwrap();
+        assert!(lost.is_lost() && !held.is_lost());
+        drop(lost);
+        assert_eq!(lock.depth().await.unwrap(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_guard_releases_the_level_of_the_task_that_acquired_it() {
+        let (_manager, lock) = rlock().await;
+        let theirs = lock.clone();
+        let guard = tokio::spawn(async move { theirs.acquire().await.unwrap() }).await.unwrap();
+        assert!(matches!(lock.release().await, Err(Error::NotOwner(_))));
+        guard.release().await.unwrap();
+        assert!(!lock.is_locked().await.unwrap());
+    }
+
+    #[tokio::test]
+    async fn all_levels_have_the_new_token_after_a_wait() {
+        let (manager, condition) = condition().await;
+        let outer = condition.acquire().await.unwrap();
+        let inner = condition.acquire().await.unwrap();
+        let before = outer.token();
+        tokio::spawn(notify(condition.clone()));
+        let inner = condition.wait(inner).await.unwrap();
+        assert!(outer.token() > before);
+        assert_eq!(outer.token(), inner.token());
+        drop(inner);
+        assert!(condition.is_locked().await.unwrap());
+
+        let same = another_session(&manager).await.condition("ready").await.unwrap();
+        same.release_token(outer.token()).await.unwrap();
+        outer.lost().await;
+    }
+
+    #[tokio::test]
+    async fn a_wait_that_is_given_up_leaves_no_level_held() {
+        let (_manager, condition) = condition().await;
+        for sent in [false, true] {
+            let outer = condition.acquire().await.unwrap();
+            let inner = condition.acquire().await.unwrap();
+            if sent {
+                tokio::select! {
+                    biased;
+                    _ = condition.wait(inner) => unreachable!("nobody notifies"),
+                    locked = condition.is_locked() => assert!(!locked.unwrap()),
+                }
+            } else {
+                give_up(condition.wait(inner));
+            }
+            assert!(outer.is_lost());
+            assert!(!condition.is_locked().await.unwrap());
+        }
+    }
+
+    #[tokio::test]
+    async fn a_wait_that_never_began_releases_one_level() {
+        let (_manager, condition) = condition().await;
+        let outer = condition.acquire().await.unwrap();
+        drop(condition.wait(condition.acquire().await.unwrap()));
+        assert!(condition.is_locked().await.unwrap() && !outer.is_lost());
+    }
+
+    #[tokio::test]
+    async fn nobody_waits_with_the_guard_of_another_condition() {
+        let (manager, condition) = condition().await;
+        let other = manager.condition("other").await.unwrap();
+        let guard = other.acquire().await.unwrap();
+        assert!(matches!(condition.wait(guard).await, Err(Error::InvalidArgument(_))));
+        assert!(!other.is_locked().await.unwrap());
+    }
+
+    #[tokio::test]
+    async fn a_deleted_condition_loses_every_level() {
+        let (manager, condition) = condition().await;
+        let outer = condition.acquire().await.unwrap();
+        let inner = condition.acquire().await.unwrap();
+        let (waited, deleted) = tokio::join!(condition.wait(inner), manager.delete("ready"));
+        deleted.unwrap();
+        assert!(matches!(waited, Err(Error::ObjectNotFound(_))));
+        assert!(outer.is_lost());
+    }
+}
