@@ -3,7 +3,7 @@
 
 use std::{path::Path, time::Duration};
 
-use mp_manager::{Error, Manager, Unnamed};
+use mp_manager::{Error, Manager, Result, Unnamed};
 use mp_manager_tests::{
     AUTHKEY, TestServer,
     victim::{Victim, holder, until, waiters},
@@ -37,14 +37,87 @@ fn start(address: &str, position: &str) -> Victim {
 
 #[tokio::test]
 async fn the_next_waiter_gets_the_lock_with_a_higher_token() {
+    passes_on("hold lock", async |manager| {
+        Ok(manager.lock("resource").await?.acquire().await?.token())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_next_waiter_gets_the_rlock_with_a_higher_token() {
+    passes_on("hold rlock", async |manager| {
+        Ok(manager.rlock("resource").await?.acquire().await?.token())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_next_waiter_gets_the_permits_with_a_higher_token() {
+    passes_on("hold semaphore", async |manager| {
+        Ok(manager.semaphore("resource", 3).await?.acquire_many(2).await?.token())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_next_waiter_gets_the_condition_with_a_higher_token() {
+    passes_on("hold condition", async |manager| {
+        Ok(manager.condition("resource").await?.acquire().await?.token())
+    })
+    .await;
+}
+
+/// What the victim holds is acquired by somebody who waits while it is killed.
+async fn passes_on(position: &str, acquire: impl AsyncFnOnce(Manager) -> Result<u64>) {
     let scene = Scene::set().await;
-    let victim = scene.victim("hold lock").await;
+    let victim = scene.victim(position).await;
     let held = holder(&scene.manager, "resource").await.token;
-    let lock = scene.manager.lock("resource").await.unwrap();
-    let next = tokio::spawn(async move { lock.acquire().await.unwrap().token() });
+    let kill = async {
+        waiters(&scene.manager, "resource", 1).await;
+        victim.kill().await;
+    };
+    let (token, ()) = within(async { tokio::join!(acquire(scene.manager.clone()), kill) }).await;
+    assert!(token.expect("it is acquired") > held);
+}
+
+#[tokio::test]
+async fn a_notification_wakes_the_living() {
+    let scene = Scene::set().await;
+    let victim = scene.victim("await notification").await;
     waiters(&scene.manager, "resource", 1).await;
+    let waiter = tokio::spawn(notified(scene.manager.clone()));
+    waiters(&scene.manager, "resource", 2).await;
     victim.kill().await;
-    assert!(within(next).await.unwrap() > held);
+    let condition = scene.manager.condition("resource").await.unwrap();
+    let guard = condition.acquire().await.unwrap();
+    assert_eq!(guard.notify_one().await.unwrap(), 1);
+    guard.release().await.unwrap();
+    within(waiter).await.unwrap().unwrap();
+}
+
+/// It went to a process that never heard of it.
+#[tokio::test]
+async fn a_notification_on_its_way_to_the_dead_passes_on() {
+    let scene = Scene::set().await;
+    let victim = scene.victim("await notification").await;
+    let [first] = &waiters(&scene.manager, "resource", 1).await[..] else { unreachable!() };
+    let waiter = tokio::spawn(notified(scene.manager.clone()));
+    waiters(&scene.manager, "resource", 2).await;
+    victim.freeze().await;
+    let condition = scene.manager.condition("resource").await.unwrap();
+    let guard = condition.acquire().await.unwrap();
+    assert_eq!(guard.notify_one().await.unwrap(), 1);
+    guard.release().await.unwrap();
+    assert_eq!(holder(&scene.manager, "resource").await.session, first.session);
+    victim.kill().await;
+    within(waiter).await.unwrap().unwrap();
+    assert!(!condition.is_locked().await.unwrap());
+}
+
+async fn notified(manager: Manager) -> Result<()> {
+    let condition = manager.condition("resource").await?;
+    let guard = condition.acquire().await?;
+    condition.wait(guard).await?.release().await
 }
 
 /// It was granted to a process that never heard of it.

@@ -65,6 +65,65 @@ async fn a_lock_is_held_once_in_a_storm() {
 }
 
 #[tokio::test]
+async fn a_semaphore_has_all_its_permits_after_a_storm() {
+    let storm = Storm::set().await;
+    let semaphore = storm.one.bounded_semaphore("resource", PERMITS).await.unwrap();
+    let taken = Arc::new(AtomicUsize::new(0));
+    let acquired = storm.rage(|manager, mut dice| {
+        let taken = Arc::clone(&taken);
+        async move {
+            let semaphore = manager.bounded_semaphore("resource", PERMITS).await.unwrap();
+            for _ in 0..ROUNDS {
+                let n = 1 + usize::from(dice.roll(2) == 0);
+                let acquire = semaphore.acquire_many(n);
+                let Some(permit) = dice.impatiently(acquire).await else { continue };
+                let permit = permit.unwrap();
+                assert!(taken.fetch_add(n, Ordering::SeqCst) + n <= PERMITS);
+                yield_now().await;
+                taken.fetch_sub(n, Ordering::SeqCst);
+                if dice.roll(2) == 0 {
+                    dice.impatiently(permit.release()).await;
+                }
+            }
+            Vec::<()>::new()
+        }
+    });
+    acquired.await;
+    storm.settles("resource").await;
+    assert_eq!(semaphore.available().await.unwrap(), PERMITS);
+}
+
+const PERMITS: usize = 3;
+
+#[tokio::test]
+async fn a_condition_is_free_after_a_storm() {
+    let storm = Storm::set().await;
+    let inside = Arc::new(AtomicUsize::new(0));
+    let waited = storm.rage(|manager, mut dice| {
+        let inside = Arc::clone(&inside);
+        async move {
+            let condition = manager.condition("resource").await.unwrap();
+            for _ in 0..ROUNDS {
+                let Some(guard) = dice.impatiently(condition.acquire()).await else { continue };
+                let mut guard = guard.unwrap();
+                if dice.roll(2) == 0 {
+                    let waited = dice.impatiently(condition.wait(guard)).await;
+                    let Some(woken) = waited else { continue };
+                    guard = woken.unwrap();
+                }
+                assert_eq!(inside.fetch_add(1, Ordering::SeqCst), 0);
+                dice.impatiently(guard.notify(2)).await;
+                inside.fetch_sub(1, Ordering::SeqCst);
+            }
+            Vec::<()>::new()
+        }
+    });
+    waited.await;
+    storm.settles("resource").await;
+    assert!(!storm.one.condition("resource").await.unwrap().is_locked().await.unwrap());
+}
+
+#[tokio::test]
 async fn every_item_is_received_once_in_a_storm() {
     let storm = Storm::set().await;
     let jobs = storm.one.queue::<u64>("jobs").await.unwrap();
@@ -159,6 +218,32 @@ enum Told {
     Put,
     Unsure,
     Received,
+}
+
+#[tokio::test]
+async fn every_message_is_received_once_in_a_storm() {
+    let storm = Storm::set().await;
+    let pipe = storm.one.pipe::<u64, ()>("talk").await.unwrap();
+    let (first, second) = pipe.ends();
+    let messages: Vec<u64> = (0..5000).collect();
+    for message in &messages {
+        first.send(message).await.unwrap();
+    }
+    let received = storm.rage(|manager, mut dice| async move {
+        let end = manager.pipe::<u64, ()>("talk").await.unwrap().second();
+        let mut received = Vec::new();
+        for _ in 0..ROUNDS {
+            received.extend(dice.impatiently(end.receive()).await.map(Result::unwrap));
+        }
+        received
+    });
+    let mut received = received.await;
+    while received.len() < messages.len() {
+        received.push(within(second.receive()).await.unwrap());
+    }
+    received.sort_unstable();
+    assert_eq!(received, messages);
+    assert_eq!(second.try_receive().await.unwrap(), None);
 }
 
 /// What is left in a queue once everything that was given up has come back.

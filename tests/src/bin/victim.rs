@@ -28,6 +28,16 @@ async fn main() -> Result {
 async fn take_up(position: &str, manager: &Manager) -> Result {
     match position {
         "hold lock" => stay(manager.lock("resource").await?.acquire().await?).await,
+        "hold rlock" => stay(manager.rlock("resource").await?.acquire().await?).await,
+        "hold semaphore" => {
+            stay(manager.semaphore("resource", 3).await?.acquire_many(3).await?).await
+        }
+        "hold condition" => stay(manager.condition("resource").await?.acquire().await?).await,
+        "await notification" => {
+            let condition = manager.condition("resource").await?;
+            let guard = condition.acquire().await?;
+            wait_for(condition.wait(guard)).await
+        }
         "await lock" => wait_for(manager.lock("resource").await?.acquire()).await,
         "get" => wait_for(manager.queue::<u64>("jobs").await?.get()).await,
         "lease" => stay(manager.queue::<u64>("jobs").await?.lease().await?).await,

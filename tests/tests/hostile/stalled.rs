@@ -1,13 +1,15 @@
 //! Peers that do not read. Many small unread messages look like an attack to HTTP/2 libraries, which
 //! close the connection; here they are what a busy session is made of, and must all arrive.
 
+use mp_manager::Manager;
 use mp_manager_proto::v1::{
     DirectoryOp, Empty, Kind, QueueItem, QueueOp, Request, Value, directory_op, queue_op, reply,
     request,
 };
 use mp_manager_tests::{
-    TestServer,
+    AUTHKEY, TestServer,
     raw::{RawConnection, RawSession},
+    victim::waiters,
     within,
 };
 
@@ -73,6 +75,40 @@ async fn a_client_that_only_talks_is_answered_later() {
         assert!(matches!(within(stalled.reply(seq)).await, Ok(reply::Result::Done(_))));
     }
     innocent.is_undisturbed().await;
+}
+
+/// The library's client in a program that computes for a while without letting its runtime run.
+#[test]
+fn a_busy_program_gets_everything_later() {
+    let server = TestServer::start();
+    let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let (busy, other) = (runtime(), runtime());
+    let items = || 0..u64::try_from(MESSAGES).unwrap();
+    let (manager, gets) = busy.block_on(async {
+        let manager = Manager::connect(&server.address(), AUTHKEY).await.unwrap();
+        let jobs = manager.queue::<u64>("jobs").await.unwrap();
+        let get = |_| {
+            let jobs = jobs.clone();
+            tokio::spawn(async move { jobs.get().await.unwrap() })
+        };
+        let gets: Vec<_> = items().map(get).collect();
+        waiters(&manager, "jobs", MESSAGES).await;
+        (manager, gets)
+    });
+    other.block_on(async {
+        let innocent = Innocent::on(&server).await;
+        let jobs = innocent.manager.queue::<u64>("jobs").await.unwrap();
+        for n in items() {
+            within(jobs.put(&n)).await.unwrap();
+        }
+        innocent.is_undisturbed().await;
+    });
+    busy.block_on(async {
+        for (n, get) in items().zip(gets) {
+            assert_eq!(within(get).await.unwrap(), n);
+        }
+        manager.ping().await.unwrap();
+    });
 }
 
 fn get() -> request::Op {
