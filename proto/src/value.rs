@@ -118,8 +118,9 @@ pub fn equal(a: &[u8], b: &[u8]) -> bool {
     if a == b {
         return true;
     }
-    // Scalars have one encoding each, and so differ; entries of maps may stand in any order.
-    if a.len() != b.len() || !is_container(a) || !is_container(b) {
+    // Other values have one encoding each, and so differ; entries of maps may stand in any order,
+    // and there are two zeros among the floats.
+    if a.len() != b.len() || has_one_form(a) || has_one_form(b) {
         return false;
     }
     let (mut left, mut right) = (Vec::with_capacity(a.len()), Vec::with_capacity(b.len()));
@@ -420,6 +421,12 @@ mod tests {
         assert!(check(&deep[1..]).is_ok());
         // What may be written can be read.
         assert!(decode::<serde::de::IgnoredAny>(&deep[1..]).is_ok());
+    }
+
+    #[test]
+    fn the_two_zeros_are_equal() {
+        assert!(equal(&encode(&0.0).unwrap(), &encode(&-0.0).unwrap()));
+        assert!(!equal(&encode(&0.0).unwrap(), &encode(&1.0).unwrap()));
     }
 
     #[test]
