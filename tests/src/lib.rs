@@ -3,6 +3,7 @@
 pub mod fuzz;
 pub mod log;
 pub mod raw;
+pub mod victim;
 
 use std::{future::Future, thread, time::Duration};
 
@@ -62,7 +63,7 @@ impl Drop for TestServer {
 /// # Panics
 /// If it takes longer than anything here can take.
 pub async fn within<F: Future>(future: F) -> F::Output {
-    let Ok(output) = tokio::time::timeout(Duration::from_secs(30), future).await else {
+    let Ok(output) = tokio::time::timeout(Duration::from_secs(100), future).await else {
         panic!("it hangs")
     };
     output

@@ -3,6 +3,7 @@
 //! It panics when the server does something else than the test expects.
 
 use std::{
+    collections::BTreeMap,
     io,
     sync::{Mutex, PoisonError},
 };
@@ -15,7 +16,7 @@ use mp_manager_proto::{
     handshake::{Binding, NONCE_LEN, Transcript},
     v1::{
         Challenge, ClientFrame, DirectoryOp, Error, HandshakeRequest, HandshakeResponse, Hello,
-        Kind, Open, Parameters, Proof, Reply, Request, ServerFrame, Suite, Welcome, directory_op,
+        Kind, Open, Parameters, Proof, Request, ServerFrame, Suite, Welcome, directory_op,
         handshake_request, handshake_response, manager_client::ManagerClient, reply, request,
     },
 };
@@ -115,7 +116,7 @@ impl RawConnection {
         let request = tonic::Request::new(ReceiverStream::new(outbound));
         let path = http::uri::PathAndQuery::from_static("/mp.manager.v1.Manager/Session");
         let frames = grpc.streaming(request, path, RawCodec).await?.into_inner();
-        Ok(RawSession { messages, frames, replies: Vec::new(), last_number: 0, last_seq: 0 })
+        Ok(RawSession { messages, frames, replies: BTreeMap::new(), last_number: 0, last_seq: 0 })
     }
 
     /// Sends `body` to the `Session` method as it is, gRPC's own framing included, and gives back
@@ -217,7 +218,7 @@ impl Handshake {
 pub struct RawSession {
     messages: mpsc::Sender<Bytes>,
     frames: Streaming<ServerFrame>,
-    replies: Vec<Reply>,
+    replies: BTreeMap<u64, reply::Result>,
     last_number: u64,
     last_seq: u64,
 }
@@ -278,16 +279,17 @@ impl RawSession {
     /// The reply to a request.
     pub async fn reply(&mut self, seq: u64) -> Result<reply::Result, Error> {
         loop {
-            if let Some(at) = self.replies.iter().position(|reply| reply.seq == seq) {
-                return match self.replies.swap_remove(at).result {
-                    Some(reply::Result::Error(error)) => Err(error),
-                    Some(result) => Ok(result),
-                    None => panic!("the reply to {seq} is empty"),
-                };
+            match self.replies.remove(&seq) {
+                Some(reply::Result::Error(error)) => return Err(error),
+                Some(result) => return Ok(result),
+                None => {}
             }
             let frame = self.hear().await.expect("the session ended before the reply");
             assert_eq!(frame.ended, None);
-            self.replies.extend(frame.replies);
+            for reply in frame.replies {
+                let result = reply.result.expect("a reply is not empty");
+                self.replies.insert(reply.seq, result);
+            }
         }
     }
 

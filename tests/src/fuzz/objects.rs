@@ -61,12 +61,11 @@ impl Referent for Somewhere {
     }
 }
 
-fn with_turn<T>(
-    tokens: &Tokens,
-    f: impl FnOnce(&mut Turn<'_>) -> T,
-) -> (T, Vec<(CallId, Result<Answer, Error>)>) {
-    let limits =
-        Limits { max_value_bytes: 64, max_key_bytes: 16, page_bytes: 32, ..Limits::default() };
+/// What calls were told that had been parked.
+type Replies = Vec<(CallId, Result<Answer, Error>)>;
+
+fn with_turn<T>(tokens: &Tokens, f: impl FnOnce(&mut Turn<'_>) -> T) -> (T, Replies) {
+    let limits = Limits { max_value_bytes: 64, max_key_bytes: 16, page_bytes: 32 };
     let resolve =
         |reference: &Ref| (reference.object < 4).then(|| Arc::new(Somewhere(*reference)) as Pin);
     let mut turn = Turn::new(&limits, tokens, &resolve);

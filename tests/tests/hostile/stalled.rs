@@ -1,17 +1,19 @@
 //! Peers that do not read. Many small unread messages look like an attack to HTTP/2 libraries, which
 //! close the connection; here they are what a busy session is made of, and must all arrive.
 
+use mp_manager::Manager;
 use mp_manager_proto::v1::{
-    DirectoryOp, Empty, Kind, QueueItem, QueueOp, Request, Value, directory_op, queue_op, reply,
-    request,
+    DirectoryOp, Empty, Entry, Kind, QueueItem, QueueOp, Request, Value, dict_op, directory_op,
+    queue_op, reply, request,
 };
 use mp_manager_tests::{
-    TestServer,
+    AUTHKEY, TestServer,
     raw::{RawConnection, RawSession},
+    victim::waiters,
     within,
 };
 
-use crate::Innocent;
+use crate::{Innocent, dict};
 
 const MESSAGES: usize = 10_000;
 const PER_FRAME: usize = 1000;
@@ -57,6 +59,7 @@ async fn gets_everything_later(server: &TestServer, connection: RawConnection) {
     innocent.is_undisturbed().await;
 }
 
+/// The server stops taking in what it cannot answer, and still holds what has come.
 #[tokio::test]
 async fn a_client_that_only_talks_is_answered_later() {
     let server = TestServer::start();
@@ -64,15 +67,58 @@ async fn a_client_that_only_talks_is_answered_later() {
     let connection = RawConnection::with(&server.address(), 64 << 10, 64 << 10).await;
     connection.authenticate().await;
     let mut stalled = connection.session().await.unwrap();
+    let scores = stalled.open(Some("scores"), Kind::Dict, None).await.unwrap();
+    let large = Value { data: vec![0xc0; 2000].into(), refs: Vec::new() };
+    let entry = Entry { key: KEY.into(), value: Some(large.clone()) };
+    stalled.ask(scores, dict(dict_op::Op::Insert(entry))).await.unwrap();
     let mut seqs = Vec::new();
     for _ in 0..MESSAGES {
-        seqs.push(within(stalled.send_request(0, ping())).await);
+        let get = dict(dict_op::Op::Get(KEY.into()));
+        seqs.push(within(stalled.send_request(scores, get)).await);
     }
     innocent.is_undisturbed().await;
     for seq in seqs {
-        assert!(matches!(within(stalled.reply(seq)).await, Ok(reply::Result::Done(_))));
+        let reply = within(stalled.reply(seq)).await;
+        assert_eq!(reply.unwrap(), reply::Result::Value(large.clone()));
     }
     innocent.is_undisturbed().await;
+}
+
+/// `"k"`
+const KEY: &[u8] = &[0xa1, b'k'];
+
+/// The library's client in a program that computes for a while without letting its runtime run.
+#[test]
+fn a_busy_program_gets_everything_later() {
+    let server = TestServer::start();
+    let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let (busy, other) = (runtime(), runtime());
+    let items = || 0..u64::try_from(MESSAGES).unwrap();
+    let (manager, gets) = busy.block_on(async {
+        let manager = Manager::connect(&server.address(), AUTHKEY).await.unwrap();
+        let jobs = manager.queue::<u64>("jobs").await.unwrap();
+        let get = |_| {
+            let jobs = jobs.clone();
+            tokio::spawn(async move { jobs.get().await })
+        };
+        let gets: Vec<_> = items().map(get).collect();
+        waiters(&manager, "jobs", MESSAGES).await;
+        (manager, gets)
+    });
+    other.block_on(async {
+        let innocent = Innocent::on(&server).await;
+        let jobs = innocent.manager.queue::<u64>("jobs").await.unwrap();
+        for n in items() {
+            within(jobs.put(&n)).await.unwrap();
+        }
+        innocent.is_undisturbed().await;
+    });
+    busy.block_on(async {
+        for (n, get) in items().zip(gets) {
+            assert_eq!(within(get).await.unwrap().unwrap(), n);
+        }
+        manager.ping().await.unwrap();
+    });
 }
 
 fn get() -> request::Op {
