@@ -93,7 +93,9 @@ impl SessionStream {
     fn process(&mut self, frame: ClientFrame) {
         let session = Arc::clone(&self.session);
         let mut state = lock(&session.state);
-        if state.ended {
+        // A shutdown ends one session after the other; whoever is told first may rely on it that the
+        // others are not served any longer.
+        if state.ended || self.store.is_shutting_down() {
             return;
         }
         let goodbye = frame.goodbye.is_some();
