@@ -88,7 +88,7 @@ pub(crate) fn write(path: &Path, key: &str, overwrite: bool) -> io::Result<()> {
 }
 
 fn given(file: Option<&Path>) -> Result<Option<Key>, Error> {
-    if let Some(path) = file {
+    if let Some(path) = file.filter(|path| !path.as_os_str().is_empty()) {
         return from_file(path).map(Some);
     }
     let variable = mp_manager::AUTHKEY_VARIABLE;

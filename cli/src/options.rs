@@ -2,7 +2,10 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, ValueEnum};
+use clap::{
+    Args, ValueEnum,
+    builder::{OsStringValueParser, TypedValueParser},
+};
 use mp_manager::{Address, Error as ClientError, Manager, Open, Proxy};
 
 use crate::{authkey, error::Error, signals::Signals};
@@ -27,6 +30,8 @@ pub(crate) struct Options {
         value_name = "FILE",
         env = mp_manager::AUTHKEY_FILE_VARIABLE,
         hide_env_values = true,
+        // Set but empty is as good as unset, which is what child processes are given.
+        value_parser = OsStringValueParser::new().map(PathBuf::from),
     )]
     pub(crate) authkey_file: Option<PathBuf>,
     /// How to print what is more than one value

@@ -186,7 +186,7 @@ mod tests {
     }
 
     async fn another_session(manager: &Manager) -> Manager {
-        let [(_, address), (_, authkey)] = manager.environment().try_into().unwrap();
+        let [(_, address), (_, authkey), _] = manager.environment().try_into().unwrap();
         Manager::connect(address.to_str().unwrap(), authkey.as_encoded_bytes()).await.unwrap()
     }
 

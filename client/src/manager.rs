@@ -151,6 +151,8 @@ impl Manager {
         vec![
             (ADDRESS_VARIABLE.into(), self.link.address.clone().into()),
             (AUTHKEY_VARIABLE.into(), authkey),
+            // One that the child inherits would win, and may be for another manager.
+            (AUTHKEY_FILE_VARIABLE.into(), OsString::new()),
         ]
     }
 
@@ -490,7 +492,8 @@ impl Builder {
 
 fn authkey_from_env() -> Result<Authkey> {
     let configuration = |message: String| Err(Error::Configuration(message));
-    if let Some(path) = std::env::var_os(AUTHKEY_FILE_VARIABLE) {
+    let path = std::env::var_os(AUTHKEY_FILE_VARIABLE).filter(|path| !path.is_empty());
+    if let Some(path) = path {
         return match std::fs::read(&path) {
             Ok(text) => Authkey::from_text(&text)
                 .map_or_else(|| configuration(format!("{} is empty", path.display())), Ok),

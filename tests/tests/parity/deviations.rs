@@ -1,8 +1,12 @@
 //! Where we differ from Python on purpose, and what of Python's has no counterpart here.
+//!
+//! What our types rule out cannot be called at all, and so is in no scenario: notifying without the
+//! lock, using an end of a pipe that is closed, storing text in an Array. What we give where Python
+//! gives nothing, such as the old value of a key that is set, is left aside.
 
 /// Reasons, by the name that scenarios give after `--`.
 pub(crate) const DEVIATIONS: &[(&str, &str)] = &[
-    ("equality", "values are equal if their bytes are: 1, 1.0 and true are three values"),
+    ("equality", "values of different types are never equal: 1, 1.0 and true are three values"),
     ("from_keys", "from_keys fills the dict it is called on; Python's makes another"),
     ("fixed length", "an Array keeps its length, as multiprocessing.Array does"),
     ("failed put", "a put that fails puts nothing; Python's PriorityQueue keeps the item"),

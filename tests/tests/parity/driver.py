@@ -161,6 +161,13 @@ def decode(value, objects):
     raise ValueError(f"unknown tag {tag}")
 
 
+def split(args):
+    """Keyword arguments come last: `{"kw": {"name": value}}`."""
+    last = args[-1] if args else None
+    has_keywords = isinstance(last, dict) and "kw" in last
+    return (args[:-1], last["kw"]) if has_keywords else (args, {})
+
+
 def encode(value):
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
@@ -179,7 +186,7 @@ def encode(value):
 IN_PLACE = {"__ior__", "__iand__", "__isub__", "__ixor__"}
 
 
-def invoke(target, method, args):
+def invoke(target, method, args, kwargs):
     special = {
         "__iter__": list,
         "recv_bytes_into": receive_into,
@@ -189,7 +196,7 @@ def invoke(target, method, args):
     if method in special:
         return special[method](target, *args)
     attribute = getattr(target, method)
-    result = attribute(*args) if callable(attribute) else attribute
+    result = attribute(*args, **kwargs) if callable(attribute) else attribute
     if result is NotImplemented:
         # The operator would try the other operand's method, in vain, and then say so.
         raise TypeError
@@ -283,8 +290,9 @@ class Scenario:
 
     def call(self, step):
         target = self.objects[step["object"]]
-        args = decode(step["args"], self.objects)
-        call = functools.partial(invoke, target, step["method"], args)
+        args, kwargs = split(step["args"])
+        args = decode(args, self.objects)
+        call = functools.partial(invoke, target, step["method"], args, kwargs)
         if step["names"]:
             return self.assign(target, step["names"], call)
         try:

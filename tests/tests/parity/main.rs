@@ -4,16 +4,19 @@
 //! The calls are in `scenarios/`, the differences and what has no counterpart in `deviations.rs`.
 //! `cargo test -p mp-manager-tests --test parity -- --nocapture` shows what was compared.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod deviations;
 mod ours;
 mod python;
 mod report;
+mod runner;
 mod scenario;
 
 use mp_manager::blocking::Manager;
 use mp_manager_tests::{AUTHKEY, TestServer};
 
-use crate::{ours::Runner, python::Python, report::Report, scenario::Scenario};
+use crate::{python::Python, report::Report, runner::Runner, scenario::Scenario};
 
 macro_rules! scenarios {
     ($($file:literal),* $(,)?) => {
@@ -25,6 +28,7 @@ fn scenarios() -> Vec<Scenario> {
     let files = scenarios![
         "array.txt",
         "barrier.txt",
+        "condition.txt",
         "dict.txt",
         "event.txt",
         "list.txt",
@@ -33,6 +37,8 @@ fn scenarios() -> Vec<Scenario> {
         "namespace.txt",
         "pipe.txt",
         "queue.txt",
+        "rlock.txt",
+        "semaphore.txt",
         "set.txt",
         "value.txt",
     ];

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
     deviations::{DEVIATIONS, NOT_APPLICABLE},
-    ours::Ran,
     python::Answers,
+    runner::Ran,
     scenario::{Action, Outcome, Scenario, Step},
 };
 
@@ -85,7 +85,7 @@ impl Report {
             let calls = self.deviations.get(*name).unwrap_or(&0);
             println!("parity: deliberate deviation: {name} ({calls} calls): {why}");
         }
-        for (kind, methods) in &answers.registered {
+        for (kind, methods) in answers.registered.iter().filter(|(_, some)| !some.is_empty()) {
             println!("parity: beyond SyncManager's own proxies: {kind}: {}", methods.join(", "));
         }
         let problems = self.problems.join("\n");

@@ -4,13 +4,15 @@
 //! == A title [3.13]                 begins a scenario; the oldest Python that can run it
 //! d = dict()                        makes an object
 //! d.__setitem__("a", 1)             calls a method; the arguments are JSON
+//! l.sort({"kw": {"reverse": true}}) with keyword arguments; other tags are for what JSON lacks
 //! b: d.get("a")                     the same on a thread b
-//! b> q.get()                        begins a call on thread b …
-//! b<                                … and this is what it gave
+//! b> q.get()                        begins a call on thread b, after those that it has begun …
+//! b<                                … and this is what the first of them gave
 //! until x.n_waiting() == 1          calls until that is the result
 //! inner = l.__getitem__(0)          names an object that a call returns
 //! del d                             drops the proxy
-//! -- reason: 3 | !KeyError          the line before gives 3 in Python and a KeyError here, on purpose
+//! -- reason: 3 | !KeyError          the line before gives 3 in Python and a KeyError here, for a
+//!                                   reason in deviations.rs
 //! # a comment
 //! ```
 

@@ -57,10 +57,10 @@ impl<T: Number> Shared for Array<T> {
             "__setitem__" => none(match args.slice(0) {
                 Some(slice) => {
                     let array = args.tagged(1, "array").expect("an array");
-                    self.set_slice(slice, &numbers(&array[1]))?;
+                    self.set_slice(slice, &numbers(&array[1]))
                 }
-                None => self.set(index, number(args.at(1)))?,
-            }),
+                None => self.set(index, number(args.at(1))),
+            })?,
             _ => unknown(method),
         })
     }

@@ -42,11 +42,11 @@ impl Meeting {
 impl Shared for Meeting {
     fn call(&self, method: &str, args: &Args<'_>) -> Answer {
         Ok(match method {
-            "abort" => none(self.barrier.abort()?),
+            "abort" => none(self.barrier.abort())?,
             "broken" => self.barrier.is_broken()?.into(),
             "n_waiting" => self.barrier.waiting()?.into(),
             "parties" => self.barrier.parties()?.into(),
-            "reset" => none(self.barrier.reset()?),
+            "reset" => none(self.barrier.reset())?,
             "wait" => self.wait(&Patience::timeout(args, 0))?.into(),
             _ => unknown(method),
         })

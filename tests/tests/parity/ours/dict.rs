@@ -24,9 +24,9 @@ impl Shared for Dict<Value, Value> {
         let key = args.at(0);
         Ok(match method {
             "__contains__" => self.contains(key)?.into(),
-            "__delitem__" => none(self.remove(key)?.map(drop).ok_or_else(missing)?),
+            "__delitem__" => none(self.remove(key)?.map(drop).ok_or_else(missing))?,
             "__getitem__" => self.get(key)?.ok_or_else(missing)?,
-            "__setitem__" => none(self.insert(key, args.at(1)).map(drop)?),
+            "__setitem__" => none(self.insert(key, args.at(1)))?,
             "__len__" => self.len()?.into(),
             "__iter__" | "keys" => self.keys()?.into(),
             "__reversed__" => {
@@ -34,12 +34,12 @@ impl Shared for Dict<Value, Value> {
                 keys.collect::<Result<Vec<_>, _>>()?.into()
             }
             "__or__" => dict_value(self.merge(args.entries(0))?),
-            "__ior__" => none(self.extend(args.entries(0))?),
+            "__ior__" => none(self.extend(args.entries(0)))?,
             "update" => none(match args.object::<Self>(0, "ref") {
-                Some(other) => self.extend(other.items()?)?,
-                None => self.extend(args.entries(0))?,
-            }),
-            "clear" => none(self.clear()?),
+                Some(other) => self.extend(other.items()?),
+                None => self.extend(args.entries(0)),
+            })?,
+            "clear" => none(self.clear())?,
             "copy" => dict_value(self.copy()?),
             "fromkeys" => {
                 self.from_keys(args.elements(0), args.at(1))?;

@@ -16,9 +16,9 @@ pub(super) fn make(manager: &Manager) -> Result<Arc<dyn Shared>, Failure> {
 impl Shared for Event {
     fn call(&self, method: &str, args: &Args<'_>) -> Answer {
         Ok(match method {
-            "clear" => none(self.clear()?),
+            "clear" => none(self.clear())?,
             "is_set" => self.is_set()?.into(),
-            "set" => none(self.set()?),
+            "set" => none(self.set())?,
             "wait" => match Patience::timeout(args, 0) {
                 Patience::For(timeout) => self.wait_timeout(timeout)?.into(),
                 _ => self.wait().map(|()| true)?.into(),

@@ -41,9 +41,9 @@ impl Shared for Held {
                 acquired.into()
             }
             "__exit__" | "release" => none(match self.guard.lock().unwrap().take() {
-                Some(guard) => guard.release()?,
-                None => self.lock.release_token(NO_TOKEN)?,
-            }),
+                Some(guard) => guard.release(),
+                None => self.lock.release_token(NO_TOKEN),
+            })?,
             "locked" => self.lock.is_locked()?.into(),
             _ => unknown(method),
         })

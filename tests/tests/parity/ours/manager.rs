@@ -38,7 +38,7 @@ impl Shared for Manager {
             "_debug_info" => self.inspect(None)?.objects.len().into(),
             "_number_of_objects" => self.statistics()?.objects.into(),
             "address" => (!self.address().is_empty()).into(),
-            "shutdown" => none(self.shutdown()?),
+            "shutdown" => none(self.shutdown())?,
             _ => unknown(method),
         })
     }

@@ -6,6 +6,7 @@ use mp_manager::{
     Unnamed,
     blocking::{Manager, Namespace},
 };
+use serde_json::Value;
 
 use super::{Answer, Args, Failure, Shared, none, unknown};
 
@@ -18,10 +19,10 @@ impl Shared for Namespace {
         let name = args.text(0);
         let missing = Failure::Named("AttributeError");
         Ok(match method {
-            "__delattr__" if self.delete(name)? => none(()),
+            "__delattr__" if self.delete(name)? => Value::Null,
             "__delattr__" => return Err(missing),
             "__getattr__" => self.get(name)?.ok_or(missing)?,
-            "__setattr__" => none(self.set(name, args.at(1))?),
+            "__setattr__" => none(self.set(name, args.at(1)))?,
             _ => unknown(method),
         })
     }

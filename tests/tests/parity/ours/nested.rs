@@ -22,9 +22,9 @@ impl Shared for Nested {
         Ok(match method {
             "__setitem__" => {
                 let list = args.object(1, "ref").expect("a list");
-                none(self.insert(key, &list).map(drop)?)
+                none(self.insert(key, &list))?
             }
-            "__delitem__" => none(self.remove(key).map(drop)?),
+            "__delitem__" => none(self.remove(key))?,
             _ => unknown(method),
         })
     }

@@ -53,8 +53,8 @@ impl Connection {
                 let length = usize::try_from(length.expect("a length")).unwrap();
                 bytes(end.receive_bytes_max(length)?)
             }
-            "send" => none(end.send(args.at(0)).map_err(broken)?),
-            "send_bytes" => none(end.send_bytes(raw(args).as_bytes()).map_err(broken)?),
+            "send" => none(end.send(args.at(0)).map_err(broken))?,
+            "send_bytes" => none(end.send_bytes(raw(args).as_bytes()).map_err(broken))?,
             _ => unknown(method),
         })
     }
@@ -80,7 +80,7 @@ impl Shared for Connection {
     fn call(&self, method: &str, args: &Args<'_>) -> Answer {
         match method {
             "__enter__" => Ok(Value::Null),
-            "__exit__" | "close" => self.close().map(none),
+            "__exit__" | "close" => none(self.close()),
             _ => {
                 let end = self.end.lock().unwrap().clone().expect("the end is open");
                 Self::call_end(&end, method, args)

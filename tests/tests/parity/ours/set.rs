@@ -33,17 +33,13 @@ impl Shared for Set<Value> {
             "__contains__" => self.contains(element)?.into(),
             "__iter__" => self.iter().collect::<Result<Vec<_>, _>>()?.into(),
             "__len__" => self.len()?.into(),
-            "add" => none(self.add(element).map(drop)?),
-            "clear" => none(self.clear()?),
+            "add" => none(self.add(element))?,
+            "clear" => none(self.clear())?,
             "copy" => set_value(self.copy()?),
-            "discard" => none(self.discard(element).map(drop)?),
+            "discard" => none(self.discard(element))?,
             "pop" => self.pop()?.ok_or_else(empty)?,
-            "remove" => none(self.remove(element)?),
-            _ => {
-                return combine(self, method, args)
-                    .or_else(|| compare(self, method, args))
-                    .unwrap_or_else(|| unknown(method));
-            }
+            "remove" => none(self.remove(element))?,
+            _ => return combine(self, method, operand(args)),
         })
     }
 
@@ -52,40 +48,29 @@ impl Shared for Set<Value> {
     }
 }
 
-fn combine(set: &Set<Value>, method: &str, args: &Args<'_>) -> Option<Answer> {
-    let other = || operand(args);
-    Some(
-        match method {
-            "__and__" | "intersection" => set.intersection(other()).map(set_value),
-            "__or__" | "union" => set.union(other()).map(set_value),
-            "__sub__" | "difference" => set.difference(other()).map(set_value),
-            "__xor__" | "symmetric_difference" => set.symmetric_difference(other()).map(set_value),
-            "__iand__" | "intersection_update" => set.intersection_update(other()).map(none),
-            "__ior__" | "update" => set.extend(other()).map(none),
-            "__isub__" | "difference_update" => set.difference_update(other()).map(none),
-            "__ixor__" | "symmetric_difference_update" => {
-                set.symmetric_difference_update(other()).map(none)
-            }
-            _ => return None,
-        }
-        .map_err(Failure::from),
-    )
+fn combine(set: &Set<Value>, method: &str, other: SetOperand<Value>) -> Answer {
+    Ok(match method {
+        "__and__" | "intersection" => set_value(set.intersection(other)?),
+        "__or__" | "union" => set_value(set.union(other)?),
+        "__sub__" | "difference" => set_value(set.difference(other)?),
+        "__xor__" | "symmetric_difference" => set_value(set.symmetric_difference(other)?),
+        "__iand__" | "intersection_update" => none(set.intersection_update(other))?,
+        "__ior__" | "update" => none(set.extend(other))?,
+        "__isub__" | "difference_update" => none(set.difference_update(other))?,
+        "__ixor__" | "symmetric_difference_update" => none(set.symmetric_difference_update(other))?,
+        _ => compare(set, method, other)?.into(),
+    })
 }
 
-fn compare(set: &Set<Value>, method: &str, args: &Args<'_>) -> Option<Answer> {
-    let other = operand(args);
-    Some(
-        match method {
-            "__eq__" => set.equals(other),
-            "__ne__" => set.equals(other).map(|equal| !equal),
-            "__le__" | "issubset" => set.is_subset(other),
-            "__lt__" => set.is_proper_subset(other),
-            "__ge__" | "issuperset" => set.is_superset(other),
-            "__gt__" => set.is_proper_superset(other),
-            "isdisjoint" => set.is_disjoint(other),
-            _ => return None,
-        }
-        .map(Value::from)
-        .map_err(Failure::from),
-    )
+fn compare(set: &Set<Value>, method: &str, other: SetOperand<Value>) -> mp_manager::Result<bool> {
+    match method {
+        "__eq__" => set.equals(other),
+        "__ne__" => set.equals(other).map(|equal| !equal),
+        "__le__" | "issubset" => set.is_subset(other),
+        "__lt__" => set.is_proper_subset(other),
+        "__ge__" | "issuperset" => set.is_superset(other),
+        "__gt__" => set.is_proper_superset(other),
+        "isdisjoint" => set.is_disjoint(other),
+        _ => unknown(method),
+    }
 }

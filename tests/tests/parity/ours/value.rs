@@ -17,7 +17,7 @@ impl Shared for Value<serde_json::Value> {
     fn call(&self, method: &str, args: &Args<'_>) -> Answer {
         Ok(match method {
             "get" | "value" => self.get()?,
-            "set" => none(self.set(args.at(0))?),
+            "set" => none(self.set(args.at(0)))?,
             _ => unknown(method),
         })
     }
