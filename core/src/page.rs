@@ -30,7 +30,7 @@ impl PageBuilder {
 
     pub(crate) fn push(&mut self, key: Option<&Bytes>, value: Option<&Stored>) {
         self.elements = self.elements.saturating_sub(1);
-        let bytes = 8 + key.map_or(0, Bytes::len) + value.map_or(0, |value| value.data().len());
+        let bytes = 8 + key.map_or(0, Bytes::len) + value.map_or(0, Stored::length);
         self.room = self.room.saturating_sub(bytes);
         self.page.keys.extend(key.cloned());
         if let Some(value) = value {

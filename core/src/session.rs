@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use mp_manager_proto::v1::{Error, Lost, Reply, reply};
+use mp_manager_proto::v1::{Error, Lost, Reply, Value, reply};
 
 use crate::{
     call::{Answer, ObjectId, Seq},
-    stored::Pin,
+    stored::{self, Pin},
 };
 
 /// The outgoing half of a session: calls that are parked or unacknowledged, replies that have not
@@ -26,7 +26,8 @@ use crate::{
 pub struct Outbox<H> {
     open: BTreeMap<Seq, Open<H>>,
     parked: usize,
-    replies: Vec<(Reply, Vec<Pin>)>,
+    replies: Vec<Unsent>,
+    unsent_bytes: usize,
     lost: Vec<Lost>,
     references: BTreeMap<ObjectId, (u64, Pin)>,
     ended: Option<Option<Error>>,
@@ -37,6 +38,13 @@ enum Open<H> {
     Parked(H),
     /// An ownership answer on its way; the object hears what became of it.
     Owned(H),
+}
+
+#[derive(Debug)]
+struct Unsent {
+    reply: Reply,
+    pins: Vec<Pin>,
+    bytes: usize,
 }
 
 /// What to do about a call that its caller has given up.
@@ -54,6 +62,7 @@ impl<H> Default for Outbox<H> {
             open: BTreeMap::new(),
             parked: 0,
             replies: Vec::new(),
+            unsent_bytes: 0,
             lost: Vec::new(),
             references: BTreeMap::new(),
             ended: None,
@@ -87,7 +96,10 @@ impl<H> Outbox<H> {
             Ok(answer) => (answer.result, answer.pins),
             Err(error) => (reply::Result::Error(error), Vec::new()),
         };
-        self.replies.push((Reply { seq, result: Some(result) }, pins));
+        let reply = Reply { seq, result: Some(result) };
+        let bytes = weight(&reply);
+        self.unsent_bytes += bytes;
+        self.replies.push(Unsent { reply, pins, bytes });
     }
 
     /// Where an open call is parked, or who waits for its acknowledgement.
@@ -148,20 +160,27 @@ impl<H> Outbox<H> {
     /// on the client holds what they refer to.
     pub fn take_replies(&mut self, into: &mut Vec<Reply>, max_bytes: usize) {
         let (mut bytes, mut count) = (0, 0);
-        for (reply, _) in &self.replies {
+        for unsent in &self.replies {
             if bytes >= max_bytes {
                 break;
             }
-            bytes += weight(reply);
+            bytes += unsent.bytes;
             count += 1;
         }
-        for (reply, pins) in self.replies.drain(..count) {
+        self.unsent_bytes -= bytes;
+        for Unsent { reply, pins, .. } in self.replies.drain(..count) {
             for pin in pins {
                 let id = pin.reference().object;
                 self.references.entry(id).or_insert((0, pin)).0 += 1;
             }
             into.push(reply);
         }
+    }
+
+    /// What the replies weigh that were not taken out yet, about.
+    #[must_use]
+    pub fn unsent_bytes(&self) -> usize {
+        self.unsent_bytes
     }
 
     /// Takes out the notices of lost grants.
@@ -212,7 +231,8 @@ impl<H> Outbox<H> {
         self.ended = Some(why);
         self.open.clear();
         self.parked = 0;
-        let unsent = std::mem::take(&mut self.replies).into_iter().flat_map(|(_, pins)| pins);
+        self.unsent_bytes = 0;
+        let unsent = std::mem::take(&mut self.replies).into_iter().flat_map(|unsent| unsent.pins);
         let held = std::mem::take(&mut self.references).into_values().map(|(_, pin)| pin);
         unsent.chain(held).collect()
     }
@@ -234,17 +254,16 @@ fn weight(reply: &Reply) -> usize {
     use mp_manager_proto::v1::pipe_message::Content;
     use reply::Result as R;
     const SMALL: usize = 16;
-    let value = |value: &Option<mp_manager_proto::v1::Value>| {
-        value.as_ref().map_or(0, |value| value.data.len())
-    };
+    let length = |value: &Value| stored::length(&value.data, value.refs.len());
+    let value = |value: &Option<Value>| value.as_ref().map_or(0, length);
     SMALL
         + match &reply.result {
-            Some(R::Value(value)) => value.data.len(),
+            Some(R::Value(value)) => length(value),
             Some(R::Entry(entry)) => entry.key.len() + value(&entry.value),
             Some(R::Raw(bytes)) => bytes.len(),
             Some(R::Page(page)) => {
                 page.keys.iter().map(|key| SMALL + key.len()).sum::<usize>()
-                    + page.values.iter().map(|value| SMALL + value.data.len()).sum::<usize>()
+                    + page.values.iter().map(|value| SMALL + length(value)).sum::<usize>()
             }
             Some(R::Optionals(all)) => {
                 all.items.iter().map(|item| SMALL + value(&item.value)).sum()
@@ -256,7 +275,7 @@ fn weight(reply: &Reply) -> usize {
             }
             Some(R::Error(error)) => error.message.len() + error.hint.len(),
             Some(R::Message(message)) => match &message.content {
-                Some(Content::Value(value)) => value.data.len(),
+                Some(Content::Value(value)) => length(value),
                 Some(Content::Raw(bytes)) => bytes.len(),
                 None => 0,
             },
@@ -294,6 +313,20 @@ mod tests {
         assert_eq!(outbox.acknowledge(1, 2), [(1, 7)]);
         assert_eq!(outbox.acknowledge(1, 2), []);
         assert_eq!(outbox.cancel(1), Cancelled::Nothing);
+    }
+
+    #[test]
+    fn what_is_unsent_is_weighed() {
+        let mut outbox = Outbox::<u64>::default();
+        assert_eq!(outbox.unsent_bytes(), 0);
+        outbox.conclude(1, Ok(Answer::raw(vec![0; 1000])));
+        outbox.conclude(2, Ok(Answer::done()));
+        let both = outbox.unsent_bytes();
+        assert!(both > 1000);
+        outbox.take_replies(&mut Vec::new(), 1);
+        assert!((1..both - 1000).contains(&outbox.unsent_bytes()));
+        outbox.take_replies(&mut Vec::new(), 1);
+        assert_eq!(outbox.unsent_bytes(), 0);
     }
 
     #[test]

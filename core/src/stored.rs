@@ -20,6 +20,15 @@ impl fmt::Debug for dyn Referent {
     }
 }
 
+/// What a reference takes inside an encoded value.
+const REFERENCE_BYTES: usize = 21;
+
+/// How long a value is. References have their place in the bytes; those that do not take room all
+/// the same.
+pub(crate) fn length(data: &[u8], references: usize) -> usize {
+    data.len().max(references.saturating_mul(REFERENCE_BYTES))
+}
+
 /// A value inside an object, with a hold on every object it refers to.
 #[derive(Debug, Clone)]
 pub struct Stored {
@@ -43,6 +52,11 @@ impl Stored {
     #[must_use]
     pub fn pins(&self) -> &[Pin] {
         self.pins.as_deref().unwrap_or_default()
+    }
+
+    /// How long it is on the wire, about.
+    pub(crate) fn length(&self) -> usize {
+        length(&self.data, self.pins().len())
     }
 
     /// The memory it takes, about.

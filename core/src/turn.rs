@@ -7,7 +7,7 @@ use mp_manager_proto::v1::{Error, Reason, Ref, Value};
 
 use crate::{
     call::{Answer, CallId, SessionId},
-    stored::{Pin, Stored},
+    stored::{self, Pin, Stored},
 };
 
 /// Values at least this long are kept where they were received; shorter ones are copied, so that a
@@ -95,10 +95,11 @@ impl<'a> Turn<'a> {
     /// Makes a value at rest of one from the wire.
     pub(crate) fn store(&self, value: Value) -> Result<Stored, Error> {
         let max = self.limits.max_value_bytes;
-        if value.data.len() > max {
+        let length = stored::length(&value.data, value.refs.len());
+        if length > max {
             return Err(Error::new(
                 Reason::LimitExceeded,
-                format!("the value has {} bytes; the limit is {max}", value.data.len()),
+                format!("the value has {length} bytes; the limit is {max}"),
             )
             .with_hint("split it, or raise the server's --max-value-bytes"));
         }

@@ -154,6 +154,11 @@ impl Session {
         Some(ServerFrame { echo, replies, lost, ended })
     }
 
+    /// What its replies weigh that are still to be sent, about.
+    pub(crate) fn unsent_bytes(&self) -> usize {
+        lock(&self.outbound).outbox.unsent_bytes()
+    }
+
     pub(crate) fn has_ended(&self) -> bool {
         lock(&self.outbound).outbox.has_ended()
     }

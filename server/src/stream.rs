@@ -9,13 +9,14 @@ use std::{
     sync::Arc,
     task::{Context, Poll},
     time::Duration,
+    vec,
 };
 
 use futures_core::Stream;
 use mp_manager_core::{
     Call, CallId, Error, Object, Reason,
     session::Cancelled,
-    v1::{ClientFrame, Fence, Request, ServerFrame, request, set_op},
+    v1::{ClientFrame, Fence, Request, SeqRange, ServerFrame, request, set_op},
 };
 use tonic::{Status, Streaming};
 
@@ -37,6 +38,10 @@ pub(crate) struct SessionStream {
     inbound: Streaming<ClientFrame>,
     /// The number of the last frame processed.
     echo: u64,
+    /// The requests of that frame that were not started yet.
+    requests: vec::IntoIter<Request>,
+    /// It said goodbye.
+    goodbye: bool,
     /// Nothing more comes from the client.
     inbound_over: bool,
 }
@@ -47,23 +52,27 @@ impl SessionStream {
         session: Arc<Session>,
         inbound: Streaming<ClientFrame>,
     ) -> Self {
-        Self { store, session, inbound, echo: 0, inbound_over: false }
+        let requests = Vec::new().into_iter();
+        Self { store, session, inbound, echo: 0, requests, goodbye: false, inbound_over: false }
     }
 
-    /// Processes the frames that have arrived, as far as one poll goes.
+    /// Processes the frames that have arrived, as far as one poll goes. What it would have to say
+    /// must have room: a small frame can ask for very much.
     fn take_in(&mut self, cx: &mut Context<'_>) {
         let mut operations = 0;
-        while !self.inbound_over {
+        while !self.inbound_over && self.session.unsent_bytes() < FRAME_BYTES {
             if operations >= OPERATIONS_PER_POLL {
                 cx.waker().wake_by_ref();
                 return;
             }
+            operations += 1;
+            if self.goodbye || !self.requests.as_slice().is_empty() {
+                operations += self.start_requests();
+                continue;
+            }
             match Pin::new(&mut self.inbound).poll_next(cx) {
                 Poll::Pending => return,
-                Poll::Ready(Some(Ok(frame))) => {
-                    operations += 1 + frame.requests.len();
-                    self.process(frame);
-                }
+                Poll::Ready(Some(Ok(frame))) => self.process(frame),
                 Poll::Ready(Some(Err(status))) => self.broken(&status),
                 Poll::Ready(None) => self.over(None),
             }
@@ -91,21 +100,49 @@ impl SessionStream {
     }
 
     fn process(&mut self, frame: ClientFrame) {
+        if let Err(error) = self.check_frame(&frame) {
+            return self.over(Some(error));
+        }
         let session = Arc::clone(&self.session);
-        let mut state = lock(&session.state);
-        // A shutdown ends one session after the other; whoever is told first may rely on it that the
-        // others are not served any longer.
-        if state.ended || self.store.is_shutting_down() {
+        let state = lock(&session.state);
+        if self.is_over(&state) {
             return;
         }
-        let goodbye = frame.goodbye.is_some();
-        let processed = self.check_frame(&frame).and_then(|()| self.apply(&mut state, frame));
+        self.settle(frame.acks, frame.cancels);
         drop(state);
-        match processed {
+        self.requests = frame.requests.into_iter();
+        self.goodbye = frame.goodbye.is_some();
+    }
+
+    /// A shutdown ends one session after the other; whoever is told first may rely on it that the
+    /// others are not served any longer.
+    fn is_over(&self, state: &SessionState) -> bool {
+        state.ended || self.store.is_shutting_down()
+    }
+
+    /// Starts requests as long as their replies have room; how many.
+    fn start_requests(&mut self) -> usize {
+        let session = Arc::clone(&self.session);
+        let mut state = lock(&session.state);
+        let (mut started, mut result) = (0, Ok(()));
+        while !self.is_over(&state)
+            && result.is_ok()
+            && session.unsent_bytes() < FRAME_BYTES
+            && let Some(request) = self.requests.next()
+        {
+            result = self.request(&mut state, request);
+            started += 1;
+        }
+        if self.is_over(&state) || result.is_err() {
+            self.requests = Vec::new().into_iter();
+        }
+        drop(state);
+        match result {
             Err(error) => self.over(Some(error)),
-            Ok(()) if goodbye => self.over(None),
+            Ok(()) if self.goodbye && self.requests.as_slice().is_empty() => self.over(None),
             Ok(()) => {}
         }
+        started
     }
 
     fn check_frame(&mut self, frame: &ClientFrame) -> Result<(), Error> {
@@ -126,14 +163,15 @@ impl SessionStream {
         Ok(())
     }
 
-    fn apply(&self, state: &mut SessionState, frame: ClientFrame) -> Result<(), Error> {
+    /// Takes note of what became of earlier replies.
+    fn settle(&self, acks: Vec<SeqRange>, cancels: Vec<u64>) {
         let id = self.session.id;
-        for range in frame.acks {
+        for range in acks {
             for (seq, parked) in self.session.acknowledge(range.first, range.last) {
                 self.store.acknowledge(&parked.cell, CallId { session: id, seq });
             }
         }
-        for seq in frame.cancels {
+        for seq in cancels {
             if let Cancelled::Tell(parked) = self.session.cancel(seq) {
                 let call = CallId { session: id, seq };
                 if let Some(deadline) = parked.deadline {
@@ -142,7 +180,6 @@ impl SessionStream {
                 self.store.cancel(&parked.cell, call);
             }
         }
-        frame.requests.into_iter().try_for_each(|request| self.request(state, request))
     }
 
     /// Starts a request. Only what breaks the protocol is an error here; a refusal is a reply.

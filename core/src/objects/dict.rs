@@ -145,6 +145,22 @@ impl Dict {
         add(there.map_or(ZERO, |current| current.data()), delta.data())
     }
 
+    /// Refuses to answer with more at once than the longest value: the same key many times in a small
+    /// request would make a reply of any length.
+    fn check_together(&self, keys: &[Bytes], turn: &Turn<'_>) -> Result<(), Error> {
+        let max = turn.limits().max_value_bytes;
+        let values = keys.iter().filter_map(|key| self.entries.get(key));
+        let bytes = values.fold(0_usize, |sum, value| sum.saturating_add(value.length()));
+        if keys.len() < 2 || bytes <= max {
+            return Ok(());
+        }
+        Err(Error::new(
+            Reason::LimitExceeded,
+            format!("the values have {bytes} bytes together; the limit is {max}"),
+        )
+        .with_hint("ask for fewer keys at a time, or raise the server's --max-value-bytes"))
+    }
+
     fn optionals(found: impl Iterator<Item = Option<Stored>>) -> Answer {
         let mut pins = Vec::new();
         let items = found
@@ -181,9 +197,11 @@ impl Machine for Dict {
             Op::Page(request) => self.page(request, turn),
             Op::CompareAndSwap(op) => self.compare_and_swap(op, turn),
             Op::GetMany(keys) => {
+                self.check_together(&keys.keys, turn)?;
                 Self::optionals(keys.keys.iter().map(|key| self.entries.get(key).cloned())).into()
             }
             Op::RemoveMany(keys) => {
+                self.check_together(&keys.keys, turn)?;
                 Self::optionals(keys.keys.iter().map(|key| self.remove(key))).into()
             }
             Op::Add(entry) => self.add(entry, turn),

@@ -2,8 +2,9 @@
 
 use mp_manager::{Error, Manager, Unnamed};
 use mp_manager_proto::v1::{
-    ArrayParameters, ElementType, Empty, Entry, Kind, LockOp, Parameters, QueueItem, QueueOp,
-    Reason, Value, dict_op, directory_op, lock_op, parameters, queue_op, reply, request,
+    ArrayParameters, DictPage, DirectoryOp, ElementType, Empty, Entry, Keys, Kind, ListOp, LockOp,
+    Open, Parameters, QueueItem, QueueOp, Reason, Ref, Value, dict_op, directory_op, list_op,
+    lock_op, parameters, queue_op, reply, request,
 };
 use mp_manager_tests::{AUTHKEY, TestServer, raw::RawSession, within};
 
@@ -127,6 +128,95 @@ async fn open_requests_have_a_limit() {
     }
     let refusal = session.ask(jobs, get()).await.unwrap_err();
     names_limit(&refusal, "5 open requests", "--max-open-requests");
+    innocent.is_undisturbed().await;
+}
+
+/// The same value again and again: a small request for more memory than there is.
+#[tokio::test]
+async fn a_reply_has_a_limit() {
+    let server = TestServer::with(|options| options.limits.max_value_bytes = 1 << 20);
+    let innocent = Innocent::on(&server).await;
+    let mut session = RawSession::start(&server.address()).await;
+    let scores = session.open(Some("scores"), Kind::Dict, None).await.unwrap();
+    session.ask(scores, insert(1, 1 << 20)).await.unwrap();
+    let keys = |n| Keys { keys: vec![bytes(1).into(); n] };
+    for op in [dict_op::Op::GetMany(keys(100_000)), dict_op::Op::RemoveMany(keys(100_000))] {
+        let refusal = within(session.ask(scores, dict(op))).await.unwrap_err();
+        names_limit(&refusal, "the limit is 1048576", "--max-value-bytes");
+    }
+    let one = session.ask(scores, dict(dict_op::Op::GetMany(keys(1)))).await;
+    assert!(matches!(one, Ok(reply::Result::Optionals(_))));
+    innocent.is_undisturbed().await;
+}
+
+/// One small frame that asks for a thousand pages: no more of it is begun than can be sent.
+#[tokio::test]
+async fn requests_wait_until_there_is_room_for_replies() {
+    let server = TestServer::start();
+    let innocent = Innocent::on(&server).await;
+    let scores = innocent.manager.dict::<String, u64>("scores").await.unwrap();
+    let mut session = RawSession::start(&server.address()).await;
+    let object = session.open(Some("scores"), Kind::Dict, None).await.unwrap();
+    let large = Entry { key: b"\xa5large".to_vec().into(), value: value(1 << 20) };
+    session.ask(object, dict(dict_op::Op::Insert(large))).await.unwrap();
+    let page = || dict(dict_op::Op::Page(DictPage { values: true, ..DictPage::default() }));
+    let mut requests: Vec<_> = (0..100).map(|_| session.request(object, page())).collect();
+    let late = Entry { key: b"\xa4late".to_vec().into(), value: value(1) };
+    requests.push(session.request(object, dict(dict_op::Op::Insert(late))));
+    session.send_requests(requests.clone()).await;
+
+    let first = within(session.hear()).await.unwrap();
+    assert!(!first.replies.is_empty() && first.replies.len() < 10, "{}", first.replies.len());
+    assert!(!scores.contains("late").await.unwrap());
+    innocent.is_undisturbed().await;
+    for request in &requests[first.replies.len()..] {
+        assert!(within(session.reply(request.seq)).await.is_ok());
+    }
+    assert!(scores.contains("late").await.unwrap());
+}
+
+/// A value of one byte that refers to a million objects.
+#[tokio::test]
+async fn references_count_as_what_they_take() {
+    let server = TestServer::with(|options| options.limits.max_value_bytes = 2100);
+    let innocent = Innocent::on(&server).await;
+    let mut session = RawSession::start(&server.address()).await;
+    let list = session.open(Some("list"), Kind::List, None).await.unwrap();
+    let server = innocent.manager.statistics().await.unwrap().server_id;
+    let mut push = async |references| {
+        let reference = Ref { server, kind: Kind::List.into(), object: list };
+        let value = Value { data: bytes(1).into(), refs: vec![reference; references] };
+        let op = Some(list_op::Op::Push(value));
+        within(session.ask(list, request::Op::List(ListOp { op }))).await
+    };
+    assert!(push(100).await.is_ok());
+    for references in [101, 1_000_000] {
+        names_limit(&push(references).await.unwrap_err(), "the limit is 2100", "--max-value-bytes");
+    }
+    innocent.is_undisturbed().await;
+}
+
+/// Who asks how much there is must not be cut off by the answer.
+#[tokio::test]
+async fn a_reply_may_be_longer_than_any_value() {
+    let server = TestServer::with(|options| options.limits.max_value_bytes = 1000);
+    let innocent = Innocent::on(&server).await;
+    let mut session = RawSession::start(&server.address()).await;
+    let open = |n| {
+        let open =
+            Open { name: Some(format!("{n:0500}")), kind: Kind::Lock.into(), ..Open::default() };
+        request::Op::Directory(DirectoryOp { op: Some(directory_op::Op::Open(open)) })
+    };
+    let (frames, per_frame) = (35, 1000);
+    for frame in 0..frames {
+        let names = frame * per_frame..(frame + 1) * per_frame;
+        let opens: Vec<_> = names.map(|n| session.request(0, open(n))).collect();
+        let last = opens[opens.len() - 1].seq;
+        session.send_requests(opens).await;
+        within(session.reply(last)).await.unwrap();
+    }
+    let inspection = within(innocent.manager.inspect(None)).await.unwrap();
+    assert_eq!(inspection.objects.len(), frames * per_frame + 2);
     innocent.is_undisturbed().await;
 }
 
