@@ -98,11 +98,7 @@ async fn take_in(mut inbound: Streaming<ServerFrame>, link: Weak<Link>, shared: 
     loop {
         let why = match inbound.message().await {
             Ok(Some(frame)) => {
-                match link.upgrade() {
-                    Some(link) => link.receive(frame),
-                    // The last proxy has gone, and goodbye is said: nobody wants to know.
-                    None => drop(frame),
-                }
+                shared.receive(&link, frame);
                 continue;
             }
             Ok(None) => "the manager ended the session".to_owned(),

@@ -160,53 +160,6 @@ impl Link {
         }
     }
 
-    /// Takes in a frame of the server's.
-    pub(crate) fn receive(self: &Arc<Self>, frame: ServerFrame) {
-        let mut wakers = Vec::with_capacity(frame.replies.len());
-        let mut unwanted = Vec::new();
-        let mut state = self.shared.lock();
-        for reply in frame.replies {
-            let Some(result) = reply.result else { continue };
-            let handles = self.hold(&mut state, &result);
-            let arrived = Box::new(Arrived { result, handles });
-            match state.calls.get_mut(&reply.seq) {
-                Some(slot @ Slot::Waiting(_)) => {
-                    if let Slot::Waiting(waker) = mem::replace(slot, Slot::Replied(arrived)) {
-                        wakers.extend(waker);
-                    }
-                }
-                Some(Slot::Detached) => {
-                    state.calls.remove(&reply.seq);
-                    state.acknowledge(reply.seq, false);
-                    unwanted.push(arrived);
-                }
-                // Cancelled meanwhile: the cancel is on its way.
-                Some(Slot::Replied(_)) | None => unwanted.push(arrived),
-            }
-        }
-        for lost in frame.lost {
-            state.lose(lost.object, lost.token);
-        }
-        wakers.append(&mut state.unblock());
-        drop(state);
-        wakers.into_iter().for_each(Waker::wake);
-        drop(unwanted);
-        if let Some(why) = frame.ended {
-            self.shared.end(why);
-        }
-    }
-
-    /// Holds everything that a reply refers to.
-    fn hold(self: &Arc<Self>, state: &mut State, result: &reply::Result) -> Vec<Arc<Handle>> {
-        let mut handles = Vec::new();
-        referenced(result, |reference| {
-            let handle = self.handle_locked(state, *reference);
-            *lock(&handle.received) += 1;
-            handles.push(handle);
-        });
-        handles
-    }
-
     /// Notes a grant, so that its loss can be told.
     pub(crate) fn register_grant(&self, object: u64, token: u64) -> Arc<watch::Sender<bool>> {
         let mut state = self.shared.lock();
@@ -312,12 +265,63 @@ impl Shared {
         (self.limits.max_frame_bytes as usize).saturating_sub(FRAME_OVERHEAD)
     }
 
+    /// Takes in a frame of the server's.
+    pub(crate) fn receive(&self, link: &Weak<Link>, frame: ServerFrame) {
+        let mut wakers = Vec::with_capacity(frame.replies.len());
+        let mut unwanted = Vec::new();
+        let mut state = self.lock();
+        for reply in frame.replies {
+            let Some(result) = reply.result else { continue };
+            let handles = state.hold(link, &result);
+            let arrived = Box::new(Arrived { result, handles });
+            match state.calls.get_mut(&reply.seq) {
+                Some(slot @ Slot::Waiting(_)) => {
+                    if let Slot::Waiting(waker) = mem::replace(slot, Slot::Replied(arrived)) {
+                        wakers.extend(waker);
+                    }
+                }
+                Some(Slot::Detached) => {
+                    state.calls.remove(&reply.seq);
+                    state.acknowledge(reply.seq, false);
+                    unwanted.push(arrived);
+                }
+                // Cancelled meanwhile: the cancel is on its way.
+                Some(Slot::Replied(_)) | None => unwanted.push(arrived),
+            }
+        }
+        for lost in frame.lost {
+            state.lose(lost.object, lost.token);
+        }
+        wakers.append(&mut state.unblock());
+        drop(state);
+        drop(unwanted);
+        wakers.into_iter().for_each(Waker::wake);
+        if let Some(why) = frame.ended {
+            self.end(why);
+        }
+    }
+
     pub(crate) fn has_ended(&self) -> bool {
         *self.ended.borrow()
     }
 }
 
 impl State {
+    /// Holds everything that a reply refers to. The link is not held for longer than that: whoever
+    /// takes in frames must not have it when its last user lets go of it, who would not wait for
+    /// the goodbye and for an embedded manager's end.
+    fn hold(&mut self, link: &Weak<Link>, result: &reply::Result) -> Vec<Arc<Handle>> {
+        let mut handles = Vec::new();
+        referenced(result, |reference| {
+            if let Some(link) = link.upgrade() {
+                let handle = link.handle_locked(self, *reference);
+                *lock(&handle.received) += 1;
+                handles.push(handle);
+            }
+        });
+        handles
+    }
+
     fn enqueue(&mut self, request: Request) -> Seq {
         let seq = self.next_seq;
         self.next_seq += 1;
