@@ -1,6 +1,6 @@
 //! Operations per second of many tasks on one connection, half `get`, half `insert`.
 //!
-//! `cargo run --release -p mp-manager-bench --bin throughput`
+//! `cargo run --profile dist -p mp-manager-bench --bin throughput`
 
 use std::time::{Duration, Instant};
 
