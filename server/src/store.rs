@@ -377,16 +377,20 @@ impl Store {
         let (store, cell) = (Arc::clone(self), Arc::clone(cell));
         tokio::task::spawn_blocking(move || {
             let mut events = vec![first];
+            let mut is_deleted = false;
             loop {
-                let mut deleted = false;
                 for event in std::mem::take(&mut events) {
-                    deleted |= matches!(event, Event::Delete);
+                    if is_deleted {
+                        store.refuse_deleted(&cell, &event);
+                        continue;
+                    }
+                    is_deleted = matches!(event, Event::Delete);
                     store.happen_elsewhere(&cell, &mut object, event);
                 }
                 let mut state = lock(&cell.state);
                 match &mut *state {
                     State::Busy(queued) if !queued.is_empty() => events = std::mem::take(queued),
-                    _ if deleted => {
+                    _ if is_deleted => {
                         *state = State::Deleted;
                         drop(state);
                         cell.no_longer_busy.notify_all();
@@ -417,6 +421,14 @@ impl Store {
             effects.replies.push((call, result));
         }
         self.deliver(cell, effects);
+    }
+
+    /// What came after an object was deleted: only a request still wants an answer.
+    fn refuse_deleted(&self, cell: &Cell, event: &Event) {
+        if let Event::Apply(call, _) = event {
+            let replies = vec![(call.id, Err(deleted(cell)))];
+            self.deliver(cell, Effects { replies, ..Effects::default() });
+        }
     }
 
     fn deliver(&self, cell: &Cell, effects: Effects) {
