@@ -1,13 +1,6 @@
 //! A manager inside this process.
 
-use std::{
-    fs,
-    os::unix::fs::DirBuilderExt,
-    path::PathBuf,
-    sync::{Mutex, PoisonError, mpsc},
-    thread,
-    time::Duration,
-};
+use std::{fs, os::unix::fs::DirBuilderExt, path::PathBuf, thread};
 
 use mp_manager_proto::{address::Address, authkey::Authkey};
 use mp_manager_server::{Options, ServeError, Server};
@@ -15,54 +8,37 @@ use tokio::sync::oneshot;
 
 use crate::error::{Error, Result};
 
-/// How long dropping it waits for its socket to be gone.
-const STOP_TIME: Duration = Duration::from_millis(100);
-
 /// A server on threads of its own, which ends when this is dropped.
 pub(crate) struct Embedded {
     pub(crate) address: Address,
     pub(crate) authkey: Authkey,
-    stop: Mutex<Option<oneshot::Sender<()>>>,
-    stopped: Mutex<mpsc::Receiver<()>>,
+    /// The server ends when this is dropped.
+    #[expect(dead_code, reason = "kept to be dropped")]
+    stop: oneshot::Sender<()>,
+    /// Whoever drops this removes the socket, and need not wait for the server's threads.
+    #[expect(dead_code, reason = "kept to be dropped")]
+    directory: Option<PrivateDirectory>,
 }
 
 impl Embedded {
     /// Starts a server on a private unix socket, or on a loopback port where there are none.
     pub(crate) async fn start() -> Result<Self> {
         let authkey = random_authkey()?;
-        let (stop, wait) = oneshot::channel();
-        let (done, stopped) = mpsc::channel();
+        let (stop, stopped) = oneshot::channel();
         let (started, start) = oneshot::channel();
         let options = Options::new(&authkey);
         thread::Builder::new()
             .name("mp-manager-server".into())
-            .spawn(move || serve(options, wait, started, &done))
+            .spawn(move || serve(options, stopped, started))
             .map_err(|error| cannot_start(&error))?;
-        let address = start.await.map_err(|error| cannot_start(&error))??;
-        let (stop, stopped) = (Mutex::new(Some(stop)), Mutex::new(stopped));
-        Ok(Self { address, authkey, stop, stopped })
-    }
-
-    /// Stops the server and waits, briefly, until its socket is gone.
-    pub(crate) fn stop(&self) {
-        let stop = self.stop.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if stop.is_some() {
-            drop(stop);
-            let stopped = self.stopped.lock().unwrap_or_else(PoisonError::into_inner);
-            let _ = stopped.recv_timeout(STOP_TIME);
-        }
+        let (address, directory) = start.await.map_err(|error| cannot_start(&error))??;
+        Ok(Self { address, authkey, stop, directory })
     }
 }
 
-impl Drop for Embedded {
-    fn drop(&mut self) {
-        self.stop();
-    }
-}
+type Started = oneshot::Sender<Result<(Address, Option<PrivateDirectory>)>>;
 
-type Started = oneshot::Sender<Result<Address>>;
-
-fn serve(options: Options, stop: oneshot::Receiver<()>, started: Started, done: &mpsc::Sender<()>) {
+fn serve(options: Options, stopped: oneshot::Receiver<()>, started: Started) {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(thread::available_parallelism().map_or(2, |n| n.get().min(4)))
         .thread_name("mp-manager-server")
@@ -83,12 +59,10 @@ fn serve(options: Options, stop: oneshot::Receiver<()>, started: Started, done: 
                 return;
             }
         };
-        let _ = started.send(Ok(server.address().clone()));
+        let _ = started.send(Ok((server.address().clone(), directory)));
         let serving = server.run(async {
             // Dropping the sender stops it as well.
-            let _ = stop.await;
-            drop(directory);
-            let _ = done.send(());
+            let _ = stopped.await;
         });
         // The transport's failures end the clients' sessions, where they are seen.
         let _ = serving.await;

@@ -1,4 +1,4 @@
-//! An embedded manager ends with its last handle, and whoever drops that waits for it: a program
+//! An embedded manager ends with its last handle, and whoever drops that removes its socket: a program
 //! that goes on to end leaves no socket behind.
 
 use std::path::Path;
@@ -10,8 +10,7 @@ use mp_manager::blocking::Manager;
 #[test]
 fn nothing_is_left_of_it_once_it_is_dropped() {
     let left = (0..40).filter(|_| is_left_after_use()).count();
-    // It waits for a tenth of a second, which a busy machine may need for something else.
-    assert!(left < 10, "{left} of 40 are still there");
+    assert_eq!(left, 0, "sockets are still there");
 }
 
 fn is_left_after_use() -> bool {
