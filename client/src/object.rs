@@ -8,7 +8,7 @@ use std::{
 
 use bytes::Bytes;
 use mp_manager_proto::{
-    v1::{Kind, Reason, Ref, Request, Value, request},
+    v1::{Reason, Ref, Request, Value, request},
     value::CodecError,
 };
 use serde::Serialize;
@@ -180,7 +180,7 @@ impl Object {
 
 impl fmt::Display for Object {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let kind = kind_name(self.reference().kind());
+        let kind = self.reference().kind().name();
         match &self.name {
             Some(name) => write!(f, "{kind} \"{name}\""),
             None => write!(f, "{kind} {}", self.id()),
@@ -211,25 +211,4 @@ pub(crate) fn check_len(len: usize, link: &Link, context: impl Fn() -> Context) 
     let refusal = mp_manager_proto::v1::Error::new(Reason::LimitExceeded, message)
         .with_hint("split it, or raise the server's --max-value-bytes");
     Err(Error::refused(refusal, context()))
-}
-
-/// A kind's name for people.
-pub(crate) fn kind_name(kind: Kind) -> &'static str {
-    match kind {
-        Kind::Unspecified => "object",
-        Kind::Dict => "dict",
-        Kind::List => "list",
-        Kind::Set => "set",
-        Kind::Namespace => "Namespace",
-        Kind::Value => "Value",
-        Kind::Array => "Array",
-        Kind::Lock => "Lock",
-        Kind::Rlock => "RLock",
-        Kind::Semaphore => "Semaphore",
-        Kind::Condition => "Condition",
-        Kind::Event => "Event",
-        Kind::Barrier => "Barrier",
-        Kind::Queue => "Queue",
-        Kind::Pipe => "Pipe",
-    }
 }

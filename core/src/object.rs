@@ -55,7 +55,8 @@ pub(crate) fn deleted() -> Error {
 }
 
 /// An operation without a variant this server knows.
-pub(crate) fn unsupported() -> Error {
+#[must_use]
+pub fn unsupported() -> Error {
     Error::new(Reason::Unsupported, "this server does not know the operation")
         .with_hint("the client is newer than the server: upgrade the server first")
 }
@@ -237,7 +238,7 @@ impl Object {
             (kind, _) => {
                 return Err(Error::new(
                     Reason::InvalidArgument,
-                    format!("these are not the parameters of a {}", name(kind)),
+                    format!("these are not the parameters of a {}", kind.name()),
                 ));
             }
         })
@@ -408,30 +409,8 @@ fn elements(operand: Option<&mp_manager_proto::v1::SetOperand>) -> usize {
 /// An operation of one kind sent to an object of another.
 #[must_use]
 pub fn wrong_kind(kind: Kind) -> Error {
-    Error::new(Reason::WrongKind, format!("the object is a {}", name(kind)))
+    Error::new(Reason::WrongKind, format!("the object is a {}", kind.name()))
         .with_hint("open it as that kind, or use another name")
-}
-
-/// A kind's name for people.
-#[must_use]
-pub fn name(kind: Kind) -> &'static str {
-    match kind {
-        Kind::Unspecified => "nothing known",
-        Kind::Dict => "dict",
-        Kind::List => "list",
-        Kind::Set => "set",
-        Kind::Namespace => "Namespace",
-        Kind::Value => "Value",
-        Kind::Array => "Array",
-        Kind::Lock => "Lock",
-        Kind::Rlock => "RLock",
-        Kind::Semaphore => "Semaphore",
-        Kind::Condition => "Condition",
-        Kind::Event => "Event",
-        Kind::Barrier => "Barrier",
-        Kind::Queue => "Queue",
-        Kind::Pipe => "Pipe",
-    }
 }
 
 /// The error for parameters that differ from those an existing object was created with.

@@ -10,6 +10,7 @@ pub mod authkey;
 pub mod error;
 #[cfg(feature = "handshake")]
 pub mod handshake;
+pub mod kind;
 pub mod order;
 pub mod value;
 

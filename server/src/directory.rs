@@ -4,7 +4,6 @@ use std::{collections::btree_map::Entry, sync::Arc};
 
 use mp_manager_core::{
     Answer, Error, Object, Reason, Referent,
-    object::name as kind_name,
     v1::{
         DirectoryOp, Inspect, Inspection, List, Listing, Mode, ObjectInfo, Open, Opened,
         SessionInfo, Statistics, directory_op::Op, reply,
@@ -45,8 +44,7 @@ pub(crate) fn apply(
         }
         Some(Op::Statistics(_)) => Ok(inspection(Vec::new(), Vec::new(), store)),
         Some(Op::Ping(_)) => Ok(Answer::done()),
-        None => Err(Error::new(Reason::Unsupported, "this server does not know the operation")
-            .with_hint("the client is newer than the server: upgrade the server first")),
+        None => Err(mp_manager_core::object::unsupported()),
     }
 }
 
@@ -99,7 +97,7 @@ fn check_existing(store: &Store, cell: &Cell, open: &Open) -> Result<(), Error> 
             .with_hint("open it, delete it first, or use another name"));
     }
     if cell.kind != open.kind() {
-        let (there, asked) = (kind_name(cell.kind), kind_name(open.kind()));
+        let (there, asked) = (cell.kind.name(), open.kind().name());
         return Err(Error::new(
             Reason::WrongKind,
             format!("\"{name}\" is a {there}, not a {asked}"),

@@ -262,7 +262,7 @@ impl Store {
         f: impl FnOnce(&mut Object, &mut Turn<'_>) -> Result<mp_manager_core::Answer, Error>,
     ) -> (Result<mp_manager_core::Answer, Error>, Effects) {
         if !Object::can_be_fenced(cell.kind) {
-            let kind = mp_manager_core::object::name(cell.kind);
+            let kind = cell.kind.name();
             let message = format!("operations on a {kind} cannot be fenced");
             return (Err(Error::new(Reason::Unsupported, message)), Effects::default());
         }
@@ -530,7 +530,7 @@ impl Objects {
 
 impl fmt::Debug for Cell {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}", mp_manager_core::object::name(self.kind), self.id)
+        write!(f, "{} {}", self.kind.name(), self.id)
     }
 }
 

@@ -192,10 +192,7 @@ impl SessionStream {
         state.high = seq;
         let refuse = |error| self.session.conclude(seq, Err(error));
         let Some(op) = op else {
-            refuse(
-                Error::new(Reason::Unsupported, "this server does not know the operation")
-                    .with_hint("the client is newer than the server: upgrade the server first"),
-            );
+            refuse(mp_manager_core::object::unsupported());
             return Ok(());
         };
         if let request::Op::Directory(op) = op {
