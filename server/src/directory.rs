@@ -167,14 +167,13 @@ fn describe(store: &Store, cell: &Cell) -> ObjectInfo {
 }
 
 fn session_info(session: &Session) -> SessionInfo {
-    let (open, _) = session.open_and_parked();
     SessionInfo {
         session: session.id,
         process: session.process.name.clone(),
         pid: session.process.pid,
         host: session.process.host.clone(),
         peer: session.peer.clone(),
-        open_requests: open as u64,
+        open_requests: session.load().open as u64,
         references: session.references() as u64,
     }
 }

@@ -45,6 +45,17 @@ struct Outbound {
     waker: Option<Waker>,
 }
 
+/// What a session's limits are about; looked at once for each request.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Load {
+    /// Requests without a final word.
+    pub(crate) open: usize,
+    /// Calls that wait inside objects.
+    pub(crate) parked: usize,
+    /// What its replies weigh that are still to be sent, about.
+    pub(crate) unsent_bytes: usize,
+}
+
 /// Where a call is parked, and until when.
 #[derive(Debug, Clone)]
 pub(crate) struct Parked {
@@ -120,9 +131,10 @@ impl Session {
         drop(pin);
     }
 
-    pub(crate) fn open_and_parked(&self) -> (usize, usize) {
-        let outbound = lock(&self.outbound);
-        (outbound.outbox.open(), outbound.outbox.parked())
+    /// How much of the session is undecided and unsent.
+    pub(crate) fn load(&self) -> Load {
+        let outbox = &lock(&self.outbound).outbox;
+        Load { open: outbox.open(), parked: outbox.parked(), unsent_bytes: outbox.unsent_bytes() }
     }
 
     pub(crate) fn references(&self) -> usize {
@@ -152,11 +164,6 @@ impl Session {
         let lost = outbound.outbox.take_lost();
         let ended = outbound.outbox.take_farewell();
         Some(ServerFrame { echo, replies, lost, ended })
-    }
-
-    /// What its replies weigh that are still to be sent, about.
-    pub(crate) fn unsent_bytes(&self) -> usize {
-        lock(&self.outbound).outbox.unsent_bytes()
     }
 
     pub(crate) fn has_ended(&self) -> bool {

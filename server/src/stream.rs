@@ -22,7 +22,7 @@ use tonic::{Status, Streaming};
 
 use crate::{
     directory, lock,
-    session::{Session, SessionState},
+    session::{Load, Session, SessionState},
     store::{Cell, Store},
 };
 
@@ -60,7 +60,7 @@ impl SessionStream {
     /// must have room: a small frame can ask for very much.
     fn take_in(&mut self, cx: &mut Context<'_>) {
         let mut operations = 0;
-        while !self.inbound_over && self.session.unsent_bytes() < FRAME_BYTES {
+        while !self.inbound_over && self.session.load().unsent_bytes < FRAME_BYTES {
             if operations >= OPERATIONS_PER_POLL {
                 cx.waker().wake_by_ref();
                 return;
@@ -127,10 +127,11 @@ impl SessionStream {
         let (mut started, mut result) = (0, Ok(()));
         while !self.is_over(&state)
             && result.is_ok()
-            && session.unsent_bytes() < FRAME_BYTES
+            && let load = session.load()
+            && load.unsent_bytes < FRAME_BYTES
             && let Some(request) = self.requests.next()
         {
-            result = self.request(&mut state, request);
+            result = self.request(&mut state, request, load);
             started += 1;
         }
         if self.is_over(&state) || result.is_err() {
@@ -183,7 +184,7 @@ impl SessionStream {
     }
 
     /// Starts a request. Only what breaks the protocol is an error here; a refusal is a reply.
-    fn request(&self, state: &mut SessionState, request: Request) -> Result<(), Error> {
+    fn request(&self, state: &mut SessionState, request: Request, load: Load) -> Result<(), Error> {
         let Request { seq, object, timeout_us, fence, op } = request;
         if seq <= state.high {
             let high = state.high;
@@ -203,7 +204,7 @@ impl SessionStream {
         // A fence stands now or not at all: what it guards does not wait.
         let may_wait = timeout_us != Some(0) && fence.is_none();
         let call = Call { id: CallId { session: self.session.id, seq }, may_wait };
-        match self.admit(call, object, op) {
+        match self.admit(call, object, op, load) {
             Err(error) => refuse(error),
             Ok((cell, op)) => {
                 if Object::tracks_sessions(cell.kind) {
@@ -238,6 +239,7 @@ impl SessionStream {
         call: Call,
         object: u64,
         mut op: request::Op,
+        load: Load,
     ) -> Result<(Arc<Cell>, request::Op), Error> {
         let cell = self.store.find(object).ok_or_else(|| {
             Error::new(Reason::ObjectNotFound, format!("object {object} does not exist"))
@@ -249,7 +251,7 @@ impl SessionStream {
         if self.store.over_memory_budget() && Object::grows(&op) {
             return Err(self.store.out_of_memory());
         }
-        let (open, parked) = self.session.open_and_parked();
+        let Load { open, parked, .. } = load;
         let limits = self.store.limits();
         if open >= limits.max_open_requests || (call.may_wait && parked >= limits.max_parked_calls)
         {
