@@ -174,23 +174,6 @@ impl LockGuard {
         self.inner.token()
     }
 
-    /// This grant as a fence for writes, as [`crate::LockGuard::fence`].
-    ///
-    /// ```
-    /// # use mp_manager::blocking::Manager;
-    /// # fn main() -> mp_manager::Result<()> {
-    /// # let manager = Manager::start()?;
-    /// # let scores = manager.dict::<String, u64>("scores").open()?;
-    /// let guard = manager.lock("migrate").open()?.acquire()?;
-    /// scores.fenced(guard.fence()).insert("alice", &1)?;
-    /// # Ok(())
-    /// # }
-    /// ```
-    #[must_use]
-    pub fn fence(&self) -> Fence {
-        self.inner.fence()
-    }
-
     /// Whether the lock is known to be lost, as [`crate::LockGuard::is_lost`].
     ///
     /// ```
@@ -250,6 +233,6 @@ impl LockGuard {
 
 impl From<&LockGuard> for Fence {
     fn from(guard: &LockGuard) -> Self {
-        guard.fence()
+        Self::from(&guard.inner)
     }
 }

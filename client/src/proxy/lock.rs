@@ -228,24 +228,6 @@ impl LockGuard {
         self.grant.token
     }
 
-    /// This grant as a fence for writes; see [`Fence`].
-    ///
-    /// ```
-    /// # use mp_manager::Manager;
-    /// # #[tokio::main(flavor = "current_thread")]
-    /// # async fn main() -> mp_manager::Result<()> {
-    /// # let manager = Manager::start().await?;
-    /// # let scores = manager.dict::<String, u64>("scores").await?;
-    /// let guard = manager.lock("migrate").await?.acquire().await?;
-    /// scores.fenced(guard.fence()).insert("alice", &1).await?;
-    /// # Ok(())
-    /// # }
-    /// ```
-    #[must_use]
-    pub fn fence(&self) -> Fence {
-        Fence::of(&self.grant)
-    }
-
     /// Whether the lock is known to be lost.
     ///
     /// ```
@@ -313,7 +295,7 @@ impl LockGuard {
 
 impl From<&LockGuard> for Fence {
     fn from(guard: &LockGuard) -> Self {
-        guard.fence()
+        Fence::of(&guard.grant)
     }
 }
 
