@@ -191,7 +191,11 @@ async fn shake_hands(
     }
     let transcript = Transcript::new(&hello, &challenge, binding);
     let proof = transcript.client_proof(target.authkey.secret());
-    say(handshake_request::Step::Proof(Proof { proof: Bytes::copy_from_slice(&proof) })).await;
+    say(handshake_request::Step::Proof(Proof {
+        proof: Bytes::copy_from_slice(&proof),
+        ..Proof::default()
+    }))
+    .await;
     let Step::Welcome(welcome) = next_step(&mut inbound, target).await? else {
         return Err(authentication_failed(target, "the server sent no welcome"));
     };

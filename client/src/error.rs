@@ -114,6 +114,14 @@ errors! {
     Protocol = Protocol,
     /// The manager is shutting down.
     ShuttingDown = ShuttingDown,
+    /// The manager has started again. What it held is gone, and so is everything that was held in
+    /// it; a new session is open.
+    ManagerRestarted = ManagerRestarted,
+    /// The session was lost after the call was sent and before it was answered: it may have been
+    /// executed, or not.
+    OutcomeUnknown = OutcomeUnknown,
+    /// The manager cannot be reached, and the time that the call had is over.
+    Unreachable = Unreachable,
     /// There is no such object, or it was deleted while the call waited.
     ObjectNotFound = ObjectNotFound | ObjectDeleted,
     /// The object is of another kind.

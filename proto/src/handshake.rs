@@ -17,6 +17,7 @@ pub const NONCE_LEN: usize = 32;
 const LABEL: &[u8] = b"mp-manager handshake v1";
 const CLIENT_LABEL: &[u8] = b"mp-manager v1 client proof";
 const SERVER_LABEL: &[u8] = b"mp-manager v1 server proof";
+const RESUME_LABEL: &[u8] = b"mp-manager v1 resume proof";
 
 /// What ties the handshake to the connection it runs on.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,7 +52,9 @@ impl Transcript {
             this.number(suite as u64);
         }
         this.part(&hello.client_nonce);
-        this.number(hello.resume.as_ref().map_or(0, |resume| resume.session));
+        let resume = hello.resume.unwrap_or_default();
+        this.number(resume.session);
+        this.number(resume.epoch);
         this.number(hello.lease_ms);
         let process = hello.process.clone().unwrap_or_default();
         this.part(process.name.as_bytes());
@@ -85,6 +88,18 @@ impl Transcript {
         self.mac(authkey, CLIENT_LABEL).verify_slice(proof).is_ok()
     }
 
+    /// The proof that the client has the secret of the session it wants to resume.
+    #[must_use]
+    pub fn resume_proof(&self, resume_secret: &[u8]) -> Vec<u8> {
+        self.mac(resume_secret, RESUME_LABEL).finalize().into_bytes().to_vec()
+    }
+
+    /// Checks that proof, in constant time.
+    #[must_use]
+    pub fn verify_resume(&self, resume_secret: &[u8], proof: &[u8]) -> bool {
+        self.mac(resume_secret, RESUME_LABEL).verify_slice(proof).is_ok()
+    }
+
     /// The proof that the server knows the authkey and said this welcome (its `proof` aside).
     #[must_use]
     pub fn server_proof(&self, authkey: &[u8], client_proof: &[u8], welcome: &Welcome) -> Vec<u8> {
@@ -105,6 +120,17 @@ impl Transcript {
         self.part(&welcome.resume_secret);
         self.number(welcome.lease_ms);
         self.number(welcome.resumed.into());
+        let limits = welcome.limits.unwrap_or_default();
+        for limit in [
+            limits.max_open_requests,
+            limits.max_requests_per_frame,
+            limits.max_frame_bytes,
+            limits.max_value_bytes,
+            limits.max_key_bytes,
+            limits.max_name_bytes,
+        ] {
+            self.number(limit.into());
+        }
         self
     }
 
@@ -183,5 +209,7 @@ mod tests {
         assert!(transcript.verify_server(b"key", &proof, &welcome));
         welcome.session = 8;
         assert!(!transcript.verify_server(b"key", &proof, &welcome));
+        assert!(transcript.verify_resume(b"secret", &transcript.resume_proof(b"secret")));
+        assert!(!transcript.verify_resume(b"secret", &transcript.client_proof(b"secret")));
     }
 }

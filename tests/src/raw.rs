@@ -100,7 +100,8 @@ impl RawConnection {
             .await
             .expect("no handshake");
         let challenge = handshake.challenge().await;
-        let proof = Proof { proof: transcript(&hello, &challenge).client_proof(KEY).into() };
+        let proof = transcript(&hello, &challenge).client_proof(KEY);
+        let proof = Proof { proof: proof.into(), ..Proof::default() };
         handshake.say(handshake_request::Step::Proof(proof.clone())).await;
         (hello, proof, handshake.welcome().await)
     }

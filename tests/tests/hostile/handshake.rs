@@ -209,5 +209,5 @@ fn step(step: Step) -> HandshakeRequest {
 }
 
 fn proof(bytes: &[u8]) -> Step {
-    Step::Proof(Proof { proof: Bytes::copy_from_slice(bytes) })
+    Step::Proof(Proof { proof: Bytes::copy_from_slice(bytes), ..Proof::default() })
 }
