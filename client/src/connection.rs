@@ -215,7 +215,7 @@ impl Connection {
         let authenticated = loop {
             tokio::select! {
                 result = &mut attempt => break result,
-                () = sleep(LOOK) => drop(self.shared.tick()),
+                () = sleep(LOOK) => self.shared.wait_disconnected(),
             }
         };
         let authenticated = authenticated.map_err(Attempt::from)?;
@@ -239,7 +239,7 @@ impl Connection {
     async fn rest(&self, pause: Duration) {
         let until = self.shared.now() + pause;
         loop {
-            drop(self.shared.tick());
+            self.shared.wait_disconnected();
             let left = until.saturating_sub(self.shared.now());
             if left.is_zero() {
                 return;

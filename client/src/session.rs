@@ -79,7 +79,6 @@ pub(crate) struct State {
     incarnation: u64,
     /// Counts the connections; frames of earlier ones are not taken in any more.
     connection: u64,
-    connected: bool,
     lease: Lease,
     /// The lease ran out here, so what was held is lost, and nothing is handed over until the
     /// manager is known to have heard of us again.
@@ -280,7 +279,6 @@ impl Shared {
         state.lease.begin(Duration::from_millis(welcome.lease_ms), asked);
         wakers.append(&mut state.regain_lease(self.now()));
         state.connection += 1;
-        state.connected = true;
         state.frame_number = 0;
         if resumed {
             state.prepare_resumption();
@@ -294,24 +292,27 @@ impl Shared {
     /// The connection is gone; what is pending waits for the next one.
     pub(crate) fn disconnected(&self) {
         let mut state = self.lock();
-        state.connected = false;
         state.connection += 1;
         // Its stream of frames ends.
         state.wake_sender();
     }
 
-    /// What the time has come for.
+    /// What the time has come for while there is no connection: nobody waits for longer than they
+    /// said.
+    pub(crate) fn wait_disconnected(&self) {
+        let now = self.now();
+        let mut state = self.lock();
+        state.look_at_lease(now);
+        let wakers = state.give_up_overdue(now);
+        drop(state);
+        wakers.into_iter().for_each(Waker::wake);
+    }
+
+    /// What the time has come for on a connection.
     pub(crate) fn tick(&self) -> Tick {
         let now = self.now();
         let mut state = self.lock();
         state.look_at_lease(now);
-        if !state.connected {
-            let wakers = state.give_up_overdue(now);
-            let next = if state.lease_lost { Duration::MAX } else { state.lease.lost_at() };
-            drop(state);
-            wakers.into_iter().for_each(Waker::wake);
-            return Tick { beat: None, stale: false, next };
-        }
         let beat = (now >= state.lease.next_beat_at()).then(|| {
             // The manager keeps replies until they are acknowledged: not for long after the last.
             state.acks_are_urgent = !state.acks.is_empty();
@@ -395,7 +396,6 @@ impl Shared {
         let mut wakers = state.lose_session(Lost::Said(why.clone()), 0);
         wakers.append(&mut state.fail_the_rest(&why));
         state.over = Some(why);
-        state.connected = false;
         state.connection += 1;
         wakers.append(&mut state.unblock());
         wakers.extend(state.sender.take());
@@ -1381,7 +1381,7 @@ mod tests {
         session.shared.tick();
         assert_eq!(session.result(seq), None, "the manager has yet to say so");
         session.shared.disconnected();
-        session.shared.tick();
+        session.shared.wait_disconnected();
         assert_eq!(session.result(seq), Some(Err(Reason::Unreachable)));
     }
 
