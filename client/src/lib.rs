@@ -68,6 +68,9 @@ mod pages;
 mod proxy;
 mod reply;
 mod session;
+#[cfg(feature = "simulation")]
+#[doc(hidden)]
+pub mod simulation;
 mod slice;
 mod thread;
 

@@ -348,6 +348,11 @@ impl Manager {
         &self.link
     }
 
+    #[cfg(feature = "simulation")]
+    pub(crate) fn with_link(link: Arc<Link>) -> Self {
+        Self { link }
+    }
+
     /// Where an error with the object of that name happened.
     pub(crate) fn context(&self, operation: &'static str, name: Option<&str>) -> Context {
         self.subject(name).context(operation)

@@ -107,7 +107,8 @@ pub(crate) struct State {
     /// Why it is all over.
     over: Option<Refusal>,
     pub(crate) handles: HashMap<u64, Weak<Handle>>,
-    grants: HashMap<(u64, u64), Note>,
+    /// In an order that does not depend on a hash: all of them may be given back at once.
+    grants: BTreeMap<(u64, u64), Note>,
     /// Losses of grants whose callers have not looked yet; tokens are never used again.
     early_losses: VecDeque<(u64, u64)>,
 }
@@ -905,7 +906,7 @@ impl State {
         });
         let calls = &self.calls;
         self.unsent.retain(|seq| matches!(calls.get(seq), Some(Slot::Waiting(_))));
-        for (_, note) in self.grants.drain() {
+        for note in mem::take(&mut self.grants).into_values() {
             lose(&note.loss, why.loss());
         }
         self.early_losses.clear();
