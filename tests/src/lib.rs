@@ -3,6 +3,7 @@
 pub mod fuzz;
 pub mod log;
 pub mod raw;
+pub mod sim;
 pub mod victim;
 
 use std::{future::Future, thread, time::Duration};
