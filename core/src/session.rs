@@ -267,7 +267,7 @@ impl Session {
     }
 
     /// What to do next for the stream of this generation. A request that is to be started counts
-    /// as started.
+    /// as started: its caller keeps the session's lock until the outbox has it as parked or replied.
     ///
     /// # Errors
     /// If the session has to end.
