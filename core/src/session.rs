@@ -167,6 +167,12 @@ impl Session {
         is_current
     }
 
+    /// The number of the last frame that was taken in on the current stream.
+    #[must_use]
+    pub fn last_frame(&self) -> u64 {
+        self.stream.frame
+    }
+
     /// When it ends if nothing more is heard.
     #[must_use]
     pub fn lease_end(&self) -> Duration {

@@ -3,8 +3,11 @@
 use std::{
     io,
     pin::Pin,
-    sync::{Arc, Mutex, Weak},
-    task::{Context, Poll},
+    sync::{
+        Arc, Mutex, Weak,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::{Context, Poll, ready},
 };
 
 use mp_manager_core::session::Session;
@@ -24,6 +27,8 @@ pub(crate) struct Connection {
     pub(crate) binding: Binding,
     phase: Mutex<Phase>,
     store: Weak<Store>,
+    /// The other end is closed; it did not only fail here.
+    is_closed: AtomicBool,
 }
 
 /// ```text
@@ -39,7 +44,13 @@ enum Phase {
 
 impl Connection {
     pub(crate) fn new(peer: String, binding: Binding, store: Weak<Store>) -> Self {
-        Self { peer, binding, phase: Mutex::new(Phase::New), store }
+        Self {
+            peer,
+            binding,
+            phase: Mutex::new(Phase::New),
+            store,
+            is_closed: AtomicBool::new(false),
+        }
     }
 
     /// Whether a proof has been accepted on it.
@@ -80,9 +91,10 @@ impl Connection {
         }
     }
 
-    /// Whether the end of its `Session` stream proves that the client has ended.
+    /// Whether it proves that the client has ended, or has nothing any more: the other end of a unix
+    /// socket is closed. One that only failed on this side proves nothing.
     pub(crate) fn proves_death(&self) -> bool {
-        self.binding == Binding::Unix
+        self.binding == Binding::Unix && self.is_closed.load(Ordering::Relaxed)
     }
 }
 
@@ -164,7 +176,13 @@ impl AsyncRead for Io {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         self.check_deadline(cx)?;
-        on_socket!(self, socket => socket.poll_read(cx, buffer))
+        let connection = Arc::clone(&self.connection);
+        let before = buffer.filled().len();
+        let read = ready!(on_socket!(self, socket => socket.poll_read(cx, buffer)));
+        if read.is_err() || (buffer.filled().len() == before && buffer.remaining() > 0) {
+            connection.is_closed.store(true, Ordering::Relaxed);
+        }
+        Poll::Ready(read)
     }
 }
 

@@ -19,6 +19,8 @@ pub(super) struct Plan {
     pub(super) trouble_for: Micros,
     pub(super) trouble_every: Micros,
     troubles: Vec<Trouble>,
+    /// How long a task does nothing, at most.
+    pub(super) longest_pause: Micros,
     /// How much each task does.
     pub(super) rounds: u64,
 }
@@ -54,6 +56,7 @@ impl Plan {
             trouble_for: every * (8 + world.below(16)),
             trouble_every: every,
             troubles,
+            longest_pause: if is_crowd { 2_000 } else { 300_000 },
             rounds: if is_crowd { 2 } else { 3 + world.below(8) },
         }
     }

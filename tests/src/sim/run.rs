@@ -76,8 +76,9 @@ impl Run {
         let id = self.processes.len();
         let is_unix = self.world.one_in(4);
         let mut process = Process::new(&self.world, is_unix);
+        let times = (self.calm_from, self.plan.longest_pause);
         if let Some(manager) = process.manager.clone() {
-            let context = Context::new(&self.world, &self.oracle, manager, id, self.calm_from);
+            let context = Context::new(&self.world, &self.oracle, manager, id, times);
             for task in workloads::tasks(&self.plan, &context) {
                 process.spawn(task);
             }

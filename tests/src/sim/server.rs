@@ -246,7 +246,7 @@ impl Server {
         let Some(stream) = self.streams.get(&connection) else { return };
         let Some(client) = self.sessions.get_mut(&stream.session) else { return };
         if client.session.heard(stream.generation, now) {
-            let beat = Beat { echo: stream.echo, ..beat };
+            let beat = Beat { echo: client.session.last_frame(), ..beat };
             self.out.push((connection, Down::Beat(beat)));
         }
     }

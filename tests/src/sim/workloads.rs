@@ -55,6 +55,7 @@ pub(super) struct Context {
     manager: Manager,
     process: ClientId,
     calm_from: Micros,
+    longest_pause: Micros,
 }
 
 /// The tasks of one process.
@@ -94,10 +95,10 @@ impl Context {
         oracle: &Rc<RefCell<Oracle>>,
         manager: Manager,
         process: ClientId,
-        calm_from: Micros,
+        (calm_from, longest_pause): (Micros, Micros),
     ) -> Self {
         let (world, oracle) = (Rc::clone(world), Rc::clone(oracle));
-        Self { world, oracle, manager, process, calm_from }
+        Self { world, oracle, manager, process, calm_from, longest_pause }
     }
 
     fn sleep(&self, time: Micros) -> Sleep {
@@ -112,7 +113,7 @@ impl Context {
 
     async fn pause(&self) {
         let longest = *self.world.pick(&[100, 5_000, 300_000]).unwrap_or(&100);
-        self.sleep(self.world.below(longest)).await;
+        self.sleep(self.world.below(longest.min(self.longest_pause))).await;
     }
 
     /// The outcome, unless its caller loses patience: the call is given up then.

@@ -26,7 +26,8 @@ pub(in crate::sim) struct MutualExclusion {
 
 #[derive(Default)]
 struct Lock {
-    last_token: u64,
+    /// By start of the manager: what an earlier one granted may arrive after it.
+    last_tokens: BTreeMap<u64, u64>,
     holders: Vec<(usize, u64, Weak<dyn Holder>)>,
 }
 
@@ -52,11 +53,11 @@ impl MutualExclusion {
                 ));
             }
         }
-        if token <= state.last_token {
-            let last = state.last_token;
+        let last = state.last_tokens.entry(token / EPOCH).or_default();
+        if token <= *last {
             self.violations.push(format!("{lock}: token {token} came after token {last}"));
         }
-        state.last_token = state.last_token.max(token);
+        *last = token.max(*last);
         state.holders.push((process, token, Rc::downgrade(holder)));
     }
 
