@@ -3,8 +3,8 @@
 use std::{
     io,
     pin::Pin,
-    sync::{Arc, Mutex, Weak},
-    task::{Context, Poll},
+    sync::{Arc, Mutex, OnceLock, Weak},
+    task::{Context, Poll, ready},
 };
 
 use mp_manager_proto::handshake::Binding;
@@ -13,14 +13,15 @@ use tokio::{
     net::{TcpStream, UnixStream},
     time::Sleep,
 };
+use tokio_rustls::server::TlsStream;
 use tonic::transport::server::Connected;
 
-use crate::{lock, session::Session, store::Store};
+use crate::{lock, session::Session, store::Store, tls::Opening};
 
 /// What is known of a connection.
 pub(crate) struct Connection {
     pub(crate) peer: String,
-    pub(crate) binding: Binding,
+    binding: OnceLock<Binding>,
     phase: Mutex<Phase>,
     store: Weak<Store>,
 }
@@ -38,8 +39,21 @@ enum Phase {
 }
 
 impl Connection {
-    pub(crate) fn new(peer: String, binding: Binding, store: Weak<Store>) -> Self {
+    /// A connection whose binding is known, or will be once TLS is up.
+    pub(crate) fn new(peer: String, binding: Option<Binding>, store: Weak<Store>) -> Self {
+        let binding = binding.map_or_else(OnceLock::new, OnceLock::from);
         Self { peer, binding, phase: Mutex::new(Phase::New), store }
+    }
+
+    /// TLS is up.
+    pub(crate) fn bind(&self, binding: Binding) {
+        // A connection opens once.
+        let _ = self.binding.set(binding);
+    }
+
+    /// What a handshake is bound to; without it there is none.
+    pub(crate) fn binding(&self) -> Option<&Binding> {
+        self.binding.get()
     }
 
     /// Whether a proof has been accepted on it.
@@ -84,13 +98,15 @@ impl Drop for Connection {
     }
 }
 
-/// A socket of either kind.
+/// A socket of any kind.
 pub(crate) enum Socket {
     Tcp(TcpStream),
     Unix(UnixStream),
+    Opening(Opening),
+    Tls(Box<TlsStream<TcpStream>>),
 }
 
-/// The bytes of a connection. Reading fails when its handshake takes too long.
+/// The bytes of a connection. They fail to come when its handshakes take too long.
 pub(crate) struct Io {
     socket: Socket,
     connection: Arc<Connection>,
@@ -111,6 +127,18 @@ impl Io {
             }
         }
         Ok(())
+    }
+
+    /// Comes through to the bytes themselves, which under TLS takes a handshake.
+    fn poll_open(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if matches!(self.socket, Socket::Opening(_)) {
+            // Whoever waits to write does not read.
+            self.check_deadline(cx)?;
+        }
+        if let Socket::Opening(opening) = &mut self.socket {
+            self.socket = ready!(opening.poll(cx, &self.connection))?;
+        }
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -134,6 +162,11 @@ macro_rules! on_socket {
                 let $socket = Pin::new(socket);
                 $call
             }
+            Socket::Tls(socket) => {
+                let $socket = Pin::new(socket);
+                $call
+            }
+            Socket::Opening(_) => Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
         }
     };
 }
@@ -145,24 +178,27 @@ impl AsyncRead for Io {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         self.check_deadline(cx)?;
+        ready!(self.poll_open(cx))?;
         on_socket!(self, socket => socket.poll_read(cx, buffer))
     }
 }
 
 impl AsyncWrite for Io {
     fn poll_write(
-        self: Pin<&mut Self>,
+        mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
+        ready!(self.poll_open(cx))?;
         on_socket!(self, socket => socket.poll_write(cx, bytes))
     }
 
     fn poll_write_vectored(
-        self: Pin<&mut Self>,
+        mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        ready!(self.poll_open(cx))?;
         on_socket!(self, socket => socket.poll_write_vectored(cx, slices))
     }
 
@@ -170,7 +206,8 @@ impl AsyncWrite for Io {
         true
     }
 
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_open(cx))?;
         on_socket!(self, socket => socket.poll_flush(cx))
     }
 

@@ -25,6 +25,7 @@ use mp_manager_core::{
 use tokio::time::Instant;
 
 use crate::{
+    authkeys::Authkeys,
     lock,
     options::{Limits, Options},
     session::{Parked, Session},
@@ -37,6 +38,7 @@ pub(crate) struct Store {
     pub(crate) epoch: u64,
     pub(crate) started: Instant,
     pub(crate) options: Options,
+    pub(crate) authkeys: Arc<Authkeys>,
     pub(crate) timers: Arc<Timers>,
     pub(crate) sessions: DashMap<SessionId, Arc<Session>>,
     pub(crate) names: Mutex<BTreeMap<String, Arc<Cell>>>,
@@ -91,13 +93,20 @@ enum Event {
 }
 
 impl Store {
-    pub(crate) fn new(options: Options, server_id: u64, epoch: u64, hash_seed: u64) -> Self {
+    pub(crate) fn new(
+        options: Options,
+        authkeys: Authkeys,
+        server_id: u64,
+        epoch: u64,
+        hash_seed: u64,
+    ) -> Self {
         Self {
             server_id,
             epoch,
             started: Instant::now(),
             object_limits: options.limits.for_objects(),
             options,
+            authkeys: Arc::new(authkeys),
             timers: Arc::default(),
             sessions: DashMap::new(),
             names: Mutex::default(),
