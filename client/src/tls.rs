@@ -9,7 +9,7 @@ use std::{
     path::Path,
     pin::Pin,
     sync::{Arc, OnceLock},
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
 use mp_manager_proto::{
@@ -80,7 +80,7 @@ impl Tls {
         let leaf = session.peer_certificates().and_then(<[_]>::first).ok_or_else(unbound)?;
         let binding = tls::binding(session, leaf)
             .map_err(|error| TlsFailure::Connection(error.to_string()))?;
-        Ok((Watched { stream, trouble: Trouble::default() }, binding))
+        Ok((Watched::new(stream), binding))
     }
 
     fn config(&self) -> Result<ClientConfig, TlsFailure> {
@@ -188,18 +188,35 @@ impl Trouble {
 pub(crate) struct Watched {
     stream: TlsStream<TcpStream>,
     pub(crate) trouble: Trouble,
+    /// Why nothing can be written any more.
+    write_error: Option<io::ErrorKind>,
 }
 
 impl Watched {
-    /// A manager that refuses our certificate says so after we have finished, and closes: writing
-    /// may fail before the reason was read.
-    fn note_write(&mut self, cx: &mut Context<'_>, error: &io::Error) {
-        self.trouble.note(error);
-        let mut rest = [0; 64];
-        if let Poll::Ready(Err(error)) =
-            Pin::new(&mut self.stream).poll_read(cx, &mut ReadBuf::new(&mut rest))
-        {
-            self.trouble.note(&error);
+    fn new(stream: TlsStream<TcpStream>) -> Self {
+        Self { stream, trouble: Trouble::default(), write_error: None }
+    }
+
+    /// Writes; a failure is not told before what the other end has said last was read. A manager
+    /// that refuses our certificate says so after we are done with TLS, and closes.
+    fn poll_write_with<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        write: impl FnOnce(Pin<&mut TlsStream<TcpStream>>, &mut Context<'_>) -> Poll<io::Result<T>>,
+    ) -> Poll<io::Result<T>> {
+        if self.write_error.is_none() {
+            match write(Pin::new(&mut self.stream), cx) {
+                Poll::Ready(Err(error)) => self.write_error = Some(error.kind()),
+                polled => return polled,
+            }
+        }
+        loop {
+            let mut rest = [0; 1024];
+            let mut rest = ReadBuf::new(&mut rest);
+            ready!(Pin::new(&mut *self).poll_read(cx, &mut rest))?;
+            if rest.filled().is_empty() {
+                return Poll::Ready(Err(self.write_error.unwrap_or(io::ErrorKind::Other).into()));
+            }
         }
     }
 }
@@ -224,11 +241,7 @@ impl AsyncWrite for Watched {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let polled = Pin::new(&mut self.stream).poll_write(cx, bytes);
-        if let Poll::Ready(Err(error)) = &polled {
-            self.note_write(cx, error);
-        }
-        polled
+        self.poll_write_with(cx, |stream, cx| stream.poll_write(cx, bytes))
     }
 
     fn poll_write_vectored(
@@ -236,11 +249,7 @@ impl AsyncWrite for Watched {
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let polled = Pin::new(&mut self.stream).poll_write_vectored(cx, slices);
-        if let Poll::Ready(Err(error)) = &polled {
-            self.note_write(cx, error);
-        }
-        polled
+        self.poll_write_with(cx, |stream, cx| stream.poll_write_vectored(cx, slices))
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -248,11 +257,7 @@ impl AsyncWrite for Watched {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let polled = Pin::new(&mut self.stream).poll_flush(cx);
-        if let Poll::Ready(Err(error)) = &polled {
-            self.note_write(cx, error);
-        }
-        polled
+        self.poll_write_with(cx, |stream, cx| stream.poll_flush(cx))
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -47,7 +47,7 @@ pub fn binding<S>(
 /// Certificates or a private key: the text itself, or the file that has it.
 ///
 /// A `&str` or a path is a file; bytes are the text.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone)]
 pub enum Pem {
     /// A file, which is read when it is needed.
     File(PathBuf),
@@ -134,7 +134,7 @@ impl From<Vec<u8>> for Pem {
 }
 
 /// A certificate that one side shows, with what leads to its authority, and the private key.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Identity {
     /// The certificate, and then those between it and its authority.
     pub certificate: Pem,

@@ -7,7 +7,7 @@ use mp_manager_proto::{address::Address, authkey::Authkey};
 use crate::{
     authkeys::Authkeys,
     server::ServeError,
-    tls::{Acceptor, Tls},
+    tls::{Terminator, Tls},
 };
 
 /// Changes a running server. Connections that are open go on as they are; new ones, those that
@@ -16,7 +16,7 @@ use crate::{
 pub struct Handle {
     pub(crate) address: Address,
     pub(crate) authkeys: Arc<Authkeys>,
-    pub(crate) acceptor: Option<Arc<Acceptor>>,
+    pub(crate) terminator: Option<Arc<Terminator>>,
 }
 
 impl Handle {
@@ -34,8 +34,8 @@ impl Handle {
     /// [`ServeError::Tls`] if that cannot be used: what was before stays. [`ServeError::NotTls`] if
     /// this server does not speak TLS.
     pub fn set_tls(&self, tls: &Tls) -> Result<(), ServeError> {
-        match &self.acceptor {
-            Some(acceptor) => Ok(acceptor.replace(tls)?),
+        match &self.terminator {
+            Some(terminator) => Ok(terminator.replace(tls)?),
             None => Err(ServeError::NotTls { address: self.address.clone() }),
         }
     }

@@ -20,7 +20,7 @@ use tokio::{
 use crate::{
     connection::{Connection, Io, Socket},
     store::Store,
-    tls::Acceptor,
+    tls::Terminator,
 };
 
 /// How long accepting pauses when the process has no file descriptors left: trying again at once
@@ -34,7 +34,7 @@ const LAST_WORDS: Duration = Duration::from_millis(500);
 /// A bound socket.
 pub(crate) enum Listener {
     Tcp(TcpListener),
-    Tls { listener: TcpListener, acceptor: Arc<Acceptor> },
+    Tls { listener: TcpListener, terminator: Arc<Terminator> },
     Unix { listener: UnixListener, path: PathBuf },
 }
 
@@ -42,18 +42,18 @@ impl Listener {
     /// Binds, and says where to: port 0 becomes the port that was picked.
     pub(crate) async fn bind(
         address: &Address,
-        acceptor: Option<Arc<Acceptor>>,
+        terminator: Option<Arc<Terminator>>,
     ) -> io::Result<(Self, Address)> {
-        match (address, acceptor) {
+        match (address, terminator) {
             (Address::Tcp { host, port }, _) => {
                 let listener = TcpListener::bind((host.as_str(), *port)).await?;
                 let (host, port) = host_and_port(&listener)?;
                 Ok((Self::Tcp(listener), Address::Tcp { host, port }))
             }
-            (Address::Tls { host, port }, Some(acceptor)) => {
+            (Address::Tls { host, port }, Some(terminator)) => {
                 let listener = TcpListener::bind((host.as_str(), *port)).await?;
                 let (host, port) = host_and_port(&listener)?;
-                Ok((Self::Tls { listener, acceptor }, Address::Tls { host, port }))
+                Ok((Self::Tls { listener, terminator }, Address::Tls { host, port }))
             }
             (Address::Unix(path), _) => {
                 remove_stale(path)?;
@@ -75,9 +75,9 @@ impl Listener {
                 let (stream, peer) = ready!(poll_accept_tcp(listener, cx))?;
                 Poll::Ready(Ok((Socket::Tcp(stream), peer, Some(Binding::None))))
             }
-            Self::Tls { listener, acceptor } => {
+            Self::Tls { listener, terminator } => {
                 let (stream, peer) = ready!(poll_accept_tcp(listener, cx))?;
-                Poll::Ready(Ok((Socket::Opening(acceptor.open(stream)), peer, None)))
+                Poll::Ready(Ok((Socket::Opening(terminator.open(stream)), peer, None)))
             }
             Self::Unix { listener, .. } => {
                 let (stream, _) = ready!(listener.poll_accept(cx))?;

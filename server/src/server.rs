@@ -21,7 +21,7 @@ use crate::{
     service::Service,
     store::Store,
     timers::Timers,
-    tls::{Acceptor, TlsError},
+    tls::{Terminator, TlsError},
 };
 
 /// What one connection may have in flight towards us. Below it many small unread messages would
@@ -39,7 +39,7 @@ pub struct Server {
     store: Arc<Store>,
     listener: Listener,
     address: Address,
-    acceptor: Option<Arc<Acceptor>>,
+    terminator: Option<Arc<Terminator>>,
 }
 
 /// Why a server could not start, or stopped.
@@ -121,14 +121,14 @@ impl Server {
             }
             tracing::warn!("plain text on {address}: others on the way can read and change it");
         }
-        let acceptor = Acceptor::at(address, &options.tls)?;
-        let (listener, bound) = Listener::bind(address, acceptor.clone())
+        let terminator = Terminator::at(address, &options.tls)?;
+        let (listener, bound) = Listener::bind(address, terminator.clone())
             .await
             .map_err(|source| ServeError::Bind { address: address.clone(), source })?;
         let epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_micros();
         let epoch = u64::try_from(epoch).unwrap_or(u64::MAX / 2);
         let store = Store::new(options, authkeys, server_id, epoch, random()?);
-        Ok(Self { store: Arc::new(store), listener, address: bound, acceptor })
+        Ok(Self { store: Arc::new(store), listener, address: bound, terminator })
     }
 
     /// Where it listens; a port of 0 has become the port that was picked.
@@ -143,7 +143,7 @@ impl Server {
         Handle {
             address: self.address.clone(),
             authkeys: Arc::clone(&self.store.authkeys),
-            acceptor: self.acceptor.clone(),
+            terminator: self.terminator.clone(),
         }
     }
 

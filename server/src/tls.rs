@@ -33,7 +33,7 @@ use crate::{
 const HANDSHAKE_RECORD: u8 = 0x16;
 
 /// How a server speaks TLS, if its address says so.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default)]
 #[non_exhaustive]
 pub struct Tls {
     /// What it shows to clients. Without one it makes a certificate of its own when it starts:
@@ -42,6 +42,12 @@ pub struct Tls {
     /// Authorities, one of which must have signed a client's certificate. Without them clients need
     /// none.
     pub client_ca: Option<Pem>,
+}
+
+impl Tls {
+    fn is_set(&self) -> bool {
+        self.identity.is_some() || self.client_ca.is_some()
+    }
 }
 
 /// A certificate, private key or authority that cannot be used.
@@ -55,21 +61,21 @@ impl TlsError {
     }
 }
 
-/// What new connections are shown.
-pub(crate) struct Acceptor(Mutex<Arc<Shown>>);
+/// Where TLS ends: what new connections are shown.
+pub(crate) struct Terminator(Mutex<Arc<Shown>>);
 
 struct Shown {
     config: Arc<ServerConfig>,
     leaf: CertificateDer<'static>,
 }
 
-impl Acceptor {
+impl Terminator {
     /// For a server at this address, if TLS is spoken there.
     pub(crate) fn at(address: &Address, tls: &Tls) -> Result<Option<Arc<Self>>, ServeError> {
         match address {
             Address::Tls { .. } => Ok(Some(Arc::new(Self::new(tls)?))),
             // Said in vain, it would be missed when it is too late.
-            _ if *tls != Tls::default() => Err(ServeError::NotTls { address: address.clone() }),
+            _ if tls.is_set() => Err(ServeError::NotTls { address: address.clone() }),
             _ => Ok(None),
         }
     }

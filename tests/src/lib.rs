@@ -3,11 +3,13 @@
 pub mod fuzz;
 pub mod log;
 pub mod raw;
+pub mod rogue;
+pub mod tls;
 pub mod victim;
 
 use std::{future::Future, thread, time::Duration};
 
-use mp_manager_server::{Address, Options, Server};
+use mp_manager_server::{Address, Handle, Options, Server};
 use tokio::sync::oneshot;
 
 /// The authkey of every server here.
@@ -17,6 +19,7 @@ pub const AUTHKEY: &str = "the tests' authkey";
 #[derive(Debug)]
 pub struct TestServer {
     address: Address,
+    handle: Handle,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<thread::JoinHandle<()>>,
 }
@@ -31,21 +34,42 @@ impl TestServer {
     /// A server on a loopback port with its options changed.
     #[must_use]
     pub fn with(change: impl FnOnce(&mut Options)) -> Self {
+        Self::at("127.0.0.1:0", change)
+    }
+
+    /// A server that others could reach, and thus speaks TLS, with its options changed.
+    #[must_use]
+    pub fn with_tls(change: impl FnOnce(&mut Options)) -> Self {
+        Self::at("0.0.0.0:0", change)
+    }
+
+    /// A server anywhere, with its options changed.
+    #[must_use]
+    pub fn at(address: &str, change: impl FnOnce(&mut Options)) -> Self {
+        let address = address.parse().unwrap_or_else(|error| panic!("{error}"));
         let mut options = Options::new(AUTHKEY);
         // Its clients share a thread with whoever drops it: they could not take note anyway.
         options.shutdown_grace = Duration::ZERO;
         change(&mut options);
         let (stop, stopped) = oneshot::channel();
-        let (started, address) = std::sync::mpsc::channel();
-        let thread = thread::spawn(move || serve(options, stopped, &started));
-        let address = address.recv().unwrap_or_else(|_| panic!("the server did not start"));
-        Self { address, stop: Some(stop), thread: Some(thread) }
+        let (started, server) = std::sync::mpsc::channel();
+        let thread = thread::spawn(move || serve(&address, options, stopped, &started));
+        let (address, handle) =
+            server.recv().unwrap_or_else(|_| panic!("the server did not start"));
+        Self { address, handle, stop: Some(stop), thread: Some(thread) }
     }
 
-    /// Where it listens.
+    /// Where clients on this machine find it: `HOST:PORT` if it speaks plain text.
     #[must_use]
     pub fn address(&self) -> String {
-        self.address.to_string()
+        let address = self.address.to_string().replace("0.0.0.0", "127.0.0.1");
+        address.strip_prefix("tcp://").map_or_else(|| address.clone(), str::to_owned)
+    }
+
+    /// What changes it while it runs.
+    #[must_use]
+    pub fn handle(&self) -> &Handle {
+        &self.handle
     }
 }
 
@@ -70,9 +94,10 @@ pub async fn within<F: Future>(future: F) -> F::Output {
 }
 
 fn serve(
+    address: &Address,
     options: Options,
     stop: oneshot::Receiver<()>,
-    started: &std::sync::mpsc::Sender<Address>,
+    started: &std::sync::mpsc::Sender<(Address, Handle)>,
 ) {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
@@ -80,11 +105,10 @@ fn serve(
         .build()
         .unwrap_or_else(|error| panic!("no runtime: {error}"));
     runtime.block_on(async {
-        let address = Address::Tcp { host: "127.0.0.1".into(), port: 0 };
-        let server = Server::bind(&address, options)
+        let server = Server::bind(address, options)
             .await
             .unwrap_or_else(|error| panic!("cannot start a server: {error}"));
-        let _ = started.send(server.address().clone());
+        let _ = started.send((server.address().clone(), server.handle()));
         let served = server.run(async { drop(stop.await) }).await;
         served.unwrap_or_else(|error| panic!("the server failed: {error}"));
     });

@@ -14,6 +14,7 @@ use hyper_util::rt::TokioIo;
 use mp_manager_proto::{
     PROTOCOL_VERSION,
     handshake::{Binding, NONCE_LEN, Transcript},
+    tls::VERSIONS,
     v1::{
         Challenge, ClientFrame, DirectoryOp, Error, HandshakeRequest, HandshakeResponse, Hello,
         Kind, Open, Parameters, Proof, Request, ServerFrame, Suite, Welcome, directory_op,
@@ -21,7 +22,11 @@ use mp_manager_proto::{
     },
 };
 use prost::Message;
-use tokio::{net::TcpStream, sync::mpsc};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+    sync::mpsc,
+};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{
     Status, Streaming,
@@ -32,7 +37,7 @@ use tonic::{
 };
 use tonic_prost::ProstDecoder;
 
-use crate::AUTHKEY;
+use crate::{AUTHKEY, tls};
 
 /// As the library has them.
 const CONNECTION_WINDOW: u32 = 16 << 20;
@@ -42,37 +47,40 @@ const STREAM_WINDOW: u32 = 4 << 20;
 pub struct RawConnection {
     channel: Channel,
     peer: String,
+    binding: Binding,
 }
 
 impl RawConnection {
-    /// Connects.
+    /// Connects to `HOST:PORT`, or with TLS to `tls://HOST:PORT`.
     pub async fn open(address: &str) -> Self {
         Self::with(address, CONNECTION_WINDOW, STREAM_WINDOW).await
     }
 
     /// Connects with windows of its own.
     pub async fn with(address: &str, connection_window: u32, stream_window: u32) -> Self {
-        let stream = TcpStream::connect(address).await.expect("nobody listens");
-        let peer = stream.local_addr().expect("the stream is connected").to_string();
-        let stream = Mutex::new(Some(stream));
-        let connector = tower::service_fn(move |_| {
-            let stream = stream.lock().unwrap_or_else(PoisonError::into_inner).take();
-            let gone = || io::Error::from(io::ErrorKind::NotConnected);
-            std::future::ready(stream.map(TokioIo::new).ok_or_else(gone))
-        });
-        let channel = Endpoint::from_static("http://mp-manager")
-            .initial_connection_window_size(connection_window)
-            .initial_stream_window_size(stream_window)
-            .connect_with_connector(connector)
-            .await
-            .expect("it speaks no HTTP/2");
-        Self { channel, peer }
+        let windows = (connection_window, stream_window);
+        let local = |stream: &TcpStream| stream.local_addr().expect("it is connected").to_string();
+        if let Some(address) = address.strip_prefix("tls://") {
+            let stream = tls::connect(address, &VERSIONS).await.expect("no TLS came about");
+            let (peer, binding) = (local(stream.get_ref().0), tls::binding(&stream));
+            Self { channel: channel(stream, windows).await, peer, binding }
+        } else {
+            let stream = TcpStream::connect(address).await.expect("nobody listens");
+            let peer = local(&stream);
+            Self { channel: channel(stream, windows).await, peer, binding: Binding::None }
+        }
     }
 
     /// How the server names this connection in its log.
     #[must_use]
     pub fn peer(&self) -> &str {
         &self.peer
+    }
+
+    /// What was said on this connection.
+    #[must_use]
+    pub fn transcript(&self, hello: &Hello, challenge: &Challenge) -> Transcript {
+        Transcript::new(hello, challenge, &self.binding)
     }
 
     /// The generated client.
@@ -94,16 +102,22 @@ impl RawConnection {
 
     /// Gets in as an honest client does; says what was said.
     pub async fn authenticate(&self) -> (Hello, Proof, Welcome) {
+        let (hello, _, proof, welcome) = self.authenticate_aloud().await;
+        (hello, proof, welcome)
+    }
+
+    /// The same, with every word.
+    pub async fn authenticate_aloud(&self) -> (Hello, Challenge, Proof, Welcome) {
         let hello = hello();
         let mut handshake = self
             .handshake(handshake_request::Step::Hello(hello.clone()))
             .await
             .expect("no handshake");
         let challenge = handshake.challenge().await;
-        let proof = transcript(&hello, &challenge).client_proof(KEY);
+        let proof = self.transcript(&hello, &challenge).client_proof(KEY);
         let proof = Proof { proof: proof.into(), ..Proof::default() };
         handshake.say(handshake_request::Step::Proof(proof.clone())).await;
-        (hello, proof, handshake.welcome().await)
+        (hello, challenge, proof, handshake.welcome().await)
     }
 
     /// Opens the `Session` stream.
@@ -142,6 +156,25 @@ impl RawConnection {
 }
 
 const KEY: &[u8] = AUTHKEY.as_bytes();
+
+/// A channel that is this one connection.
+async fn channel<S>(stream: S, (connection_window, stream_window): (u32, u32)) -> Channel
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    let stream = Mutex::new(Some(stream));
+    let connector = tower::service_fn(move |_| {
+        let stream = stream.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let gone = || io::Error::from(io::ErrorKind::NotConnected);
+        std::future::ready(stream.map(TokioIo::new).ok_or_else(gone))
+    });
+    Endpoint::from_static("http://mp-manager")
+        .initial_connection_window_size(connection_window)
+        .initial_stream_window_size(stream_window)
+        .connect_with_connector(connector)
+        .await
+        .expect("it speaks no HTTP/2")
+}
 
 /// What an honest client says first.
 #[must_use]
