@@ -3,7 +3,7 @@
 use std::{
     io,
     path::PathBuf,
-    sync::{Arc, Mutex, PoisonError, Weak},
+    sync::{Mutex, PoisonError},
     time::Duration,
 };
 
@@ -17,7 +17,7 @@ use mp_manager_proto::{
     suite,
     v1::{
         Challenge, Error as Refusal, HandshakeRequest, HandshakeResponse, Hello, Process, Proof,
-        Reason, ServerFrame, Suite, Welcome, handshake_request, handshake_response::Step,
+        Reason, Resume, Suite, Welcome, handshake_request, handshake_response::Step,
         manager_client::ManagerClient,
     },
 };
@@ -36,9 +36,9 @@ use crate::embedded::Embedded;
 use crate::{
     authkeys::Authkeys,
     error::{Context, Error, Result},
-    link::{Link, Outgoing, Shared},
+    session::Shared,
     thread::IoThread,
-    tls::{Tls, TlsFailure, Trouble},
+    tls::{Connector, TlsFailure, Trouble},
 };
 
 /// As the server's: below it many small unread messages count as an attack.
@@ -57,57 +57,40 @@ pub(crate) struct Keeper {
     pub(crate) target: Target,
 }
 
-/// How to connect.
+/// How to connect, and how hard to try.
 #[derive(Debug, Clone)]
 pub(crate) struct Target {
     pub(crate) address: Address,
     pub(crate) authkeys: Authkeys,
-    pub(crate) tls: Tls,
+    pub(crate) connector: Connector,
+    /// For one attempt.
     pub(crate) timeout: Duration,
     pub(crate) process_name: Option<String>,
+    /// The lease to ask for; the manager's default without.
+    pub(crate) lease: Option<Duration>,
+    /// For how long to try again when a connection is gone.
+    pub(crate) reconnect_timeout: Duration,
+    /// Whether to go on with a new session when one is lost.
+    pub(crate) reopen: bool,
 }
 
-/// Opens a session, whose connection is run by tasks on the current runtime.
-pub(crate) async fn connect(target: &Target) -> Result<Arc<Link>> {
-    match timeout(target.timeout, establish(target)).await {
+/// A connection that is authenticated.
+pub(crate) struct Authenticated {
+    pub(crate) client: ManagerClient<Channel>,
+    pub(crate) welcome: Welcome,
+    pub(crate) challenge: Challenge,
+    /// When it was asked for: the manager heard of us no earlier.
+    pub(crate) asked: Duration,
+}
+
+/// Connects, and gets in: with the session of before, if there was one and the manager has it.
+pub(crate) async fn authenticate(target: &Target, shared: &Shared) -> Result<Authenticated> {
+    match timeout(target.timeout, get_in(target, shared)).await {
         Ok(result) => result,
         Err(_) => Err(cannot_connect(
             &target.address,
             format!("no answer within {:?} (is it a manager that listens there?)", target.timeout),
         )),
-    }
-}
-
-async fn establish(target: &Target) -> Result<Arc<Link>> {
-    let address = target.address.to_string();
-    let (client, welcome, challenge) = get_in(target).await?;
-    let limits = welcome.limits.unwrap_or_default();
-    // The server has proven itself, and says no more than it was asked.
-    let mut client = client.max_decoding_message_size(usize::MAX);
-    let shared = Shared::new(limits);
-    let inbound = client
-        .session(Outgoing(Arc::clone(&shared)))
-        .await
-        .map_err(|status| cannot_connect(&target.address, status.message().into()))?
-        .into_inner();
-    let link = Link::new(shared, address, challenge.server_id);
-    tokio::spawn(take_in(inbound, Arc::downgrade(&link), Arc::clone(&link.shared)));
-    Ok(link)
-}
-
-/// Takes in the server's frames until the session is over.
-async fn take_in(mut inbound: Streaming<ServerFrame>, link: Weak<Link>, shared: Arc<Shared>) {
-    loop {
-        let why = match inbound.message().await {
-            Ok(Some(frame)) => {
-                shared.receive(&link, frame);
-                continue;
-            }
-            Ok(None) => "the manager ended the session".to_owned(),
-            Err(status) => format!("the connection broke: {}", explain(&status)),
-        };
-        let hint = "what the session held is released; connect again for a new one";
-        return shared.end(Refusal::new(Reason::SessionEnded, why).with_hint(hint));
     }
 }
 
@@ -125,16 +108,19 @@ impl From<Error> for Failed {
 }
 
 /// Connects and authenticates, with one authkey after the other until the server takes one.
-async fn get_in(target: &Target) -> Result<(ManagerClient<Channel>, Welcome, Challenge)> {
+async fn get_in(target: &Target, shared: &Shared) -> Result<Authenticated> {
     let mut refused = None;
     for (number, authkey) in target.authkeys.in_turn() {
         // A connection has one handshake.
         let opened = open_channel(target).await?;
         let mut client = ManagerClient::new(opened.channel).max_encoding_message_size(usize::MAX);
-        match shake_hands(&mut client, target, authkey, &opened.binding).await {
+        let asked = shared.now();
+        match shake_hands(&mut client, target, authkey, &opened.binding, shared.resume()).await {
             Ok((welcome, challenge)) => {
                 target.authkeys.accept(number);
-                return Ok((client, welcome, challenge));
+                // The server has proven itself, and says no more than it was asked.
+                let client = client.max_decoding_message_size(usize::MAX);
+                return Ok(Authenticated { client, welcome, challenge, asked });
             }
             Err(Failed::Authkey(error)) => refused = refused.or(Some(error)),
             Err(Failed::Otherwise(error)) => {
@@ -166,7 +152,7 @@ async fn open_channel(target: &Target) -> Result<Opened> {
         .keep_alive_timeout(PING_TIMEOUT)
         .keep_alive_while_idle(true);
     let (connected, binding, trouble) = match address {
-        Address::Tcp { .. } if target.tls.is_set() && !address.is_local() => {
+        Address::Tcp { .. } if target.connector.tls.is_set() && !address.is_local() => {
             return Err(Error::Configuration(format!(
                 "certificates are given, but {address} is plain text: use tls:// instead of tcp://"
             )));
@@ -177,7 +163,7 @@ async fn open_channel(target: &Target) -> Result<Opened> {
         }
         Address::Tls { host, port } => {
             let stream = connect_tcp(address, host, *port).await?;
-            let connected = target.tls.connect(host, &plain(host, *port), stream).await;
+            let connected = target.connector.connect(host, &plain(host, *port), stream).await;
             let (stream, binding) = connected.map_err(|failure| match failure {
                 TlsFailure::Configuration(problem) => Error::Configuration(problem),
                 TlsFailure::Connection(problem) => cannot_connect(address, problem),
@@ -246,13 +232,15 @@ async fn shake_hands(
     target: &Target,
     authkey: &Authkey,
     binding: &Binding,
+    resume: Option<(Resume, Bytes)>,
 ) -> Result<(Welcome, Challenge), Failed> {
     let (requests, outbound) = mpsc::channel(2);
     let say = async |step| {
         // A server that has gone is noticed when its answer does not come.
         let _ = requests.send(HandshakeRequest { step: Some(step) }).await;
     };
-    let hello = hello(target, authkey)?;
+    let hello =
+        Hello { resume: resume.as_ref().map(|(resume, _)| *resume), ..hello(target, authkey)? };
     say(handshake_request::Step::Hello(hello.clone())).await;
     let outbound = Requests(outbound);
     let mut inbound = client
@@ -276,7 +264,8 @@ async fn shake_hands(
     let proof = transcript.client_proof(secret.secret());
     say(handshake_request::Step::Proof(Proof {
         proof: Bytes::copy_from_slice(&proof),
-        ..Proof::default()
+        resume: resume
+            .map_or_else(Bytes::new, |(_, secret)| transcript.resume_proof(&secret).into()),
     }))
     .await;
     let answer = next_step(&mut inbound, target).await.map_err(|error| match error {
@@ -339,6 +328,9 @@ fn hello(target: &Target, authkey: &Authkey) -> Result<Hello> {
         version: PROTOCOL_VERSION,
         suites: offered.into_iter().map(i32::from).collect(),
         client_nonce: Bytes::copy_from_slice(&nonce),
+        lease_ms: target
+            .lease
+            .map_or(0, |lease| u64::try_from(lease.as_millis()).unwrap_or(u64::MAX).max(1)),
         process: Some(Process {
             name: target.process_name.clone().unwrap_or_else(process_name),
             pid: std::process::id(),
@@ -392,12 +384,12 @@ fn not_a_manager(address: &Address, status: &Status) -> Error {
     cannot_connect(address, format!("{} (is it a manager that listens there?)", explain(status)))
 }
 
-fn cannot_connect(address: &Address, message: String) -> Error {
+pub(crate) fn cannot_connect(address: &Address, message: String) -> Error {
     Error::Connect { address: address.to_string(), message }
 }
 
 /// The innermost cause of a status: the outer ones say only that there is one.
-fn explain(status: &Status) -> String {
+pub(crate) fn explain(status: &Status) -> String {
     let mut innermost: &dyn std::error::Error = status;
     while let Some(source) = innermost.source() {
         innermost = source;

@@ -14,12 +14,15 @@ use mp_manager_proto::{
 
 use crate::{
     authkeys::Authkeys,
-    connect::{self, Keeper, Target},
+    call::Call,
+    connect::{Keeper, Target},
+    connection,
     error::{Context, Error, Result},
-    link::{Call, Link},
+    link::Link,
     reply::{Reply, Subject},
+    session::{Failure, Scope, closed},
     thread::IoThread,
-    tls::Tls,
+    tls::{Connector, Tls},
 };
 
 /// The environment variable with a manager's address.
@@ -40,13 +43,21 @@ pub const TLS_CERT_VARIABLE: &str = "MP_MANAGER_TLS_CERT";
 pub const TLS_KEY_VARIABLE: &str = "MP_MANAGER_TLS_KEY";
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+const RECONNECT_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A session with a manager. Cloning is cheap; the session ends when the last clone, proxy and guard
 /// are gone, and what it holds is released.
 ///
-/// The connection is run by tasks on the current tokio runtime. Code that computes for seconds
-/// without awaiting starves them: [`Builder::background_thread`] gives the connection a thread of its
+/// The connection is run by a task on the current tokio runtime. Code that computes for seconds
+/// without awaiting starves it: [`Builder::background_thread`] gives the connection a thread of its
 /// own.
+///
+/// When the connection breaks it is made again, and the session goes on: calls that were under way
+/// wait, and are executed once. See [`Builder::lease`] and [`Builder::reconnect_timeout`] for what
+/// that has to do with time. A process that ends without a goodbye looks like one that may come back:
+/// over a network, what it held waits for its lease to run out. The goodbye is said when the last
+/// handle is dropped, but by the runtime: if that ends first, it is not. [`close`](Self::close) makes
+/// sure.
 ///
 /// ```
 /// use mp_manager::Manager;
@@ -164,15 +175,15 @@ impl Manager {
     pub fn environment(&self) -> Vec<(OsString, OsString)> {
         use std::os::unix::ffi::OsStringExt;
         let Some(keeper) = self.link.keeper() else { return Vec::new() };
-        let Target { authkeys, tls, .. } = &keeper.target;
+        let Target { authkeys, connector, .. } = &keeper.target;
         let authkey = authkeys.accepted().map_or_else(Vec::new, |key| key.secret().to_vec());
-        let identity = tls.identity.as_ref();
+        let identity = connector.tls.identity.as_ref();
         // What the child inherits otherwise would win, and may be for another manager.
         vec![
             (ADDRESS_VARIABLE.into(), self.link.address.clone().into()),
             (AUTHKEY_VARIABLE.into(), OsString::from_vec(authkey)),
             (AUTHKEY_FILE_VARIABLE.into(), OsString::new()),
-            (TLS_CA_VARIABLE.into(), path_of(tls.ca.as_ref())),
+            (TLS_CA_VARIABLE.into(), path_of(connector.tls.ca.as_ref())),
             (TLS_CERT_VARIABLE.into(), path_of(identity.map(|identity| &identity.certificate))),
             (TLS_KEY_VARIABLE.into(), path_of(identity.map(|identity| &identity.key))),
         ]
@@ -328,7 +339,9 @@ impl Manager {
             Ok(_) | Err(Error::ShuttingDown(_)) => {}
             Err(error) => return Err(error),
         }
-        self.link.ended().await;
+        // Whoever asked for that does not wait for it to come back.
+        self.link.shared.say_goodbye();
+        self.link.shared.wait_until_over().await;
         Ok(())
     }
 
@@ -348,13 +361,18 @@ impl Manager {
     /// # }
     /// ```
     pub async fn close(self) -> Result<()> {
-        self.link.say_goodbye();
-        self.link.ended().await;
+        self.link.shared.say_goodbye();
+        self.link.shared.wait_until_over().await;
         Ok(())
     }
 
     pub(crate) fn link(&self) -> &Arc<Link> {
         &self.link
+    }
+
+    #[cfg(feature = "simulation")]
+    pub(crate) fn with_link(link: Arc<Link>) -> Self {
+        Self { link }
     }
 
     /// Where an error with the object of that name happened.
@@ -374,9 +392,14 @@ impl Manager {
         op: request::Op,
     ) -> Result<Reply> {
         let subject = self.subject(name);
-        match Call::new(&self.link.shared, Request { op: Some(op), ..Request::default() }).await {
+        let request = Request { op: Some(op), ..Request::default() };
+        match Call::new(&self.link.shared, request, Scope::Any).await {
             Ok(arrived) => Ok(Reply::new(arrived, subject, operation)),
-            Err(refusal) => Err(Error::refused(refusal, subject.context(operation))),
+            Err(Failure::Refused(refusal)) => {
+                Err(Error::refused(refusal, subject.context(operation)))
+            }
+            // It is about nothing that an earlier manager had.
+            Err(Failure::Stale(_)) => Err(Error::refused(closed(), subject.context(operation))),
         }
     }
 
@@ -420,6 +443,9 @@ pub struct Builder {
     background_thread: bool,
     connect_timeout: Option<Duration>,
     process_name: Option<String>,
+    lease: Option<Duration>,
+    reconnect_timeout: Option<Duration>,
+    session_must_last: bool,
 }
 
 impl Builder {
@@ -479,6 +505,34 @@ impl Builder {
         Self { connect_timeout: Some(timeout), ..self }
     }
 
+    /// How long the session lives without a word from this process, from 1 s to 5 min; 10 s unless
+    /// told otherwise. Whoever waits for what this process holds waits so long, at most, when the
+    /// process or its machine is gone.
+    ///
+    /// The manager hears of this process every third of it, whatever else there is to do. If it does
+    /// not for 0.99 of it, everything held counts as lost here: before the manager gives it to
+    /// others, as long as no two clocks run at rates that differ by more than a hundredth.
+    pub fn lease(self, lease: Duration) -> Self {
+        Self { lease: Some(lease), ..self }
+    }
+
+    /// How long to try again when the connection is gone; 1 min unless told otherwise. Calls wait
+    /// meanwhile, those with a timeout no longer than that. Zero does not try at all.
+    ///
+    /// A connection that comes back in time goes on with the same session: nothing is lost and
+    /// nothing is done twice. If it comes back later, or the manager has started again, every guard
+    /// is lost and every call that was pending fails, with an error that says what is known of it
+    /// ([`Error::SessionLost`], [`Error::ManagerRestarted`], [`Error::OutcomeUnknown`]); proxies go
+    /// on in a new session.
+    pub fn reconnect_timeout(self, timeout: Duration) -> Self {
+        Self { reconnect_timeout: Some(timeout), ..self }
+    }
+
+    /// Opens no new session when one is lost: everything fails from then on.
+    pub fn session_must_last(self) -> Self {
+        Self { session_must_last: true, ..self }
+    }
+
     /// What `inspect` calls this process; the name of its program unless told otherwise.
     pub fn process_name(self, name: impl Into<String>) -> Self {
         Self { process_name: Some(name.into()), ..self }
@@ -532,9 +586,12 @@ impl Builder {
         Target {
             address,
             authkeys,
-            tls,
+            connector: Connector::new(tls),
             timeout: self.connect_timeout.unwrap_or(CONNECT_TIMEOUT),
             process_name: self.process_name.clone(),
+            lease: self.lease,
+            reconnect_timeout: self.reconnect_timeout.unwrap_or(RECONNECT_TIMEOUT),
+            reopen: !self.session_must_last,
         }
     }
 
@@ -546,10 +603,10 @@ impl Builder {
         let (link, thread) = if self.background_thread {
             let thread = IoThread::start()?;
             let target = target.clone();
-            let link = thread.run(async move { connect::connect(&target).await }).await??;
+            let link = thread.run(async move { connection::open(&target).await }).await??;
             (link, Some(thread))
         } else {
-            (connect::connect(&target).await?, None)
+            (connection::open(&target).await?, None)
         };
         link.keep(keeper(thread, target));
         Ok(Manager { link })

@@ -8,7 +8,7 @@ use std::{
     fs, io,
     path::Path,
     pin::Pin,
-    sync::{Arc, OnceLock},
+    sync::{Arc, Mutex, OnceLock, PoisonError},
     task::{Context, Poll, ready},
 };
 
@@ -40,6 +40,14 @@ pub(crate) struct Tls {
     pub(crate) identity: Option<Identity>,
 }
 
+/// Speaks TLS with one manager, as often as it has to.
+#[derive(Debug, Clone)]
+pub(crate) struct Connector {
+    pub(crate) tls: Arc<Tls>,
+    /// What was used last.
+    used: Arc<Mutex<Option<Arc<ClientConfig>>>>,
+}
+
 /// Why no TLS connection came about.
 #[derive(Debug)]
 pub(crate) enum TlsFailure {
@@ -55,9 +63,9 @@ impl From<PemError> for TlsFailure {
     }
 }
 
-impl Tls {
-    pub(crate) fn is_set(&self) -> bool {
-        self.ca.is_some() || self.identity.is_some()
+impl Connector {
+    pub(crate) fn new(tls: Tls) -> Self {
+        Self { tls: Arc::new(tls), used: Arc::default() }
     }
 
     /// Agrees on TLS with whoever is at the other end of `stream`; `plain` is its address without.
@@ -67,8 +75,7 @@ impl Tls {
         plain: &str,
         stream: TcpStream,
     ) -> Result<(Watched, Binding), TlsFailure> {
-        let connector = TlsConnector::from(Arc::new(self.config()?));
-        let stream = connector
+        let stream = TlsConnector::from(self.current()?)
             .connect(server_name(host)?, stream)
             .await
             .map_err(|error| TlsFailure::Connection(explain_io(&error, host, plain)))?;
@@ -81,6 +88,23 @@ impl Tls {
         let binding = tls::binding(session, leaf)
             .map_err(|error| TlsFailure::Connection(error.to_string()))?;
         Ok((Watched::new(stream), binding))
+    }
+
+    /// What the files say now. Somebody may be about to replace them: who connects again does it
+    /// with what was good before.
+    fn current(&self) -> Result<Arc<ClientConfig>, TlsFailure> {
+        let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
+        match (self.tls.config(), &*used) {
+            (Ok(config), _) => Ok(Arc::clone(used.insert(Arc::new(config)))),
+            (Err(_), Some(used)) => Ok(Arc::clone(used)),
+            (Err(failure), None) => Err(failure),
+        }
+    }
+}
+
+impl Tls {
+    pub(crate) fn is_set(&self) -> bool {
+        self.ca.is_some() || self.identity.is_some()
     }
 
     fn config(&self) -> Result<ClientConfig, TlsFailure> {

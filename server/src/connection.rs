@@ -7,6 +7,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
+use mp_manager_core::session::Session;
 use mp_manager_proto::handshake::Binding;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
@@ -16,7 +17,7 @@ use tokio::{
 use tokio_rustls::server::TlsStream;
 use tonic::transport::server::Connected;
 
-use crate::{lock, session::Session, store::Store, tls::Opening};
+use crate::{lock, session::Seat, store::Store, tls::Opening};
 
 /// What is known of a connection.
 pub(crate) struct Connection {
@@ -27,15 +28,14 @@ pub(crate) struct Connection {
 }
 
 /// ```text
-///   new ──Handshake──► in handshake ──► authenticated ──Session──► in use
+///   new ──Handshake──► in handshake ──► authenticated: one Session stream, one KeepAlive stream
 ///                          └──────────► refused
 /// ```
 enum Phase {
     New,
     InHandshake,
     Refused,
-    Authenticated(Arc<Session>),
-    InUse,
+    Authenticated { seat: Seat, has_stream: bool, has_beats: bool },
 }
 
 impl Connection {
@@ -58,7 +58,7 @@ impl Connection {
 
     /// Whether a proof has been accepted on it.
     pub(crate) fn is_authenticated(&self) -> bool {
-        matches!(&*lock(&self.phase), Phase::Authenticated(_) | Phase::InUse)
+        matches!(&*lock(&self.phase), Phase::Authenticated { .. })
     }
 
     /// Begins the one handshake it may have; false if it had it.
@@ -71,29 +71,48 @@ impl Connection {
         is_new
     }
 
-    /// Ends the handshake with a session, or without.
-    pub(crate) fn end_handshake(&self, session: Option<Arc<Session>>) {
-        *lock(&self.phase) = session.map_or(Phase::Refused, Phase::Authenticated);
+    /// Ends the handshake with a place in a session, or without.
+    pub(crate) fn end_handshake(&self, seat: Option<Seat>) {
+        let authenticated =
+            |seat| Phase::Authenticated { seat, has_stream: false, has_beats: false };
+        *lock(&self.phase) = seat.map_or(Phase::Refused, authenticated);
     }
 
-    /// Hands out the session, once.
-    pub(crate) fn take_session(&self) -> Option<Arc<Session>> {
-        let mut phase = lock(&self.phase);
-        if !matches!(&*phase, Phase::Authenticated(_)) {
-            return None;
-        }
-        match std::mem::replace(&mut *phase, Phase::InUse) {
-            Phase::Authenticated(session) => Some(session),
+    /// Its place in the session, for the one `Session` stream it may have.
+    pub(crate) fn open_stream(&self) -> Option<Seat> {
+        match &mut *lock(&self.phase) {
+            Phase::Authenticated { seat, has_stream, .. } => claim(seat, has_stream),
             _ => None,
         }
     }
+
+    /// Its place in the session, for the one `KeepAlive` stream it may have.
+    pub(crate) fn open_beats(&self) -> Option<Seat> {
+        match &mut *lock(&self.phase) {
+            Phase::Authenticated { seat, has_beats, .. } => claim(seat, has_beats),
+            _ => None,
+        }
+    }
+
+    /// Whether the end of its `Session` stream proves that the client has ended.
+    pub(crate) fn proves_death(&self) -> bool {
+        self.binding() == Some(&Binding::Unix)
+    }
+}
+
+fn claim(seat: &Seat, is_taken: &mut bool) -> Option<Seat> {
+    (!std::mem::replace(is_taken, true)).then(|| seat.clone())
 }
 
 impl Drop for Connection {
-    /// A session whose stream was never opened ends with its connection.
+    /// A session that began here and whose stream was never opened. One that was resumed here goes
+    /// on: its client may have seen only this connection fail.
     fn drop(&mut self) {
-        if let (Some(session), Some(store)) = (self.take_session(), self.store.upgrade()) {
-            session.end(&store, None);
+        if self.proves_death()
+            && let Some(Seat { session, generation: Session::FIRST }) = self.open_stream()
+            && let Some(store) = self.store.upgrade()
+        {
+            session.end_current(&store, Session::FIRST, None);
         }
     }
 }
