@@ -32,8 +32,15 @@ impl Options {
     /// The defaults, with an authkey.
     #[must_use]
     pub fn new(authkey: impl Into<Authkey>) -> Self {
+        Self { authkeys: vec![authkey.into()], ..Self::default() }
+    }
+}
+
+impl Default for Options {
+    /// Without an authkey, which a server needs.
+    fn default() -> Self {
         Self {
-            authkeys: vec![authkey.into()],
+            authkeys: Vec::new(),
             tls: Tls::default(),
             insecure: false,
             allow_weak_authkey: false,
