@@ -100,7 +100,10 @@ impl Connection {
             }
             self.shared.disconnected();
             let why = match end {
-                End::Gone(why) => why,
+                End::Gone(why) => {
+                    self.close(&why);
+                    why
+                }
                 End::Farewell(why) if self.may_come_back(&why) => {
                     let message = why.message.clone();
                     self.shared.session_ended(why);
@@ -116,6 +119,15 @@ impl Connection {
                 },
                 () = self.leave() => return self.shared.end(closed()),
             };
+        }
+    }
+
+    /// The manager takes the end of a unix socket for the end of this process, and gives to others
+    /// what it held: it has to know before.
+    fn close(&self, why: &str) {
+        if matches!(self.target.address, Address::Unix(_)) {
+            let message = format!("the session was lost with its connection: {why}");
+            self.shared.session_ended(Refusal::new(Reason::SessionEnded, message));
         }
     }
 
@@ -229,8 +241,9 @@ impl Connection {
             Ok(result) => result.map_err(Attempt::from),
             Err(_) => Err(Attempt::Failed("no answer in time".into())),
         };
-        if result.is_err() {
+        if let Err(Attempt::Failed(why)) = &result {
             self.shared.disconnected();
+            self.close(why);
         }
         result
     }

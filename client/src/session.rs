@@ -75,6 +75,8 @@ pub(crate) struct Shared {
 #[derive(Default)]
 pub(crate) struct State {
     session: Session,
+    /// There was a connection.
+    is_acquainted: bool,
     /// Counts the sessions; what belongs to one is void in the next.
     incarnation: u64,
     /// Counts the connections; frames of earlier ones are not taken in any more.
@@ -211,7 +213,7 @@ impl Shared {
             state: Mutex::new(State { next_seq: 1, ..State::default() }),
             clock,
             server: AtomicU64::new(0),
-            max_value_bytes: AtomicUsize::new(0),
+            max_value_bytes: AtomicUsize::new(usize::MAX),
             over: watch::Sender::new(false),
             leaving: Notify::new(),
         })
@@ -279,6 +281,7 @@ impl Shared {
         self.max_value_bytes.store(max_value_bytes, Ordering::Relaxed);
         state.lease.begin(Duration::from_millis(welcome.lease_ms), asked);
         wakers.append(&mut state.regain_lease(self.now()));
+        state.is_acquainted = true;
         state.connection += 1;
         state.frame_number = 0;
         if resumed {
@@ -520,7 +523,10 @@ impl Shared {
             Ok(request) => request,
             Err(failure) => return Begun::Failed(failure),
         };
-        if state.calls.len() >= state.session.limits.max_open_requests.max(1) as usize {
+        // Before the first connection nobody knows how much may be sent.
+        if !state.is_acquainted
+            || state.calls.len() >= state.session.limits.max_open_requests.max(1) as usize
+        {
             state.blocked.push(waker.clone());
             return Begun::Later(request);
         }

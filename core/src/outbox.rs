@@ -1,6 +1,6 @@
 //! What a session owes its client, and what its client has not yet confirmed.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 
 use mp_manager_proto::{
     encoded_len,
@@ -245,7 +245,7 @@ impl<H> Outbox<H> {
             self.reconcile(reconcile, settled)?;
         }
         self.acknowledge(acks, settled);
-        for seq in cancels {
+        for seq in sorted(cancels) {
             self.cancel(seq, settled);
         }
         match again.into_iter().find(|seq| !self.open.contains_key(seq)) {
@@ -304,10 +304,9 @@ impl<H> Outbox<H> {
     /// Compares with what the client knows: what it waits for is sent again, or stays parked; what
     /// it does not speak of it has.
     fn reconcile(&mut self, known: Reconcile, settled: &mut Settled<H>) -> Result<(), Error> {
-        let waits: BTreeSet<Seq> = known.open.into_iter().collect();
-        let cancelled: BTreeSet<Seq> = known.cancelled.into_iter().collect();
+        let (waits, cancelled) = (sorted(known.open), sorted(known.cancelled));
         let forgotten = self.open.iter().find(|(seq, open)| {
-            matches!(open, Open::Parked(_)) && !waits.contains(seq) && !cancelled.contains(seq)
+            matches!(open, Open::Parked(_)) && !is_in(seq, &waits) && !is_in(seq, &cancelled)
         });
         if let Some((seq, _)) = forgotten {
             return Err(protocol(format!("request {seq} was not answered, and is not asked for")));
@@ -315,10 +314,9 @@ impl<H> Outbox<H> {
         for seq in cancelled {
             self.cancel(seq, settled);
         }
-        let has = |seq: &Seq| !waits.contains(seq);
-        let had =
-            self.open.keys().copied().filter(has).map(|seq| SeqRange { first: seq, last: seq });
-        self.acknowledge(had.collect(), settled);
+        let has = self.open.keys().filter(|seq| !is_in(seq, &waits));
+        let has = has.map(|&seq| SeqRange { first: seq, last: seq }).collect();
+        self.acknowledge(has, settled);
         self.send_again();
         self.is_silent = false;
         Ok(())
@@ -427,6 +425,16 @@ impl<H> Outbox<H> {
     pub fn has_ended(&self) -> bool {
         self.ended.is_some()
     }
+}
+
+fn sorted(mut seqs: Vec<Seq>) -> Vec<Seq> {
+    seqs.sort_unstable();
+    seqs.dedup();
+    seqs
+}
+
+fn is_in(seq: &Seq, sorted: &[Seq]) -> bool {
+    sorted.binary_search(seq).is_ok()
 }
 
 fn split(result: Result<Answer, Error>) -> (reply::Result, Vec<Pin>) {

@@ -167,6 +167,12 @@ impl Session {
         is_current
     }
 
+    /// The number of the last frame that was taken in on the current stream.
+    #[must_use]
+    pub fn last_frame(&self) -> u64 {
+        self.stream.frame
+    }
+
     /// When it ends if nothing more is heard.
     #[must_use]
     pub fn lease_end(&self) -> Duration {
@@ -267,7 +273,7 @@ impl Session {
     }
 
     /// What to do next for the stream of this generation. A request that is to be started counts
-    /// as started.
+    /// as started: its caller keeps the session's lock until the outbox has it as parked or replied.
     ///
     /// # Errors
     /// If the session has to end.

@@ -31,11 +31,13 @@ impl Beats {
         if !session.register_beats(*generation, cx.waker()) {
             return Poll::Ready(Some(Err(not_its_session())));
         }
-        let beat = ready!(Pin::new(&mut self.inbound).poll_next(cx));
-        if matches!(beat, Some(Ok(_))) && !session.heard(*generation, self.store.leases.now()) {
-            return Poll::Ready(Some(Err(not_its_session())));
-        }
-        Poll::Ready(beat)
+        Poll::Ready(match ready!(Pin::new(&mut self.inbound).poll_next(cx)) {
+            Some(Ok(beat)) => {
+                let heard = session.heard(*generation, self.store.leases.now());
+                Some(heard.map(|echo| Beat { echo, ..beat }).ok_or_else(not_its_session))
+            }
+            other => other,
+        })
     }
 }
 

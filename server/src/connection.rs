@@ -3,7 +3,10 @@
 use std::{
     io,
     pin::Pin,
-    sync::{Arc, Mutex, OnceLock, Weak},
+    sync::{
+        Arc, Mutex, OnceLock, Weak,
+        atomic::{AtomicBool, Ordering},
+    },
     task::{Context, Poll, ready},
 };
 
@@ -25,6 +28,8 @@ pub(crate) struct Connection {
     binding: OnceLock<Binding>,
     phase: Mutex<Phase>,
     store: Weak<Store>,
+    /// The other end is closed; it did not only fail here.
+    is_closed: AtomicBool,
 }
 
 /// ```text
@@ -41,8 +46,13 @@ enum Phase {
 impl Connection {
     /// A connection whose binding is known, or will be once TLS is up.
     pub(crate) fn new(peer: String, binding: Option<Binding>, store: Weak<Store>) -> Self {
-        let binding = binding.map_or_else(OnceLock::new, OnceLock::from);
-        Self { peer, binding, phase: Mutex::new(Phase::New), store }
+        Self {
+            peer,
+            binding: binding.map_or_else(OnceLock::new, OnceLock::from),
+            phase: Mutex::new(Phase::New),
+            store,
+            is_closed: AtomicBool::new(false),
+        }
     }
 
     /// TLS is up.
@@ -94,9 +104,10 @@ impl Connection {
         }
     }
 
-    /// Whether the end of its `Session` stream proves that the client has ended.
+    /// Whether it proves that the client has ended, or has nothing any more: the other end of a unix
+    /// socket is closed. One that only failed on this side proves nothing.
     pub(crate) fn proves_death(&self) -> bool {
-        self.binding() == Some(&Binding::Unix)
+        self.binding() == Some(&Binding::Unix) && self.is_closed.load(Ordering::Relaxed)
     }
 }
 
@@ -198,7 +209,13 @@ impl AsyncRead for Io {
     ) -> Poll<io::Result<()>> {
         self.check_deadline(cx)?;
         ready!(self.poll_open(cx))?;
-        on_socket!(self, socket => socket.poll_read(cx, buffer))
+        let connection = Arc::clone(&self.connection);
+        let before = buffer.filled().len();
+        let read = ready!(on_socket!(self, socket => socket.poll_read(cx, buffer)));
+        if read.is_err() || (buffer.filled().len() == before && buffer.remaining() > 0) {
+            connection.is_closed.store(true, Ordering::Relaxed);
+        }
+        Poll::Ready(read)
     }
 }
 

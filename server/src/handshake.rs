@@ -89,6 +89,7 @@ impl Handshake {
             lease_ms: u64::try_from(lease.as_millis()).unwrap_or(u64::MAX),
             limits: Some(self.store.limits().for_clients()),
             resumed: is_resumed,
+            ephemeral: self.store.options.ephemeral,
             ..Welcome::default()
         };
         welcome.proof = transcript.server_proof(authkey.secret(), &proof.proof, &welcome).into();

@@ -24,6 +24,9 @@ pub struct Options {
     pub limits: Limits,
     /// How long a connection has for its handshake.
     pub handshake_timeout: Duration,
+    /// The server is part of a program and ends with it: clients are told not to wait for it to come
+    /// back.
+    pub ephemeral: bool,
     /// How long a shutdown waits for clients to take note of it.
     pub shutdown_grace: Duration,
 }
@@ -46,6 +49,7 @@ impl Default for Options {
             allow_weak_authkey: false,
             limits: Limits::default(),
             handshake_timeout: Duration::from_secs(5),
+            ephemeral: false,
             shutdown_grace: Duration::from_secs(2),
         }
     }

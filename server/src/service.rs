@@ -48,7 +48,7 @@ impl Manager for Service {
             .open_stream()
             .ok_or_else(|| Status::failed_precondition("a connection has one Session stream"))?;
         let (store, inbound) = (Arc::clone(&self.store), request.into_inner());
-        Ok(Response::new(SessionStream::new(store, seat, inbound, connection.proves_death())))
+        Ok(Response::new(SessionStream::new(store, seat, inbound, connection)))
     }
 
     async fn keep_alive(

@@ -114,9 +114,11 @@ impl Session {
         Arc::clone(&lock(&self.outbound).peer)
     }
 
-    /// Takes note of a sign of life; false if it is not the current connection's.
-    pub(crate) fn heard(&self, generation: Generation, now: Duration) -> bool {
-        lock(&self.state).machine.heard(generation, now)
+    /// Takes note of a sign of life, and says which frame was the last; `None` if it is not the
+    /// current connection's.
+    pub(crate) fn heard(&self, generation: Generation, now: Duration) -> Option<u64> {
+        let machine = &mut lock(&self.state).machine;
+        machine.heard(generation, now).then(|| machine.last_frame())
     }
 
     /// When its lease ends; `None` if it has ended.

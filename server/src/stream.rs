@@ -22,6 +22,7 @@ use mp_manager_core::{
 use tonic::{Code, Status, Streaming};
 
 use crate::{
+    connection::Connection,
     directory, lock,
     session::{Parked, Seat, Session, SessionState},
     store::{Cell, Store},
@@ -44,8 +45,7 @@ pub(crate) struct SessionStream {
     has_next: bool,
     /// Nothing more comes from the client.
     inbound_over: bool,
-    /// The client has ended when this stream has.
-    proves_death: bool,
+    connection: Arc<Connection>,
 }
 
 /// What is let go of while the session is locked, to be dropped afterwards.
@@ -56,11 +56,11 @@ impl SessionStream {
         store: Arc<Store>,
         seat: Seat,
         inbound: Streaming<ClientFrame>,
-        proves_death: bool,
+        connection: Arc<Connection>,
     ) -> Self {
         let Seat { session, generation } = seat;
         let (echo, has_next, inbound_over) = (0, false, false);
-        Self { store, session, generation, inbound, echo, has_next, inbound_over, proves_death }
+        Self { store, session, generation, inbound, echo, has_next, inbound_over, connection }
     }
 
     /// Processes the frames that have arrived, as far as one poll goes. What it would have to say
@@ -109,7 +109,7 @@ impl SessionStream {
     /// its client has ended.
     fn closed(&mut self) {
         self.inbound_over = true;
-        if self.proves_death {
+        if self.connection.proves_death() {
             self.over(None);
         }
     }
@@ -322,7 +322,7 @@ impl Stream for SessionStream {
 
 impl Drop for SessionStream {
     fn drop(&mut self) {
-        if self.proves_death {
+        if self.connection.proves_death() {
             self.session.end_current(&self.store, self.generation, None);
         }
     }

@@ -4,10 +4,11 @@ pub mod fuzz;
 pub mod log;
 pub mod raw;
 pub mod rogue;
+pub mod sim;
 pub mod tls;
 pub mod victim;
 
-use std::{future::Future, thread, time::Duration};
+use std::{future::Future, path::Path, thread, time::Duration};
 
 use mp_manager_server::{Address, Handle, Options, Server};
 use tokio::sync::oneshot;
@@ -41,6 +42,12 @@ impl TestServer {
     #[must_use]
     pub fn with_tls(change: impl FnOnce(&mut Options)) -> Self {
         Self::at("0.0.0.0:0", change)
+    }
+
+    /// A server on a unix socket in `directory` with the default options.
+    #[must_use]
+    pub fn in_directory(directory: &Path) -> Self {
+        Self::at(&format!("unix:{}", directory.join("socket").display()), |_| {})
     }
 
     /// A server anywhere, with its options changed.
