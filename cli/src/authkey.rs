@@ -1,6 +1,7 @@
 //! Where the authkey comes from: never from an argument, which everybody on the machine can read.
 
 use std::{
+    fmt,
     fs::{self, DirBuilder},
     io::{self, Write},
     os::unix::{ffi::OsStringExt, fs::DirBuilderExt},
@@ -14,14 +15,26 @@ use crate::error::Error;
 
 const KEY_LEN: usize = 32;
 
-/// An authkey, and where it came from.
-pub(crate) struct Key {
-    pub(crate) authkey: Authkey,
+/// One or more authkeys, and where they came from.
+pub(crate) struct Keys {
+    pub(crate) authkeys: Vec<Authkey>,
     pub(crate) origin: String,
+    /// The file to read them from again.
+    pub(crate) file: Option<PathBuf>,
+}
+
+impl fmt::Display for Keys {
+    /// How many there are, and never which.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.authkeys.len() {
+            1 => write!(f, "the authkey is from {}", self.origin),
+            count => write!(f, "{count} authkeys are from {}", self.origin),
+        }
+    }
 }
 
 /// The authkey for a client: what is given, else on this machine the one `serve` has written.
-pub(crate) fn for_client(address: &Address, file: Option<&Path>) -> Result<Key, Error> {
+pub(crate) fn for_client(address: &Address, file: Option<&Path>) -> Result<Keys, Error> {
     if let Some(key) = given(file)? {
         return Ok(key);
     }
@@ -41,7 +54,7 @@ pub(crate) fn for_client(address: &Address, file: Option<&Path>) -> Result<Key, 
 }
 
 /// The authkey for a server: what is given, else on this machine one that only this user can read.
-pub(crate) fn for_server(address: &Address, file: Option<&Path>) -> Result<Key, Error> {
+pub(crate) fn for_server(address: &Address, file: Option<&Path>) -> Result<Keys, Error> {
     if let Some(key) = given(file)? {
         return Ok(key);
     }
@@ -87,30 +100,34 @@ pub(crate) fn write(path: &Path, key: &str, overwrite: bool) -> io::Result<()> {
     Ok(())
 }
 
-fn given(file: Option<&Path>) -> Result<Option<Key>, Error> {
+fn given(file: Option<&Path>) -> Result<Option<Keys>, Error> {
     if let Some(path) = file.filter(|path| !path.as_os_str().is_empty()) {
         return from_file(path).map(Some);
     }
     let variable = mp_manager::AUTHKEY_VARIABLE;
     let Some(value) = std::env::var_os(variable) else { return Ok(None) };
     match Authkey::from_text(&value.into_vec()) {
-        Some(authkey) => Ok(Some(Key { authkey, origin: variable.into() })),
+        Some(authkey) => {
+            Ok(Some(Keys { authkeys: vec![authkey], origin: variable.into(), file: None }))
+        }
         None => {
             Err(Error::Usage(format!("{variable} is empty: set it to the authkey, or unset it")))
         }
     }
 }
 
-fn from_file(path: &Path) -> Result<Key, Error> {
+/// The authkeys of a file: one on each line.
+pub(crate) fn from_file(path: &Path) -> Result<Keys, Error> {
     let origin = path.display().to_string();
     let text = fs::read(path)
         .map_err(|error| Error::Usage(format!("cannot read the authkey from {origin}: {error}")))?;
-    match Authkey::from_text(&text) {
-        Some(authkey) => Ok(Key { authkey, origin }),
-        None => Err(Error::Usage(format!(
+    let authkeys = Authkey::list_from_text(&text);
+    if authkeys.is_empty() {
+        return Err(Error::Usage(format!(
             "{origin} is empty: `mp-manager keygen --force {origin}` writes an authkey to it"
-        ))),
+        )));
     }
+    Ok(Keys { authkeys, origin, file: Some(path.into()) })
 }
 
 /// Where this user's own authkey is, by the rules of the XDG base directories.

@@ -24,6 +24,9 @@ Environment:
   MP_MANAGER_ADDRESS       the manager's address
   MP_MANAGER_AUTHKEY_FILE  a file with the authkey
   MP_MANAGER_AUTHKEY       the authkey itself, if no file is given
+  MP_MANAGER_TLS_CA        a file with the authorities to trust
+  MP_MANAGER_TLS_CERT      a file with the certificate to show
+  MP_MANAGER_TLS_KEY       a file with its private key
   MP_MANAGER_LOG           what to log on standard error, such as `warn` or `debug` [default: info]
 
 On this machine no authkey is needed: `serve` writes one that only you can read, and the other
@@ -95,7 +98,15 @@ impl Error {
         ExitCode::from(match self {
             Self::Client(error) => client_code(error),
             Self::Authentication { .. } => NOT_AUTHENTICATED,
-            Self::Serve(ServeError::NoAuthkey) | Self::Usage(_) => USAGE,
+            Self::Serve(
+                ServeError::NoAuthkey
+                | ServeError::TooManyAuthkeys { .. }
+                | ServeError::WeakAuthkey { .. }
+                | ServeError::PlainText { .. }
+                | ServeError::NotTls { .. }
+                | ServeError::Tls(_),
+            )
+            | Self::Usage(_) => USAGE,
             Self::Absent(_) => ABSENT,
             Self::TimedOut(_) => TIMED_OUT,
             Self::LockLost(_) => LOCK_LOST,

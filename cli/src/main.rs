@@ -3,6 +3,7 @@
 //! Data goes to standard output, everything else to standard error; the exit codes are in
 //! [`error`]. Each command has its own file in [`commands`].
 
+mod address;
 mod authkey;
 mod child;
 mod commands;
@@ -12,8 +13,10 @@ mod logging;
 mod options;
 mod output;
 mod parse;
+mod reload;
 mod signals;
 mod table;
+mod tls;
 
 use std::process::ExitCode;
 

@@ -6,15 +6,16 @@ use clap::{
     Args, ValueEnum,
     builder::{OsStringValueParser, TypedValueParser},
 };
-use mp_manager::{Address, Error as ClientError, Manager, Open, Proxy};
+use mp_manager::{Error as ClientError, Manager, Open, Proxy};
 
-use crate::{authkey, error::Error, signals::Signals};
+use crate::{address::Given, authkey, error::Error, signals::Signals, tls::TlsOptions};
 
 /// Which manager, and how to answer.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Global options")]
 pub(crate) struct Options {
-    /// The manager's address: HOST:PORT or unix:PATH
+    /// The manager's address: tls://HOST:PORT, tcp://HOST:PORT or unix:PATH; a mere HOST:PORT means
+    /// TCP on loopback, and TLS elsewhere
     #[arg(
         long,
         global = true,
@@ -22,8 +23,8 @@ pub(crate) struct Options {
         hide_env_values = true,
         default_value_t,
     )]
-    pub(crate) address: Address,
-    /// A file with the authkey
+    pub(crate) address: Given,
+    /// A file with the authkey, or several, one on each line, of which the first is preferred
     #[arg(
         long,
         global = true,
@@ -34,6 +35,8 @@ pub(crate) struct Options {
         value_parser = OsStringValueParser::new().map(PathBuf::from),
     )]
     pub(crate) authkey_file: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) tls: TlsOptions,
     /// How to print what is more than one value
     #[arg(long, global = true, value_enum, value_name = "FORMAT", default_value_t)]
     pub(crate) output: Format,
@@ -87,17 +90,17 @@ impl Options {
     }
 
     async fn connect(&self, purpose: &str) -> Result<Manager, Error> {
-        let key = authkey::for_client(&self.address, self.authkey_file.as_deref())?;
-        Manager::builder()
-            .authkey(key.authkey)
-            .process_name(format!("mp-manager {purpose}"))
-            .connect(&self.address.to_string())
-            .await
-            .map_err(|error| match error {
+        let keys = authkey::for_client(&self.address, self.authkey_file.as_deref())?;
+        let builder = Manager::builder()
+            .authkeys(keys.authkeys)
+            .process_name(format!("mp-manager {purpose}"));
+        self.tls.apply(builder)?.connect(&self.address.to_string()).await.map_err(|error| {
+            match error {
                 ClientError::AuthenticationFailed(_) => {
-                    Error::Authentication { error, origin: key.origin }
+                    Error::Authentication { error, origin: keys.origin }
                 }
                 error => error.into(),
-            })
+            }
+        })
     }
 }

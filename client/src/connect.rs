@@ -14,6 +14,7 @@ use mp_manager_proto::{
     address::Address,
     authkey::Authkey,
     handshake::{Binding, NONCE_LEN, Transcript},
+    suite,
     v1::{
         Challenge, Error as Refusal, HandshakeRequest, HandshakeResponse, Hello, Process, Proof,
         Reason, Resume, Suite, Welcome, handshake_request, handshake_response::Step,
@@ -26,16 +27,18 @@ use tokio::{
     time::timeout,
 };
 use tonic::{
-    Streaming,
+    Code, Status, Streaming,
     transport::{Channel, Endpoint},
 };
 
 #[cfg(feature = "embedded")]
 use crate::embedded::Embedded;
 use crate::{
+    authkeys::Authkeys,
     error::{Context, Error, Result},
     session::Shared,
     thread::IoThread,
+    tls::{Connector, TlsFailure, Trouble},
 };
 
 /// As the server's: below it many small unread messages count as an attack.
@@ -58,7 +61,8 @@ pub(crate) struct Keeper {
 #[derive(Debug, Clone)]
 pub(crate) struct Target {
     pub(crate) address: Address,
-    pub(crate) authkey: Authkey,
+    pub(crate) authkeys: Authkeys,
+    pub(crate) connector: Connector,
     /// For one attempt.
     pub(crate) timeout: Duration,
     pub(crate) process_name: Option<String>,
@@ -90,45 +94,113 @@ pub(crate) async fn authenticate(target: &Target, shared: &Shared) -> Result<Aut
     }
 }
 
+/// Why an authkey did not get us in.
+enum Failed {
+    /// It is not the server's. Another one may be.
+    Authkey(Error),
+    Otherwise(Error),
+}
+
+impl From<Error> for Failed {
+    fn from(error: Error) -> Self {
+        Self::Otherwise(error)
+    }
+}
+
+/// Connects and authenticates, with one authkey after the other until the server takes one.
 async fn get_in(target: &Target, shared: &Shared) -> Result<Authenticated> {
-    let (channel, binding) = open_channel(&target.address).await?;
-    let mut client = ManagerClient::new(channel).max_encoding_message_size(usize::MAX);
-    let asked = shared.now();
-    let (welcome, challenge) = shake_hands(&mut client, target, &binding, shared.resume()).await?;
-    // The server has proven itself, and says no more than it was asked.
-    let client = client.max_decoding_message_size(usize::MAX);
-    Ok(Authenticated { client, welcome, challenge, asked })
+    let mut refused = None;
+    for (number, authkey) in target.authkeys.in_turn() {
+        // A connection has one handshake.
+        let opened = open_channel(target).await?;
+        let mut client = ManagerClient::new(opened.channel).max_encoding_message_size(usize::MAX);
+        let asked = shared.now();
+        match shake_hands(&mut client, target, authkey, &opened.binding, shared.resume()).await {
+            Ok((welcome, challenge)) => {
+                target.authkeys.accept(number);
+                // The server has proven itself, and says no more than it was asked.
+                let client = client.max_decoding_message_size(usize::MAX);
+                return Ok(Authenticated { client, welcome, challenge, asked });
+            }
+            Err(Failed::Authkey(error)) => refused = refused.or(Some(error)),
+            Err(Failed::Otherwise(error)) => {
+                let cause =
+                    opened.trouble.and_then(|trouble| explain_tls(&target.address, &trouble));
+                return Err(cause.unwrap_or(error));
+            }
+        }
+    }
+    // There is at least one authkey.
+    Err(refused.unwrap_or_else(|| Error::Configuration("no authkey".into())))
 }
 
 /// A channel that is one connection: it never connects again by itself, as another connection
 /// would not be authenticated.
-async fn open_channel(address: &Address) -> Result<(Channel, Binding)> {
+struct Opened {
+    channel: Channel,
+    binding: Binding,
+    /// What goes wrong with its TLS.
+    trouble: Option<Trouble>,
+}
+
+async fn open_channel(target: &Target) -> Result<Opened> {
+    let address = &target.address;
     let endpoint = Endpoint::from_static("http://mp-manager")
         .initial_connection_window_size(CONNECTION_WINDOW)
         .initial_stream_window_size(STREAM_WINDOW)
         .http2_keep_alive_interval(PING_INTERVAL)
         .keep_alive_timeout(PING_TIMEOUT)
         .keep_alive_while_idle(true);
-    let connected = match address {
+    let (connected, binding, trouble) = match address {
+        Address::Tcp { .. } if target.connector.tls.is_set() && !address.is_local() => {
+            return Err(Error::Configuration(format!(
+                "certificates are given, but {address} is plain text: use tls:// instead of tcp://"
+            )));
+        }
         Address::Tcp { host, port } => {
-            let stream = TcpStream::connect((host.as_str(), *port))
-                .await
-                .and_then(|stream| stream.set_nodelay(true).map(|()| stream))
-                .map_err(|error| no_connection(address, &error))?;
-            (endpoint.connect_with_connector(once(stream)).await, Binding::None)
+            let stream = connect_tcp(address, host, *port).await?;
+            (endpoint.connect_with_connector(once(stream)).await, Binding::None, None)
+        }
+        Address::Tls { host, port } => {
+            let stream = connect_tcp(address, host, *port).await?;
+            let connected = target.connector.connect(host, &plain(host, *port), stream).await;
+            let (stream, binding) = connected.map_err(|failure| match failure {
+                TlsFailure::Configuration(problem) => Error::Configuration(problem),
+                TlsFailure::Connection(problem) => cannot_connect(address, problem),
+            })?;
+            let trouble = stream.trouble.clone();
+            (endpoint.connect_with_connector(once(stream)).await, binding, Some(trouble))
         }
         Address::Unix(path) => {
             let stream = UnixStream::connect::<&PathBuf>(path)
                 .await
                 .map_err(|error| no_connection(address, &error))?;
-            (endpoint.connect_with_connector(once(stream)).await, Binding::Unix)
+            (endpoint.connect_with_connector(once(stream)).await, Binding::Unix, None)
         }
         other => return Err(cannot_connect(other, "this kind of address is not known".into())),
     };
     match connected {
-        (Ok(channel), binding) => Ok((channel, binding)),
-        (Err(error), _) => Err(cannot_connect(address, format!("{error} (is it a manager?)"))),
+        Ok(channel) => Ok(Opened { channel, binding, trouble }),
+        Err(error) => Err(cannot_connect(address, format!("{error} (is it a manager?)"))),
     }
+}
+
+async fn connect_tcp(address: &Address, host: &str, port: u16) -> Result<TcpStream> {
+    TcpStream::connect((host, port))
+        .await
+        .and_then(|stream| stream.set_nodelay(true).map(|()| stream))
+        .map_err(|error| no_connection(address, &error))
+}
+
+/// The same place, without TLS.
+fn plain(host: &str, port: u16) -> String {
+    Address::Tcp { host: host.into(), port }.to_string()
+}
+
+fn explain_tls(address: &Address, trouble: &Trouble) -> Option<Error> {
+    let Address::Tls { host, port } = address else { return None };
+    let cause = trouble.explain(host, &plain(host, *port))?;
+    Some(cannot_connect(address, cause))
 }
 
 /// A connector that gives out `stream`, once.
@@ -158,15 +230,17 @@ where
 async fn shake_hands(
     client: &mut ManagerClient<Channel>,
     target: &Target,
+    authkey: &Authkey,
     binding: &Binding,
     resume: Option<(Resume, Bytes)>,
-) -> Result<(Welcome, Challenge)> {
+) -> Result<(Welcome, Challenge), Failed> {
     let (requests, outbound) = mpsc::channel(2);
     let say = async |step| {
         // A server that has gone is noticed when its answer does not come.
         let _ = requests.send(HandshakeRequest { step: Some(step) }).await;
     };
-    let hello = Hello { resume: resume.as_ref().map(|(resume, _)| *resume), ..hello(target)? };
+    let hello =
+        Hello { resume: resume.as_ref().map(|(resume, _)| *resume), ..hello(target, authkey)? };
     say(handshake_request::Step::Hello(hello.clone())).await;
     let outbound = Requests(outbound);
     let mut inbound = client
@@ -175,30 +249,48 @@ async fn shake_hands(
         .map_err(|status| not_a_manager(&target.address, &status))?
         .into_inner();
     let Step::Challenge(challenge) = next_step(&mut inbound, target).await? else {
-        return Err(authentication_failed(target, "the server sent no challenge"));
+        return Err(authentication_failed(target, "the server sent no challenge").into());
     };
-    if challenge.suite != i32::from(Suite::HmacSha256) || challenge.server_nonce.len() != NONCE_LEN
-    {
-        return Err(authentication_failed(target, "the server's challenge is not acceptable"));
+    if !hello.suites.contains(&challenge.suite) {
+        let message = "the server asks for a proof that was not offered; it may be an impostor";
+        return Err(authentication_failed(target, message).into());
+    }
+    if challenge.server_nonce.len() != NONCE_LEN {
+        let message = "the server's challenge is not acceptable";
+        return Err(authentication_failed(target, message).into());
     }
     let transcript = Transcript::new(&hello, &challenge, binding);
-    let proof = transcript.client_proof(target.authkey.secret());
+    let secret = secret(authkey, &challenge).await?;
+    let proof = transcript.client_proof(secret.secret());
     say(handshake_request::Step::Proof(Proof {
         proof: Bytes::copy_from_slice(&proof),
         resume: resume
             .map_or_else(Bytes::new, |(_, secret)| transcript.resume_proof(&secret).into()),
     }))
     .await;
-    let Step::Welcome(welcome) = next_step(&mut inbound, target).await? else {
-        return Err(authentication_failed(target, "the server sent no welcome"));
+    let answer = next_step(&mut inbound, target).await.map_err(|error| match error {
+        Error::AuthenticationFailed(_) => Failed::Authkey(error),
+        error => Failed::Otherwise(error),
+    })?;
+    let Step::Welcome(welcome) = answer else {
+        return Err(authentication_failed(target, "the server sent no welcome").into());
     };
-    if !transcript.verify_server(target.authkey.secret(), &proof, &welcome) {
-        return Err(authentication_failed(
-            target,
-            "the server did not prove that it knows the authkey; it may be an impostor",
-        ));
+    if !transcript.verify_server(secret.secret(), &proof, &welcome) {
+        let message = "the server did not prove that it knows the authkey; it may be an impostor";
+        return Err(authentication_failed(target, message).into());
     }
     Ok((welcome, challenge))
+}
+
+/// What to prove: the authkey, or what it is stretched to.
+async fn secret(authkey: &Authkey, challenge: &Challenge) -> Result<Authkey> {
+    if challenge.suite() != Suite::Argon2idHmacSha256 {
+        return Ok(authkey.clone());
+    }
+    let (authkey, server_id) = (authkey.clone(), challenge.server_id);
+    tokio::task::spawn_blocking(move || authkey.stretched(server_id))
+        .await
+        .map_err(|error| Error::Configuration(format!("cannot stretch the authkey: {error}")))
 }
 
 /// The client's half of the handshake, as a stream.
@@ -226,14 +318,15 @@ async fn next_step(inbound: &mut Streaming<HandshakeResponse>, target: &Target) 
     }
 }
 
-fn hello(target: &Target) -> Result<Hello> {
+fn hello(target: &Target, authkey: &Authkey) -> Result<Hello> {
     let mut nonce = [0; NONCE_LEN];
     getrandom::fill(&mut nonce).map_err(|error| {
         Error::Configuration(format!("the system gives no random numbers: {error}"))
     })?;
+    let offered = suite::offered(authkey, target.address.is_local());
     Ok(Hello {
         version: PROTOCOL_VERSION,
-        suites: vec![Suite::HmacSha256.into()],
+        suites: offered.into_iter().map(i32::from).collect(),
         client_nonce: Bytes::copy_from_slice(&nonce),
         lease_ms: target
             .lease
@@ -283,7 +376,11 @@ fn no_connection(address: &Address, error: &io::Error) -> Error {
     cannot_connect(address, format!("{error}{hint}"))
 }
 
-fn not_a_manager(address: &Address, status: &tonic::Status) -> Error {
+fn not_a_manager(address: &Address, status: &Status) -> Error {
+    if status.code() == Code::FailedPrecondition {
+        // It says itself what is wrong: that it speaks TLS.
+        return cannot_connect(address, status.message().into());
+    }
     cannot_connect(address, format!("{} (is it a manager that listens there?)", explain(status)))
 }
 
@@ -292,7 +389,7 @@ pub(crate) fn cannot_connect(address: &Address, message: String) -> Error {
 }
 
 /// The innermost cause of a status: the outer ones say only that there is one.
-pub(crate) fn explain(status: &tonic::Status) -> String {
+pub(crate) fn explain(status: &Status) -> String {
     let mut innermost: &dyn std::error::Error = status;
     while let Some(source) = innermost.source() {
         innermost = source;

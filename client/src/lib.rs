@@ -45,6 +45,7 @@
 //! item from a queue. Everything else is final once the manager has applied it: each method says so
 //! where it matters.
 
+mod authkeys;
 pub mod blocking;
 mod call;
 mod clock;
@@ -73,14 +74,16 @@ mod session;
 pub mod simulation;
 mod slice;
 mod thread;
+mod tls;
 
 pub use error::{Context, Error, Result};
 pub use fence::Fence;
 pub use manager::{
     ADDRESS_VARIABLE, AUTHKEY_FILE_VARIABLE, AUTHKEY_VARIABLE, Builder, Holding, Inspection, Kind,
-    Manager, ObjectInfo, SessionInfo, Statistics, Waiting,
+    Manager, ObjectInfo, SessionInfo, Statistics, TLS_CA_VARIABLE, TLS_CERT_VARIABLE,
+    TLS_KEY_VARIABLE, Waiting,
 };
-pub use mp_manager_proto::{address::Address, authkey::Authkey};
+pub use mp_manager_proto::{address::Address, authkey::Authkey, tls::Pem};
 pub use open::{Name, Open, Unnamed};
 pub use pages::Pages;
 pub use proxy::{

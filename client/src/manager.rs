@@ -1,6 +1,6 @@
 //! The way in: connecting to a manager, or starting one.
 
-use std::{ffi::OsString, sync::Arc, time::Duration};
+use std::{ffi::OsString, path::PathBuf, sync::Arc, time::Duration};
 
 pub use mp_manager_proto::v1::{
     Holding, Inspection, Kind, ObjectInfo, SessionInfo, Statistics, Waiting,
@@ -8,10 +8,12 @@ pub use mp_manager_proto::v1::{
 use mp_manager_proto::{
     address::Address,
     authkey::Authkey,
+    tls::{Identity, Pem},
     v1::{DirectoryOp, Empty, Inspect, List, Request, directory_op::Op, request},
 };
 
 use crate::{
+    authkeys::Authkeys,
     call::Call,
     connect::{Keeper, Target},
     connection,
@@ -20,14 +22,25 @@ use crate::{
     reply::{Reply, Subject},
     session::{Failure, Scope, closed},
     thread::IoThread,
+    tls::{Connector, Tls},
 };
 
 /// The environment variable with a manager's address.
 pub const ADDRESS_VARIABLE: &str = "MP_MANAGER_ADDRESS";
 /// The environment variable with the authkey itself.
 pub const AUTHKEY_VARIABLE: &str = "MP_MANAGER_AUTHKEY";
-/// The environment variable with the path of a file that has the authkey.
+/// The environment variable with the path of a file that has the authkey, or several, one on each
+/// line.
 pub const AUTHKEY_FILE_VARIABLE: &str = "MP_MANAGER_AUTHKEY_FILE";
+/// The environment variable with the path of a PEM file that has the authorities to trust, see
+/// [`Builder::tls_ca`].
+pub const TLS_CA_VARIABLE: &str = "MP_MANAGER_TLS_CA";
+/// The environment variable with the path of a PEM file that has the certificate to show, see
+/// [`Builder::tls_identity`].
+pub const TLS_CERT_VARIABLE: &str = "MP_MANAGER_TLS_CERT";
+/// The environment variable with the path of a PEM file that has the private key of that
+/// certificate.
+pub const TLS_KEY_VARIABLE: &str = "MP_MANAGER_TLS_KEY";
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const RECONNECT_TIMEOUT: Duration = Duration::from_secs(60);
@@ -64,7 +77,8 @@ pub struct Manager {
 }
 
 impl Manager {
-    /// Connects to a manager at an address such as `10.0.0.5:7117` or `unix:/run/manager.sock`.
+    /// Connects to a manager at an address such as `10.0.0.5:7117` or `unix:/run/manager.sock`, with
+    /// TLS unless it is on this machine; [`Address`](crate::Address) has the rules.
     ///
     /// # Errors
     /// [`Error::Connect`] if nobody listens there, [`Error::AuthenticationFailed`] if the authkeys
@@ -84,6 +98,8 @@ impl Manager {
     /// Connects to the manager that the environment names: `MP_MANAGER_ADDRESS`, and the authkey
     /// from the file `MP_MANAGER_AUTHKEY_FILE` or from `MP_MANAGER_AUTHKEY`. That is how a process
     /// finds the manager of the one that started it, see [`environment`](Self::environment).
+    /// `MP_MANAGER_TLS_CA`, `MP_MANAGER_TLS_CERT` and `MP_MANAGER_TLS_KEY` name the files of
+    /// [`Builder::tls_ca`] and [`Builder::tls_identity`].
     ///
     /// # Errors
     /// [`Error::Configuration`] if a variable is missing; otherwise as [`connect`](Self::connect).
@@ -141,7 +157,8 @@ impl Manager {
     }
 
     /// What a child process needs in its environment for [`from_env`](Self::from_env) to find this
-    /// manager. It has the authkey in it: give it to children, do not print it.
+    /// manager. It has the authkey in it: give it to children, do not print it. Certificates are in
+    /// it if they are in files.
     ///
     /// ```
     /// # use mp_manager::Manager;
@@ -158,12 +175,17 @@ impl Manager {
     pub fn environment(&self) -> Vec<(OsString, OsString)> {
         use std::os::unix::ffi::OsStringExt;
         let Some(keeper) = self.link.keeper() else { return Vec::new() };
-        let authkey = OsString::from_vec(keeper.target.authkey.secret().to_vec());
+        let Target { authkeys, connector, .. } = &keeper.target;
+        let authkey = authkeys.accepted().map_or_else(Vec::new, |key| key.secret().to_vec());
+        let identity = connector.tls.identity.as_ref();
+        // What the child inherits otherwise would win, and may be for another manager.
         vec![
             (ADDRESS_VARIABLE.into(), self.link.address.clone().into()),
-            (AUTHKEY_VARIABLE.into(), authkey),
-            // One that the child inherits would win, and may be for another manager.
+            (AUTHKEY_VARIABLE.into(), OsString::from_vec(authkey)),
             (AUTHKEY_FILE_VARIABLE.into(), OsString::new()),
+            (TLS_CA_VARIABLE.into(), path_of(connector.tls.ca.as_ref())),
+            (TLS_CERT_VARIABLE.into(), path_of(identity.map(|identity| &identity.certificate))),
+            (TLS_KEY_VARIABLE.into(), path_of(identity.map(|identity| &identity.key))),
         ]
     }
 
@@ -416,7 +438,8 @@ impl std::fmt::Debug for Manager {
 #[derive(Debug, Clone, Default)]
 #[must_use = "a builder connects when it is told to"]
 pub struct Builder {
-    authkey: Option<Authkey>,
+    authkeys: Option<Vec<Authkey>>,
+    tls: Tls,
     background_thread: bool,
     connect_timeout: Option<Duration>,
     process_name: Option<String>,
@@ -428,7 +451,48 @@ pub struct Builder {
 impl Builder {
     /// The authkey to prove; without it the environment's is taken, as by [`Manager::from_env`].
     pub fn authkey(self, authkey: impl Into<Authkey>) -> Self {
-        Self { authkey: Some(authkey.into()), ..self }
+        self.authkeys([authkey])
+    }
+
+    /// Several authkeys, for the time in which one takes the place of another: if the manager
+    /// refuses the first, the next is tried.
+    pub fn authkeys(self, authkeys: impl IntoIterator<Item = impl Into<Authkey>>) -> Self {
+        Self { authkeys: Some(authkeys.into_iter().map(Into::into).collect()), ..self }
+    }
+
+    /// The authorities to trust, in PEM: a path, or bytes that are the text itself. The manager's
+    /// certificate must be signed by one of them, and be for the host of the address.
+    ///
+    /// Without it any certificate will do, because the manager has to prove the authkey, and the
+    /// proof is bound to the certificate and to the connection: neither an impostor nor somebody in
+    /// the middle can give it.
+    ///
+    /// ```no_run
+    /// # use mp_manager::Manager;
+    /// # async fn example() -> mp_manager::Result<()> {
+    /// let builder = Manager::builder().authkey("authkey").tls_ca("/etc/ssl/our-ca.pem");
+    /// let manager = builder.connect("manager.example.org").await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn tls_ca(self, authorities: impl Into<Pem>) -> Self {
+        Self { tls: Tls { ca: Some(authorities.into()), ..self.tls }, ..self }
+    }
+
+    /// A certificate and its private key, in PEM, for a manager that asks its clients for one: each
+    /// a path, or bytes that are the text itself. Files are read whenever a connection is made.
+    ///
+    /// ```no_run
+    /// # use mp_manager::Manager;
+    /// # async fn example() -> mp_manager::Result<()> {
+    /// let builder = Manager::builder().authkey("authkey").tls_identity("me.pem", "me.key");
+    /// let manager = builder.connect("manager.example.org").await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn tls_identity(self, certificate: impl Into<Pem>, key: impl Into<Pem>) -> Self {
+        let identity = Identity { certificate: certificate.into(), key: key.into() };
+        Self { tls: Tls { identity: Some(identity), ..self.tls }, ..self }
     }
 
     /// Runs the connection on a thread of its own, which computing code cannot starve.
@@ -480,11 +544,11 @@ impl Builder {
     /// As [`Manager::connect`].
     pub async fn connect(self, address: &str) -> Result<Manager> {
         let address: Address = address.parse()?;
-        let authkey = match &self.authkey {
-            Some(authkey) => authkey.clone(),
-            None => authkey_from_env()?,
+        let (authkeys, tls) = match &self.authkeys {
+            Some(authkeys) => (authkeys.clone(), self.tls.clone()),
+            None => (authkeys_from_env()?, tls_from_env(&self.tls)?),
         };
-        let target = self.target(address, authkey);
+        let target = self.target(address, Authkeys::new(authkeys)?, tls);
         self.establish(target, |thread, target| Keeper {
             thread,
             #[cfg(feature = "embedded")]
@@ -512,15 +576,17 @@ impl Builder {
     #[cfg(feature = "embedded")]
     pub async fn start(self) -> Result<Manager> {
         let embedded = crate::embedded::Embedded::start().await?;
-        let target = self.target(embedded.address.clone(), embedded.authkey.clone());
+        let authkeys = Authkeys::new(vec![embedded.authkey.clone()])?;
+        let target = self.target(embedded.address.clone(), authkeys, Tls::default());
         self.establish(target, |thread, target| Keeper { thread, embedded: Some(embedded), target })
             .await
     }
 
-    fn target(&self, address: Address, authkey: Authkey) -> Target {
+    fn target(&self, address: Address, authkeys: Authkeys, tls: Tls) -> Target {
         Target {
             address,
-            authkey,
+            authkeys,
+            connector: Connector::new(tls),
             timeout: self.connect_timeout.unwrap_or(CONNECT_TIMEOUT),
             process_name: self.process_name.clone(),
             lease: self.lease,
@@ -547,13 +613,14 @@ impl Builder {
     }
 }
 
-fn authkey_from_env() -> Result<Authkey> {
+fn authkeys_from_env() -> Result<Vec<Authkey>> {
     let configuration = |message: String| Err(Error::Configuration(message));
-    let path = std::env::var_os(AUTHKEY_FILE_VARIABLE).filter(|path| !path.is_empty());
-    if let Some(path) = path {
-        return match std::fs::read(&path) {
-            Ok(text) => Authkey::from_text(&text)
-                .map_or_else(|| configuration(format!("{} is empty", path.display())), Ok),
+    if let Some(path) = path_from_env(AUTHKEY_FILE_VARIABLE) {
+        return match std::fs::read(&path).map(|text| Authkey::list_from_text(&text)) {
+            Ok(authkeys) if authkeys.is_empty() => {
+                configuration(format!("{} is empty", path.display()))
+            }
+            Ok(authkeys) => Ok(authkeys),
             Err(error) => configuration(format!(
                 "cannot read the authkey from {} ({AUTHKEY_FILE_VARIABLE}): {error}",
                 path.display()
@@ -569,6 +636,36 @@ fn authkey_from_env() -> Result<Authkey> {
                     "no authkey: set {AUTHKEY_FILE_VARIABLE} or {AUTHKEY_VARIABLE}, or give one"
                 ))
             },
-            Ok,
+            |authkey| Ok(vec![authkey]),
         )
+}
+
+/// What the environment adds to what is given.
+fn tls_from_env(given: &Tls) -> Result<Tls> {
+    let file = |variable| path_from_env(variable).map(Pem::File);
+    let from_env = || match (file(TLS_CERT_VARIABLE), file(TLS_KEY_VARIABLE)) {
+        (Some(certificate), Some(key)) => Ok(Some(Identity { certificate, key })),
+        (None, None) => Ok(None),
+        _ => Err(Error::Configuration(format!(
+            "{TLS_CERT_VARIABLE} and {TLS_KEY_VARIABLE} belong together: set both, or none"
+        ))),
+    };
+    let identity = match given.identity.clone() {
+        Some(identity) => Some(identity),
+        None => from_env()?,
+    };
+    Ok(Tls { ca: given.ca.clone().or_else(|| file(TLS_CA_VARIABLE)), identity })
+}
+
+/// Set but empty is as good as unset, which is what child processes are given.
+fn path_from_env(variable: &str) -> Option<PathBuf> {
+    std::env::var_os(variable).filter(|path| !path.is_empty()).map(PathBuf::from)
+}
+
+/// For the environment of a process that may run in another directory; empty if it is in no file.
+fn path_of(pem: Option<&Pem>) -> OsString {
+    match pem {
+        Some(Pem::File(path)) => std::path::absolute(path).unwrap_or_else(|_| path.clone()).into(),
+        _ => OsString::new(),
+    }
 }

@@ -5,13 +5,17 @@ use std::{fmt, net::IpAddr, path::PathBuf, str::FromStr};
 /// The port a manager listens on unless told otherwise.
 pub const DEFAULT_PORT: u16 = 7117;
 
-/// Where a manager listens: `HOST:PORT`, `tcp://HOST:PORT` or `unix:PATH`.
+/// Where a manager listens, and what is spoken there: `tcp://HOST:PORT`, `tls://HOST:PORT` or
+/// `unix:PATH`. A mere `HOST:PORT` means TLS, unless it is this machine's loopback: what others can
+/// reach is encrypted unless somebody says otherwise.
 ///
 /// ```
 /// use mp_manager_proto::address::Address;
 ///
 /// let address: Address = "10.0.0.5:7117".parse()?;
-/// assert_eq!(address, Address::Tcp { host: "10.0.0.5".into(), port: 7117 });
+/// assert_eq!(address, Address::Tls { host: "10.0.0.5".into(), port: 7117 });
+/// let address: Address = "localhost".parse()?;
+/// assert_eq!(address, Address::Tcp { host: "localhost".into(), port: 7117 });
 /// assert!("unix:/run/manager.sock".parse::<Address>().is_ok());
 /// # Ok::<(), mp_manager_proto::address::AddressError>(())
 /// ```
@@ -25,13 +29,23 @@ pub enum Address {
         /// The port; 0 lets the system pick one when listening.
         port: u16,
     },
+    /// TLS over TCP.
+    Tls {
+        /// A name or an IP address, without brackets.
+        host: String,
+        /// The port; 0 lets the system pick one when listening.
+        port: u16,
+    },
     /// A unix socket.
     Unix(PathBuf),
 }
 
 /// A text that is no address.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("\"{text}\" is not an address: {problem} (use HOST:PORT, tcp://HOST:PORT or unix:PATH)")]
+#[error(
+    "\"{text}\" is not an address: {problem} (use HOST:PORT, tls://HOST:PORT, tcp://HOST:PORT or \
+     unix:PATH)"
+)]
 pub struct AddressError {
     text: String,
     problem: &'static str,
@@ -43,11 +57,14 @@ impl Address {
     pub fn is_local(&self) -> bool {
         match self {
             Self::Unix(_) => true,
-            Self::Tcp { host, .. } => {
-                host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
-            }
+            Self::Tcp { host, .. } | Self::Tls { host, .. } => is_loopback(host),
         }
     }
+}
+
+fn is_loopback(host: &str) -> bool {
+    host.eq_ignore_ascii_case("localhost")
+        || host.parse::<IpAddr>().is_ok_and(|ip| ip.to_canonical().is_loopback())
 }
 
 impl Default for Address {
@@ -68,15 +85,22 @@ impl FromStr for Address {
                 path => Ok(Self::Unix(path.into())),
             };
         }
-        let rest = text.strip_prefix("tcp://").unwrap_or(text);
-        if rest.contains("://") {
-            return Err(problem("this scheme is not known"));
-        }
+        let (scheme, rest) = match text.split_once("://") {
+            Some((scheme, rest)) => (Some(scheme), rest),
+            None => (None, text),
+        };
         let (host, port) = split_port(rest).map_err(problem)?;
-        if host.is_empty() || host.chars().any(|c| c.is_whitespace() || "/@".contains(c)) {
+        if host.is_empty() || host.chars().any(|c| c.is_whitespace() || "/@[]".contains(c)) {
             return Err(problem("the host is missing or malformed"));
         }
-        Ok(Self::Tcp { host: host.into(), port })
+        let host = host.to_owned();
+        match scheme {
+            Some("tcp") => Ok(Self::Tcp { host, port }),
+            Some("tls") => Ok(Self::Tls { host, port }),
+            Some(_) => Err(problem("this scheme is not known")),
+            None if is_loopback(&host) => Ok(Self::Tcp { host, port }),
+            None => Ok(Self::Tls { host, port }),
+        }
     }
 }
 
@@ -98,11 +122,21 @@ fn split_port(text: &str) -> Result<(&str, u16), &'static str> {
 }
 
 impl fmt::Display for Address {
+    /// With its scheme, so that it means the same wherever it is read.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Tcp { host, port } if host.contains(':') => write!(f, "[{host}]:{port}"),
-            Self::Tcp { host, port } => write!(f, "{host}:{port}"),
-            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        let (scheme, host, port) = match self {
+            Self::Tcp { host, port } => ("tcp", host, port),
+            Self::Tls { host, port } => ("tls", host, port),
+            // Two slashes would be taken for the scheme's.
+            Self::Unix(path) if path.as_os_str().as_encoded_bytes().starts_with(b"//") => {
+                return write!(f, "unix://{}", path.display());
+            }
+            Self::Unix(path) => return write!(f, "unix:{}", path.display()),
+        };
+        if host.contains(':') {
+            write!(f, "{scheme}://[{host}]:{port}")
+        } else {
+            write!(f, "{scheme}://{host}:{port}")
         }
     }
 }
@@ -113,17 +147,53 @@ mod tests {
 
     #[test]
     fn addresses_are_read_as_they_are_printed() {
-        for text in ["10.0.0.5:1", "[::1]:7117", "example.org:0", "unix:/run/x.sock"] {
+        for text in [
+            "tls://10.0.0.5:1",
+            "tcp://10.0.0.5:1",
+            "tcp://[::1]:7117",
+            "tls://localhost:0",
+            "tls://[fe80::1%eth0]:7117",
+            "unix:/run/x.sock",
+            "unix:x.sock",
+            "unix:////run/x.sock",
+        ] {
             assert_eq!(text.parse::<Address>().unwrap().to_string(), text);
         }
-        assert_eq!("host".parse::<Address>().unwrap().to_string(), "host:7117");
-        assert_eq!("tcp://[::1]".parse::<Address>().unwrap().to_string(), "[::1]:7117");
+    }
+
+    #[test]
+    fn what_others_can_reach_is_encrypted_unless_said_otherwise() {
+        for (text, meant) in [
+            ("host", "tls://host:7117"),
+            ("0.0.0.0:0", "tls://0.0.0.0:0"),
+            ("[::]", "tls://[::]:7117"),
+            ("localhost.example.org:1", "tls://localhost.example.org:1"),
+            ("127.0.0.9:1", "tcp://127.0.0.9:1"),
+            ("[::1]", "tcp://[::1]:7117"),
+            ("[::ffff:127.0.0.1]:1", "tcp://[::ffff:127.0.0.1]:1"),
+            ("LocalHost", "tcp://LocalHost:7117"),
+        ] {
+            assert_eq!(text.parse::<Address>().unwrap().to_string(), meant);
+        }
     }
 
     #[test]
     fn what_is_no_address_is_named_in_the_error() {
-        for text in ["", ":1", "host:x", "host:99999", "::1", "[::1", "unix:", "ftp://host", "a b"]
-        {
+        for text in [
+            "",
+            ":1",
+            "host:x",
+            "host:99999",
+            "::1",
+            "[::1",
+            "unix:",
+            "ftp://host",
+            "tls://",
+            "://host",
+            "tls:host:1",
+            "a b",
+            "[a[]:1",
+        ] {
             let error = text.parse::<Address>().unwrap_err().to_string();
             assert!(error.contains(&format!("\"{text}\"")), "{error}");
         }
@@ -131,9 +201,14 @@ mod tests {
 
     #[test]
     fn loopback_and_unix_are_local() {
-        for (text, local) in
-            [("127.0.0.9:1", true), ("[::1]", true), ("localhost", true), ("0.0.0.0", false)]
-        {
+        for (text, local) in [
+            ("127.0.0.9:1", true),
+            ("tls://[::1]", true),
+            ("localhost", true),
+            ("unix:x", true),
+            ("0.0.0.0", false),
+            ("tcp://[::]", false),
+        ] {
             assert_eq!(text.parse::<Address>().unwrap().is_local(), local, "{text}");
         }
     }

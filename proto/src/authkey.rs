@@ -2,7 +2,17 @@
 
 use std::fmt;
 
+use argon2::{Algorithm, Argon2, Params, Version};
 use zeroize::Zeroizing;
+
+/// A shorter authkey can be guessed by whoever hears a proof of it.
+pub const STRONG_LEN: usize = 16;
+
+const STRETCH_LABEL: &[u8] = b"mp-manager v1 authkey";
+const STRETCH_MEMORY_KIB: u32 = 19 << 10;
+const STRETCH_PASSES: u32 = 2;
+const STRETCH_LANES: u32 = 1;
+const STRETCHED_LEN: usize = 32;
 
 /// The secret that server and clients share. It is never sent, printed or logged, and its memory is
 /// wiped when it is dropped.
@@ -32,11 +42,60 @@ impl Authkey {
         (!secret.is_empty()).then(|| Self::new(secret))
     }
 
+    /// The secrets of a file that may have several, one on each line: the first is the one to
+    /// prefer. What is no text is one secret, as by [`from_text`](Self::from_text), and so is a
+    /// single line.
+    ///
+    /// ```
+    /// use mp_manager_proto::authkey::Authkey;
+    ///
+    /// let authkeys = Authkey::list_from_text(b"the new one\n\nthe old one\n");
+    /// assert_eq!(authkeys, [Authkey::new("the new one"), Authkey::new("the old one")]);
+    /// ```
+    #[must_use]
+    pub fn list_from_text(text: &[u8]) -> Vec<Self> {
+        // Random bytes have line feeds in them, and what is between two may be a single byte.
+        let is_text =
+            std::str::from_utf8(text).is_ok_and(|text| !text.contains(is_control_character));
+        if is_text {
+            text.split(|&byte| byte == b'\n').filter_map(Self::from_text).collect()
+        } else {
+            Self::from_text(text).into_iter().collect()
+        }
+    }
+
+    /// Whether it is short enough to be guessed by whoever hears a proof of it.
+    #[must_use]
+    pub fn is_weak(&self) -> bool {
+        self.0.len() < STRONG_LEN
+    }
+
+    /// What takes its place in proofs to a certain server where a weak authkey must not be used as
+    /// it is: Argon2id of it, which takes 19 MiB and some tens of milliseconds, as every guess does.
+    #[must_use]
+    pub fn stretched(&self, server_id: u64) -> Self {
+        let salt = [STRETCH_LABEL, &server_id.to_be_bytes()].concat();
+        let mut key = Zeroizing::new(vec![0; STRETCHED_LEN]);
+        #[expect(clippy::expect_used, reason = "all parameters and lengths are constants")]
+        {
+            let parameters =
+                Params::new(STRETCH_MEMORY_KIB, STRETCH_PASSES, STRETCH_LANES, Some(STRETCHED_LEN));
+            Argon2::new(Algorithm::Argon2id, Version::V0x13, parameters.expect("in range"))
+                .hash_password_into(self.secret(), &salt, &mut key)
+                .expect("the lengths are in range");
+        }
+        Self(key)
+    }
+
     /// The secret's bytes, for computing proofs.
     #[must_use]
     pub fn secret(&self) -> &[u8] {
         &self.0
     }
+}
+
+fn is_control_character(character: char) -> bool {
+    character.is_control() && !character.is_ascii_whitespace()
 }
 
 impl fmt::Debug for Authkey {
@@ -78,5 +137,39 @@ impl<const N: usize> From<&[u8; N]> for Authkey {
 impl From<&Self> for Authkey {
     fn from(authkey: &Self) -> Self {
         authkey.clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn list(text: &[u8]) -> Vec<Vec<u8>> {
+        Authkey::list_from_text(text).iter().map(|authkey| authkey.secret().to_vec()).collect()
+    }
+
+    #[test]
+    fn a_file_has_one_authkey_on_each_line() {
+        assert_eq!(list(b"new\r\n\n  \n old key \n"), [&b"new"[..], b"old key"]);
+        assert_eq!(list(b"\n \r\n"), Vec::<Vec<u8>>::new());
+        assert_eq!(list(b""), Vec::<Vec<u8>>::new());
+    }
+
+    #[test]
+    fn a_single_line_and_what_is_no_text_are_one_authkey_as_ever() {
+        for text in
+            [&b"key"[..], b" key\n", b"\tk e y", b"\x01\n\x02\x03", b"\xff\n\xfe", b"a\0\nb"]
+        {
+            assert_eq!(Authkey::list_from_text(text), [Authkey::from_text(text).unwrap()]);
+        }
+    }
+
+    /// As any other implementation has it: this is part of the protocol.
+    #[test]
+    fn stretching_is_argon2id() {
+        let stretched = Authkey::new("password").stretched(0x0102_0304_0506_0708);
+        let hex: String = stretched.secret().iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(hex, "6c643dc18410f954356d0fa9f3422d74b005524ec037acffd2a6a932ebcdfb6a");
+        assert!(!stretched.is_weak());
     }
 }

@@ -14,6 +14,10 @@ use crate::v1::{Challenge, Hello, Welcome};
 /// How many bytes a nonce has.
 pub const NONCE_LEN: usize = 32;
 
+/// The label of the keying material that is unique to a TLS connection, by RFC 9266; its context is
+/// empty and its length 32 bytes.
+pub const EXPORTER_LABEL: &[u8] = b"EXPORTER-Channel-Binding";
+
 const LABEL: &[u8] = b"mp-manager handshake v1";
 const CLIENT_LABEL: &[u8] = b"mp-manager v1 client proof";
 const SERVER_LABEL: &[u8] = b"mp-manager v1 server proof";
@@ -34,6 +38,15 @@ pub enum Binding {
         /// The `EXPORTER-Channel-Binding` keying material.
         exporter: [u8; 32],
     },
+}
+
+impl Binding {
+    /// The binding to a TLS connection, from the DER of the server's leaf certificate and what
+    /// [`EXPORTER_LABEL`] exports.
+    #[must_use]
+    pub fn tls(certificate: &[u8], exporter: [u8; 32]) -> Self {
+        Self::Tls { certificate: Sha256::digest(certificate).into(), exporter }
+    }
 }
 
 /// Everything both sides said, hashed.

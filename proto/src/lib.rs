@@ -2,7 +2,7 @@
 //! are encoded, how both sides prove that they know the authkey, and why a request may fail.
 //!
 //! Nothing in here does I/O. The gRPC stubs are behind the feature `grpc`, the proofs behind
-//! `handshake`, so that the core can use the messages alone.
+//! `handshake` and what TLS needs behind `tls`, so that the core can use the messages alone.
 
 pub mod address;
 #[cfg(feature = "handshake")]
@@ -12,6 +12,10 @@ pub mod error;
 pub mod handshake;
 pub mod kind;
 pub mod order;
+#[cfg(feature = "handshake")]
+pub mod suite;
+#[cfg(feature = "tls")]
+pub mod tls;
 pub mod value;
 
 /// The generated messages of `mp.manager.v1`; with the feature `grpc` also the stubs.

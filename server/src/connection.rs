@@ -4,7 +4,7 @@ use std::{
     io,
     pin::Pin,
     sync::{
-        Arc, Mutex, Weak,
+        Arc, Mutex, OnceLock, Weak,
         atomic::{AtomicBool, Ordering},
     },
     task::{Context, Poll, ready},
@@ -17,14 +17,15 @@ use tokio::{
     net::{TcpStream, UnixStream},
     time::Sleep,
 };
+use tokio_rustls::server::TlsStream;
 use tonic::transport::server::Connected;
 
-use crate::{lock, session::Seat, store::Store};
+use crate::{lock, session::Seat, store::Store, tls::Opening};
 
 /// What is known of a connection.
 pub(crate) struct Connection {
     pub(crate) peer: String,
-    pub(crate) binding: Binding,
+    binding: OnceLock<Binding>,
     phase: Mutex<Phase>,
     store: Weak<Store>,
     /// The other end is closed; it did not only fail here.
@@ -43,14 +44,26 @@ enum Phase {
 }
 
 impl Connection {
-    pub(crate) fn new(peer: String, binding: Binding, store: Weak<Store>) -> Self {
+    /// A connection whose binding is known, or will be once TLS is up.
+    pub(crate) fn new(peer: String, binding: Option<Binding>, store: Weak<Store>) -> Self {
         Self {
             peer,
-            binding,
+            binding: binding.map_or_else(OnceLock::new, OnceLock::from),
             phase: Mutex::new(Phase::New),
             store,
             is_closed: AtomicBool::new(false),
         }
+    }
+
+    /// TLS is up.
+    pub(crate) fn bind(&self, binding: Binding) {
+        // A connection opens once.
+        let _ = self.binding.set(binding);
+    }
+
+    /// What a handshake is bound to; without it there is none.
+    pub(crate) fn binding(&self) -> Option<&Binding> {
+        self.binding.get()
     }
 
     /// Whether a proof has been accepted on it.
@@ -94,7 +107,7 @@ impl Connection {
     /// Whether it proves that the client has ended, or has nothing any more: the other end of a unix
     /// socket is closed. One that only failed on this side proves nothing.
     pub(crate) fn proves_death(&self) -> bool {
-        self.binding == Binding::Unix && self.is_closed.load(Ordering::Relaxed)
+        self.binding() == Some(&Binding::Unix) && self.is_closed.load(Ordering::Relaxed)
     }
 }
 
@@ -115,13 +128,15 @@ impl Drop for Connection {
     }
 }
 
-/// A socket of either kind.
+/// A socket of any kind.
 pub(crate) enum Socket {
     Tcp(TcpStream),
     Unix(UnixStream),
+    Opening(Opening),
+    Tls(Box<TlsStream<TcpStream>>),
 }
 
-/// The bytes of a connection. Reading fails when its handshake takes too long.
+/// The bytes of a connection. They fail to come when its handshakes take too long.
 pub(crate) struct Io {
     socket: Socket,
     connection: Arc<Connection>,
@@ -142,6 +157,18 @@ impl Io {
             }
         }
         Ok(())
+    }
+
+    /// Comes through to the bytes themselves, which under TLS takes a handshake.
+    fn poll_open(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if matches!(self.socket, Socket::Opening(_)) {
+            // Whoever waits to write does not read.
+            self.check_deadline(cx)?;
+        }
+        if let Socket::Opening(opening) = &mut self.socket {
+            self.socket = ready!(opening.poll(cx, &self.connection))?;
+        }
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -165,6 +192,11 @@ macro_rules! on_socket {
                 let $socket = Pin::new(socket);
                 $call
             }
+            Socket::Tls(socket) => {
+                let $socket = Pin::new(socket);
+                $call
+            }
+            Socket::Opening(_) => Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
         }
     };
 }
@@ -176,6 +208,7 @@ impl AsyncRead for Io {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         self.check_deadline(cx)?;
+        ready!(self.poll_open(cx))?;
         let connection = Arc::clone(&self.connection);
         let before = buffer.filled().len();
         let read = ready!(on_socket!(self, socket => socket.poll_read(cx, buffer)));
@@ -188,18 +221,20 @@ impl AsyncRead for Io {
 
 impl AsyncWrite for Io {
     fn poll_write(
-        self: Pin<&mut Self>,
+        mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
+        ready!(self.poll_open(cx))?;
         on_socket!(self, socket => socket.poll_write(cx, bytes))
     }
 
     fn poll_write_vectored(
-        self: Pin<&mut Self>,
+        mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        ready!(self.poll_open(cx))?;
         on_socket!(self, socket => socket.poll_write_vectored(cx, slices))
     }
 
@@ -207,7 +242,8 @@ impl AsyncWrite for Io {
         true
     }
 
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_open(cx))?;
         on_socket!(self, socket => socket.poll_flush(cx))
     }
 

@@ -1,5 +1,6 @@
 //! What a connection may do before it has proven that it knows the authkey: one handshake of a few
-//! kilobytes, health checks and reflection, and nothing else.
+//! kilobytes, health checks and reflection, and nothing else. One that speaks plain text where TLS is
+//! spoken may do nothing at all.
 
 use std::{
     future::Future,
@@ -53,21 +54,28 @@ where
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
-        let is_in = request
-            .extensions()
-            .get::<Arc<Connection>>()
-            .is_some_and(|connection| connection.is_authenticated());
-        if is_in {
+        let connection = request.extensions().get::<Arc<Connection>>();
+        if connection.is_some_and(|connection| connection.is_authenticated()) {
             return Box::pin(self.inner.call(request));
+        }
+        if connection.is_none_or(|connection| connection.binding().is_none()) {
+            return refuse(&Status::failed_precondition(
+                "this manager speaks TLS: use an address that begins with tls://",
+            ));
         }
         let path = request.uri().path();
         if path.starts_with(MANAGER) && path != HANDSHAKE {
-            let refusal = Status::unauthenticated(
+            return refuse(&Status::unauthenticated(
                 "this connection has not authenticated: complete Handshake on it first",
-            );
-            return Box::pin(std::future::ready(Ok(refusal.into_http())));
+            ));
         }
         let limited = request.map(|body| Body::new(Limited::new(body, MAX_UNAUTHENTICATED_BYTES)));
         Box::pin(self.inner.call(limited))
     }
+}
+
+fn refuse<E: Send + 'static>(
+    why: &Status,
+) -> Pin<Box<dyn Future<Output = Result<Response<Body>, E>> + Send>> {
+    Box::pin(std::future::ready(Ok(why.clone().into_http())))
 }

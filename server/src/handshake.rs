@@ -13,7 +13,7 @@ use mp_manager_core::{
 use mp_manager_proto::{
     PROTOCOL_VERSION,
     error::{Error, Reason},
-    handshake::{NONCE_LEN, Transcript},
+    handshake::{Binding, NONCE_LEN, Transcript},
 };
 use tokio::{sync::mpsc::Sender, time::timeout};
 use tonic::{Status, Streaming};
@@ -57,20 +57,23 @@ impl Handshake {
 
     async fn exchange(&mut self) -> Result<(), Error> {
         let hello = self.hello().await?;
+        let suite = self.suite(&hello)?;
         let challenge = Challenge {
-            suite: Suite::HmacSha256.into(),
+            suite: suite.into(),
             server_nonce: random::<NONCE_LEN>()?,
             server_id: self.store.server_id,
             epoch: self.store.epoch,
         };
-        let transcript = Transcript::new(&hello, &challenge, &self.connection.binding);
+        let transcript = Transcript::new(&hello, &challenge, self.binding()?);
         self.say(Step::Challenge(challenge)).await;
         let proof = self.proof().await?;
-        let authkeys = &self.store.options.authkeys;
-        let authkey = authkeys
-            .iter()
-            .find(|authkey| transcript.verify_client(authkey.secret(), &proof.proof))
-            .ok_or_else(wrong_authkey)?;
+        let authkey = self
+            .store
+            .authkeys
+            .find(suite, |secret| transcript.verify_client(secret, &proof.proof))
+            .await
+            .map_err(|error| Error::new(Reason::Unspecified, format!("no proof: {error}")))?
+            .ok_or_else(|| self.wrong_authkey())?;
         if self.store.is_shutting_down() {
             return Err(Store::shutting_down());
         }
@@ -129,13 +132,6 @@ impl Handshake {
             )
             .with_hint("use the same release on both sides"));
         }
-        if !hello.suites.contains(&Suite::HmacSha256.into()) {
-            return Err(Error::new(
-                Reason::UnsupportedVersion,
-                "the client offers no suite that this server knows",
-            )
-            .with_hint("offer SUITE_HMAC_SHA256"));
-        }
         if hello.client_nonce.len() != NONCE_LEN {
             return Err(Error::new(
                 Reason::Protocol,
@@ -143,6 +139,21 @@ impl Handshake {
             ));
         }
         Ok(hello)
+    }
+
+    fn suite(&self, hello: &Hello) -> Result<Suite, Error> {
+        self.store.authkeys.suite(&hello.suites).ok_or_else(|| {
+            Error::new(
+                Reason::UnsupportedVersion,
+                "the client offers no suite that this server knows",
+            )
+            .with_hint("offer SUITE_HMAC_SHA256, or SUITE_ARGON2ID_HMAC_SHA256 for a short authkey")
+        })
+    }
+
+    fn binding(&self) -> Result<&Binding, Error> {
+        let unbound = || Error::new(Reason::Protocol, "the connection is not yet open");
+        self.connection.binding().ok_or_else(unbound)
     }
 
     async fn proof(&mut self) -> Result<Proof, Error> {
@@ -186,18 +197,25 @@ impl Handshake {
         Ok((Seat { session, generation: session::Session::FIRST }, lease))
     }
 
+    /// A proof that was made for another connection looks the same.
+    fn wrong_authkey(&self) -> Error {
+        let hint = match self.connection.binding() {
+            Some(Binding::Tls { .. }) => {
+                "check that both sides use the same authkey, and that TLS ends nowhere between them"
+            }
+            _ => "check that both sides use the same authkey",
+        };
+        Error::new(
+            Reason::AuthenticationFailed,
+            "authentication failed: the client's authkey is not this server's",
+        )
+        .with_hint(hint)
+    }
+
     /// A client that has gone does not hear it, which is its own affair.
     async fn say(&self, step: Step) {
         let _ = self.outbound.send(Ok(HandshakeResponse { step: Some(step) })).await;
     }
-}
-
-fn wrong_authkey() -> Error {
-    Error::new(
-        Reason::AuthenticationFailed,
-        "authentication failed: the client's authkey is not this server's",
-    )
-    .with_hint("check that both sides use the same authkey")
 }
 
 fn wrong_resume_secret(session: SessionId) -> Error {

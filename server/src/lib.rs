@@ -18,11 +18,13 @@
 //! Lock order: session → object → session's outbox, and never two objects at once. The outbox, the
 //! timers, the leases and the maps are leaves: nothing else is locked from inside.
 
+mod authkeys;
 mod beats;
 mod clock;
 mod connection;
 mod directory;
 mod gate;
+mod handle;
 mod handshake;
 mod leases;
 mod listener;
@@ -33,10 +35,17 @@ mod session;
 mod store;
 mod stream;
 mod timers;
+mod tls;
 
-pub use mp_manager_proto::{address::Address, authkey::Authkey};
+pub use handle::Handle;
+pub use mp_manager_proto::{
+    address::Address,
+    authkey::Authkey,
+    tls::{Identity, Pem},
+};
 pub use options::{Limits, Options};
 pub use server::{ServeError, Server};
+pub use tls::{Tls, TlsError};
 
 /// Locks, whatever became of the last one who did: state is only ever changed by functions that do
 /// not panic half-way.

@@ -5,7 +5,7 @@ use std::{
     os::unix::fs::{FileTypeExt, PermissionsExt},
     path::{Path, PathBuf},
     pin::Pin,
-    sync::Weak,
+    sync::{Arc, Weak},
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -13,13 +13,14 @@ use std::{
 use futures_core::Stream;
 use mp_manager_proto::{address::Address, handshake::Binding};
 use tokio::{
-    net::{TcpListener, UnixListener},
+    net::{TcpListener, TcpStream, UnixListener},
     time::{Sleep, sleep},
 };
 
 use crate::{
     connection::{Connection, Io, Socket},
     store::Store,
+    tls::Terminator,
 };
 
 /// How long accepting pauses when the process has no file descriptors left: trying again at once
@@ -33,20 +34,28 @@ const LAST_WORDS: Duration = Duration::from_millis(500);
 /// A bound socket.
 pub(crate) enum Listener {
     Tcp(TcpListener),
+    Tls { listener: TcpListener, terminator: Arc<Terminator> },
     Unix { listener: UnixListener, path: PathBuf },
 }
 
 impl Listener {
     /// Binds, and says where to: port 0 becomes the port that was picked.
-    pub(crate) async fn bind(address: &Address) -> io::Result<(Self, Address)> {
-        match address {
-            Address::Tcp { host, port } => {
+    pub(crate) async fn bind(
+        address: &Address,
+        terminator: Option<Arc<Terminator>>,
+    ) -> io::Result<(Self, Address)> {
+        match (address, terminator) {
+            (Address::Tcp { host, port }, _) => {
                 let listener = TcpListener::bind((host.as_str(), *port)).await?;
-                let bound = listener.local_addr()?;
-                let address = Address::Tcp { host: bound.ip().to_string(), port: bound.port() };
-                Ok((Self::Tcp(listener), address))
+                let (host, port) = host_and_port(&listener)?;
+                Ok((Self::Tcp(listener), Address::Tcp { host, port }))
             }
-            Address::Unix(path) => {
+            (Address::Tls { host, port }, Some(terminator)) => {
+                let listener = TcpListener::bind((host.as_str(), *port)).await?;
+                let (host, port) = host_and_port(&listener)?;
+                Ok((Self::Tls { listener, terminator }, Address::Tls { host, port }))
+            }
+            (Address::Unix(path), _) => {
                 remove_stale(path)?;
                 let listener = UnixListener::bind(path)?;
                 fs::set_permissions(path, fs::Permissions::from_mode(0o600))?;
@@ -56,13 +65,19 @@ impl Listener {
         }
     }
 
-    fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<(Socket, String, Binding)>> {
+    /// The next connection, whose it is, and what its handshake will be bound to, if that is known.
+    fn poll_accept(
+        &self,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<(Socket, String, Option<Binding>)>> {
         match self {
             Self::Tcp(listener) => {
-                let (stream, peer) = ready!(listener.poll_accept(cx))?;
-                // Small frames must not wait for one another.
-                stream.set_nodelay(true)?;
-                Poll::Ready(Ok((Socket::Tcp(stream), peer.to_string(), Binding::None)))
+                let (stream, peer) = ready!(poll_accept_tcp(listener, cx))?;
+                Poll::Ready(Ok((Socket::Tcp(stream), peer, Some(Binding::None))))
+            }
+            Self::Tls { listener, terminator } => {
+                let (stream, peer) = ready!(poll_accept_tcp(listener, cx))?;
+                Poll::Ready(Ok((Socket::Opening(terminator.open(stream)), peer, None)))
             }
             Self::Unix { listener, .. } => {
                 let (stream, _) = ready!(listener.poll_accept(cx))?;
@@ -70,7 +85,7 @@ impl Listener {
                     Some(pid) => format!("unix, pid {pid}"),
                     None => "unix".into(),
                 };
-                Poll::Ready(Ok((Socket::Unix(stream), peer, Binding::Unix)))
+                Poll::Ready(Ok((Socket::Unix(stream), peer, Some(Binding::Unix))))
             }
         }
     }
@@ -83,6 +98,21 @@ impl Drop for Listener {
             let _ = fs::remove_file(path);
         }
     }
+}
+
+fn host_and_port(listener: &TcpListener) -> io::Result<(String, u16)> {
+    let bound = listener.local_addr()?;
+    Ok((bound.ip().to_string(), bound.port()))
+}
+
+fn poll_accept_tcp(
+    listener: &TcpListener,
+    cx: &mut Context<'_>,
+) -> Poll<io::Result<(TcpStream, String)>> {
+    let (stream, peer) = ready!(listener.poll_accept(cx))?;
+    // Small frames must not wait for one another.
+    stream.set_nodelay(true)?;
+    Poll::Ready(Ok((stream, peer.to_string())))
 }
 
 /// Removes a socket that nobody listens on; one in use, or a file that is no socket, is an error.

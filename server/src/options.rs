@@ -5,12 +5,21 @@ use std::time::Duration;
 use mp_manager_core::session;
 use mp_manager_proto::{authkey::Authkey, v1};
 
+use crate::tls::Tls;
+
 /// How a server is set up.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Options {
     /// What clients must know. Any of them will do.
     pub authkeys: Vec<Authkey>,
+    /// How TLS is spoken, if the address says so.
+    pub tls: Tls,
+    /// Whether plain TCP may be spoken where other machines can hear it.
+    pub insecure: bool,
+    /// Whether authkeys of less than 16 bytes, which can be guessed, may be used where other
+    /// machines can reach the server. There they are proven stretched, which makes each guess dear.
+    pub allow_weak_authkey: bool,
     /// What may grow how far.
     pub limits: Limits,
     /// How long a connection has for its handshake.
@@ -26,8 +35,18 @@ impl Options {
     /// The defaults, with an authkey.
     #[must_use]
     pub fn new(authkey: impl Into<Authkey>) -> Self {
+        Self { authkeys: vec![authkey.into()], ..Self::default() }
+    }
+}
+
+impl Default for Options {
+    /// Without an authkey, which a server needs.
+    fn default() -> Self {
         Self {
-            authkeys: vec![authkey.into()],
+            authkeys: Vec::new(),
+            tls: Tls::default(),
+            insecure: false,
+            allow_weak_authkey: false,
             limits: Limits::default(),
             handshake_timeout: Duration::from_secs(5),
             ephemeral: false,

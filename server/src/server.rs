@@ -8,18 +8,21 @@ use std::{
 };
 
 use mp_manager_core::v1::manager_server::ManagerServer;
-use mp_manager_proto::{FILE_DESCRIPTOR_SET, address::Address};
+use mp_manager_proto::{FILE_DESCRIPTOR_SET, address::Address, authkey::STRONG_LEN};
 use tokio::time::timeout;
 use tonic::transport::server::Router;
 
 use crate::{
+    authkeys::Authkeys,
     gate::GateLayer,
+    handle::Handle,
     leases::Leases,
     listener::{Incoming, Listener},
     options::Options,
     service::Service,
     store::Store,
     timers::Timers,
+    tls::{Terminator, TlsError},
 };
 
 /// What one connection may have in flight towards us. Below it many small unread messages would
@@ -37,6 +40,7 @@ pub struct Server {
     store: Arc<Store>,
     listener: Listener,
     address: Address,
+    terminator: Option<Arc<Terminator>>,
 }
 
 /// Why a server could not start, or stopped.
@@ -54,6 +58,44 @@ pub enum ServeError {
     /// No authkey was given.
     #[error("a server needs an authkey")]
     NoAuthkey,
+    /// More authkeys were given than can be tried for each client.
+    #[error("a server takes at most {max} authkeys, and these are {count}: remove old ones")]
+    TooManyAuthkeys {
+        /// How many they are.
+        count: usize,
+        /// How many they may be.
+        max: usize,
+    },
+    /// An authkey can be guessed, and others can reach the address.
+    #[error(
+        "an authkey of less than {STRONG_LEN} bytes can be guessed, and other machines can reach \
+         {address}: `mp-manager keygen FILE` writes a good one, or --allow-weak-authkey takes this one"
+    )]
+    WeakAuthkey {
+        /// Where it was to listen.
+        address: Address,
+    },
+    /// Others could listen in.
+    #[error(
+        "plain text on {address} could be read and changed by others on the way: use tls:// instead \
+         of tcp://, an address of this machine such as 127.0.0.1 or unix:PATH, or --insecure"
+    )]
+    PlainText {
+        /// Where it was to listen.
+        address: Address,
+    },
+    /// Something about TLS is set, and the address does not speak it.
+    #[error(
+        "certificates are given, but {address} is not served with TLS: use an address that begins \
+         with tls://"
+    )]
+    NotTls {
+        /// Where it listens, or was to.
+        address: Address,
+    },
+    /// A certificate, private key or authority cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// The system has no random numbers.
     #[error("the system gives no random numbers: {0}")]
     Random(getrandom::Error),
@@ -67,25 +109,43 @@ impl Server {
     /// [`run`](Self::run).
     ///
     /// # Errors
-    /// If the address cannot be listened on, or there is no authkey.
-    pub async fn bind(address: &Address, options: Options) -> Result<Self, ServeError> {
-        if options.authkeys.is_empty() {
-            return Err(ServeError::NoAuthkey);
+    /// If the address cannot be listened on, there is no authkey, or what is asked for is not safe
+    /// there.
+    pub async fn bind(address: &Address, mut options: Options) -> Result<Self, ServeError> {
+        let random = || getrandom::u64().map_err(ServeError::Random);
+        let server_id = random()?;
+        let authkeys = std::mem::take(&mut options.authkeys);
+        let authkeys = Authkeys::new(authkeys, address, options.allow_weak_authkey, server_id)?;
+        if matches!(address, Address::Tcp { .. }) && !address.is_local() {
+            if !options.insecure {
+                return Err(ServeError::PlainText { address: address.clone() });
+            }
+            tracing::warn!("plain text on {address}: others on the way can read and change it");
         }
-        let (listener, bound) = Listener::bind(address)
+        let terminator = Terminator::at(address, &options.tls)?;
+        let (listener, bound) = Listener::bind(address, terminator.clone())
             .await
             .map_err(|source| ServeError::Bind { address: address.clone(), source })?;
-        let random = || getrandom::u64().map_err(ServeError::Random);
         let epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_micros();
         let epoch = u64::try_from(epoch).unwrap_or(u64::MAX / 2);
-        let store = Store::new(options, random()?, epoch, random()?);
-        Ok(Self { store: Arc::new(store), listener, address: bound })
+        let store = Store::new(options, authkeys, server_id, epoch, random()?);
+        Ok(Self { store: Arc::new(store), listener, address: bound, terminator })
     }
 
     /// Where it listens; a port of 0 has become the port that was picked.
     #[must_use]
     pub fn address(&self) -> &Address {
         &self.address
+    }
+
+    /// What changes it while it runs.
+    #[must_use]
+    pub fn handle(&self) -> Handle {
+        Handle {
+            address: self.address.clone(),
+            authkeys: Arc::clone(&self.store.authkeys),
+            terminator: self.terminator.clone(),
+        }
     }
 
     /// Serves until `shutdown` completes or a client asks for it. Clients are told, and have

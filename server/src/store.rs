@@ -25,6 +25,7 @@ use mp_manager_core::{
 use tokio::time::Instant;
 
 use crate::{
+    authkeys::Authkeys,
     leases::Leases,
     lock,
     options::{Limits, Options},
@@ -38,6 +39,7 @@ pub(crate) struct Store {
     pub(crate) epoch: u64,
     pub(crate) started: Instant,
     pub(crate) options: Options,
+    pub(crate) authkeys: Arc<Authkeys>,
     pub(crate) timers: Arc<Timers>,
     pub(crate) leases: Leases,
     pub(crate) sessions: DashMap<SessionId, Arc<Session>>,
@@ -94,7 +96,13 @@ enum Event {
 }
 
 impl Store {
-    pub(crate) fn new(options: Options, server_id: u64, epoch: u64, hash_seed: u64) -> Self {
+    pub(crate) fn new(
+        options: Options,
+        authkeys: Authkeys,
+        server_id: u64,
+        epoch: u64,
+        hash_seed: u64,
+    ) -> Self {
         Self {
             server_id,
             epoch,
@@ -102,6 +110,7 @@ impl Store {
             object_limits: options.limits.for_objects(),
             session_limits: options.limits.for_sessions(),
             options,
+            authkeys: Arc::new(authkeys),
             timers: Arc::default(),
             leases: Leases::new(),
             sessions: DashMap::new(),

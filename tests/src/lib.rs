@@ -3,12 +3,14 @@
 pub mod fuzz;
 pub mod log;
 pub mod raw;
+pub mod rogue;
 pub mod sim;
+pub mod tls;
 pub mod victim;
 
 use std::{future::Future, path::Path, thread, time::Duration};
 
-use mp_manager_server::{Address, Options, Server};
+use mp_manager_server::{Address, Handle, Options, Server};
 use tokio::sync::oneshot;
 
 /// The authkey of every server here.
@@ -18,6 +20,7 @@ pub const AUTHKEY: &str = "the tests' authkey";
 #[derive(Debug)]
 pub struct TestServer {
     address: Address,
+    handle: Handle,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<thread::JoinHandle<()>>,
 }
@@ -32,31 +35,48 @@ impl TestServer {
     /// A server on a loopback port with its options changed.
     #[must_use]
     pub fn with(change: impl FnOnce(&mut Options)) -> Self {
-        Self::at(Address::Tcp { host: "127.0.0.1".into(), port: 0 }, change)
+        Self::at("127.0.0.1:0", change)
+    }
+
+    /// A server that others could reach, and thus speaks TLS, with its options changed.
+    #[must_use]
+    pub fn with_tls(change: impl FnOnce(&mut Options)) -> Self {
+        Self::at("0.0.0.0:0", change)
     }
 
     /// A server on a unix socket in `directory` with the default options.
     #[must_use]
     pub fn in_directory(directory: &Path) -> Self {
-        Self::at(Address::Unix(directory.join("socket")), |_| {})
+        Self::at(&format!("unix:{}", directory.join("socket").display()), |_| {})
     }
 
-    fn at(address: Address, change: impl FnOnce(&mut Options)) -> Self {
+    /// A server anywhere, with its options changed.
+    #[must_use]
+    pub fn at(address: &str, change: impl FnOnce(&mut Options)) -> Self {
+        let address = address.parse().unwrap_or_else(|error| panic!("{error}"));
         let mut options = Options::new(AUTHKEY);
         // Its clients share a thread with whoever drops it: they could not take note anyway.
         options.shutdown_grace = Duration::ZERO;
         change(&mut options);
         let (stop, stopped) = oneshot::channel();
-        let (started, bound) = std::sync::mpsc::channel();
+        let (started, server) = std::sync::mpsc::channel();
         let thread = thread::spawn(move || serve(&address, options, stopped, &started));
-        let address = bound.recv().unwrap_or_else(|_| panic!("the server did not start"));
-        Self { address, stop: Some(stop), thread: Some(thread) }
+        let (address, handle) =
+            server.recv().unwrap_or_else(|_| panic!("the server did not start"));
+        Self { address, handle, stop: Some(stop), thread: Some(thread) }
     }
 
-    /// Where it listens.
+    /// Where clients on this machine find it: `HOST:PORT` if it speaks plain text.
     #[must_use]
     pub fn address(&self) -> String {
-        self.address.to_string()
+        let address = self.address.to_string().replace("0.0.0.0", "127.0.0.1");
+        address.strip_prefix("tcp://").map_or_else(|| address.clone(), str::to_owned)
+    }
+
+    /// What changes it while it runs.
+    #[must_use]
+    pub fn handle(&self) -> &Handle {
+        &self.handle
     }
 }
 
@@ -84,7 +104,7 @@ fn serve(
     address: &Address,
     options: Options,
     stop: oneshot::Receiver<()>,
-    started: &std::sync::mpsc::Sender<Address>,
+    started: &std::sync::mpsc::Sender<(Address, Handle)>,
 ) {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
@@ -95,7 +115,7 @@ fn serve(
         let server = Server::bind(address, options)
             .await
             .unwrap_or_else(|error| panic!("cannot start a server: {error}"));
-        let _ = started.send(server.address().clone());
+        let _ = started.send((server.address().clone(), server.handle()));
         let served = server.run(async { drop(stop.await) }).await;
         served.unwrap_or_else(|error| panic!("the server failed: {error}"));
     });

@@ -14,6 +14,7 @@ use hyper_util::rt::TokioIo;
 use mp_manager_proto::{
     PROTOCOL_VERSION,
     handshake::{Binding, NONCE_LEN, Transcript},
+    tls::VERSIONS,
     v1::{
         Beat, Challenge, ClientFrame, DirectoryOp, Empty, Error, HandshakeRequest,
         HandshakeResponse, Hello, Kind, Lost, Open, Parameters, Proof, Reconcile, Request, Resume,
@@ -37,7 +38,7 @@ use tonic::{
 };
 use tonic_prost::ProstDecoder;
 
-use crate::AUTHKEY;
+use crate::{AUTHKEY, tls};
 
 /// As the library has them.
 const CONNECTION_WINDOW: u32 = 16 << 20;
@@ -60,7 +61,7 @@ pub struct Ticket {
 }
 
 impl RawConnection {
-    /// Connects, over a unix socket if the address begins with `unix:`.
+    /// Connects to `HOST:PORT`, with TLS to `tls://HOST:PORT`, or over a unix socket to `unix:PATH`.
     pub async fn open(address: &str) -> Self {
         match address.strip_prefix("unix:") {
             Some(path) => {
@@ -74,9 +75,17 @@ impl RawConnection {
 
     /// Connects with windows of its own.
     pub async fn with(address: &str, connection_window: u32, stream_window: u32) -> Self {
-        let stream = TcpStream::connect(address).await.expect("nobody listens");
-        let peer = stream.local_addr().expect("the stream is connected").to_string();
-        Self::over(stream, peer, Binding::None, (connection_window, stream_window)).await
+        let windows = (connection_window, stream_window);
+        let local = |stream: &TcpStream| stream.local_addr().expect("it is connected").to_string();
+        if let Some(address) = address.strip_prefix("tls://") {
+            let stream = tls::connect(address, &VERSIONS).await.expect("no TLS came about");
+            let (peer, binding) = (local(stream.get_ref().0), tls::binding(&stream));
+            Self::over(stream, peer, binding, windows).await
+        } else {
+            let stream = TcpStream::connect(address).await.expect("nobody listens");
+            let peer = local(&stream);
+            Self::over(stream, peer, Binding::None, windows).await
+        }
     }
 
     async fn over<S>(
@@ -109,6 +118,12 @@ impl RawConnection {
         &self.peer
     }
 
+    /// What was said on this connection.
+    #[must_use]
+    pub fn transcript(&self, hello: &Hello, challenge: &Challenge) -> Transcript {
+        Transcript::new(hello, challenge, &self.binding)
+    }
+
     /// The generated client.
     #[must_use]
     pub fn client(&self) -> ManagerClient<Channel> {
@@ -128,9 +143,15 @@ impl RawConnection {
 
     /// Gets in as an honest client does; says what was said.
     pub async fn authenticate(&self) -> (Hello, Proof, Welcome) {
+        let (hello, _, proof, welcome) = self.authenticate_aloud().await;
+        (hello, proof, welcome)
+    }
+
+    /// The same, with every word.
+    pub async fn authenticate_aloud(&self) -> (Hello, Challenge, Proof, Welcome) {
         let hello = hello();
-        let (mut handshake, _, proof) = self.prove(&hello, b"").await;
-        (hello, proof, handshake.welcome().await)
+        let (mut handshake, challenge, proof) = self.prove(&hello, b"").await;
+        (hello, challenge, proof, handshake.welcome().await)
     }
 
     /// Begins a session with a lease; how to resume it.
@@ -158,7 +179,7 @@ impl RawConnection {
         let first = handshake_request::Step::Hello(hello.clone());
         let mut handshake = self.handshake(first).await.expect("no handshake");
         let challenge = handshake.challenge().await;
-        let transcript = Transcript::new(hello, &challenge, &self.binding);
+        let transcript = self.transcript(hello, &challenge);
         let proof = transcript.client_proof(KEY).into();
         let resume = transcript.resume_proof(resume_secret).into();
         let proof = Proof { proof, resume };

@@ -101,6 +101,7 @@ fn environment(options: &Options, guard: &LockGuard) -> Vec<(OsString, OsString)
     if let Some(file) = &options.authkey_file {
         environment.push((mp_manager::AUTHKEY_FILE_VARIABLE.into(), file.into()));
     }
+    environment.extend(options.tls.environment());
     environment
 }
 

@@ -1,9 +1,9 @@
 //! `mp-manager serve`
 
-use std::{process::ExitCode, time::Duration};
+use std::{path::PathBuf, process::ExitCode, time::Duration};
 
 use clap::Args;
-use mp_manager_server::{Limits, Server};
+use mp_manager_server::{Identity, Limits, Pem, Server, Tls};
 use rustix::process::Signal;
 use tokio::{runtime::Builder, sync::oneshot};
 
@@ -13,6 +13,7 @@ use crate::{
     options::Options,
     output, parse,
     parse::Bytes,
+    reload::Reload,
     signals::Signals,
 };
 
@@ -20,8 +21,25 @@ use crate::{
 ///
 /// Prints `listening on ADDRESS` when it is ready; port 0 picks a free port. Without an authkey it
 /// listens only where no other machine can reach it.
+///
+/// Where other machines can reach it, it speaks TLS. It needs no certificate for that: without
+/// --tls-cert it makes one when it starts, and clients accept it because the manager proves the
+/// authkey with it.
+///
+/// SIGHUP makes it read its authkeys and certificates again. To replace an authkey, write the new one
+/// above the old one, send SIGHUP, give the new one to the clients, remove the old one, and send
+/// SIGHUP again.
 #[derive(Debug, Args)]
 pub(crate) struct Serve {
+    /// Only clients that show a certificate of these authorities get in, a PEM file
+    #[arg(long, value_name = "FILE")]
+    tls_client_ca: Option<PathBuf>,
+    /// Speak plain text, even where others on the way can read and change it
+    #[arg(long)]
+    insecure: bool,
+    /// Take authkeys of less than 16 bytes, even where other machines can try to guess them
+    #[arg(long)]
+    allow_weak_authkey: bool,
     /// How long a connection has to authenticate
     #[arg(long, value_name = "SECONDS", value_parser = parse::seconds, default_value = "5")]
     handshake_timeout: Duration,
@@ -91,21 +109,50 @@ impl Serve {
     }
 
     async fn serve(self, options: &Options) -> Result<ExitCode, Error> {
-        let key = authkey::for_server(&options.address, options.authkey_file.as_deref())?;
-        let mut server_options = mp_manager_server::Options::new(key.authkey);
+        let address = options.address.to_serve(self.insecure)?;
+        let keys = authkey::for_server(&address, options.authkey_file.as_deref())?;
+        let tls = self.tls(options)?;
+        let mut server_options = mp_manager_server::Options::default();
+        server_options.authkeys = keys.authkeys.clone();
+        server_options.tls = tls.clone();
+        server_options.insecure = self.insecure;
+        server_options.allow_weak_authkey = self.allow_weak_authkey;
         server_options.limits = self.limits.limits();
         server_options.handshake_timeout = self.handshake_timeout;
         server_options.shutdown_grace = self.shutdown_grace;
-        let server = Server::bind(&options.address, server_options).await?;
-        tracing::info!("the authkey is from {}", key.origin);
-        let signals = Signals::new(&[Signal::TERM, Signal::INT])?;
+        let signals = Signals::new(&[Signal::TERM, Signal::INT, Signal::HUP])?;
+        let server = Server::bind(&address, server_options).await?;
+        tracing::info!("{keys}");
+        let is_in_files = tls.identity.is_some() || tls.client_ca.is_some();
+        let reload = Reload {
+            handle: server.handle(),
+            authkey_file: keys.file,
+            tls: is_in_files.then_some(tls),
+        };
         output::print_line(&format!("listening on {}", server.address()))?;
-        serve_until_signal(server, signals).await
+        serve_until_signal(server, signals, &reload).await
+    }
+
+    fn tls(&self, options: &Options) -> Result<Tls, Error> {
+        if options.tls.ca().is_some() {
+            tracing::warn!("--tls-ca is for clients: --tls-client-ca says whom a manager trusts");
+        }
+        let mut tls = Tls::default();
+        tls.identity = options.tls.identity()?.map(|(certificate, key)| Identity {
+            certificate: certificate.into(),
+            key: key.into(),
+        });
+        tls.client_ca = self.tls_client_ca.clone().map(Pem::from);
+        Ok(tls)
     }
 }
 
 /// The first signal stops the server, the second does not wait for that.
-async fn serve_until_signal(server: Server, mut signals: Signals) -> Result<ExitCode, Error> {
+async fn serve_until_signal(
+    server: Server,
+    mut signals: Signals,
+    reload: &Reload,
+) -> Result<ExitCode, Error> {
     let (stop, stopped) = oneshot::channel::<()>();
     let serving = server.run(async {
         let _ = stopped.await;
@@ -113,13 +160,23 @@ async fn serve_until_signal(server: Server, mut signals: Signals) -> Result<Exit
     tokio::pin!(serving);
     let signal = tokio::select! {
         result = &mut serving => return finished(result),
-        signal = signals.next() => signal,
+        signal = ending(&mut signals, reload) => signal,
     };
     tracing::info!("shutting down on signal {}", signal.as_raw());
     drop(stop);
     tokio::select! {
         result = serving => finished(result),
-        signal = signals.next() => Ok(signal_code(signal.as_raw())),
+        signal = ending(&mut signals, reload) => Ok(signal_code(signal.as_raw())),
+    }
+}
+
+/// The next signal that is to end the server.
+async fn ending(signals: &mut Signals, reload: &Reload) -> Signal {
+    loop {
+        match signals.next().await {
+            Signal::HUP => reload.reload(),
+            signal => return signal,
+        }
     }
 }
 

@@ -138,13 +138,28 @@ impl Daemon {
     }
 
     pub(crate) fn start_with(options: &[&str]) -> Self {
-        let home = Home::new();
-        let arguments = [&["serve", "--address", "127.0.0.1:0"], options].concat();
+        Self::start_in(Home::new(), "127.0.0.1:0", options)
+    }
+
+    /// A daemon anywhere.
+    pub(crate) fn start_in(home: Home, address: &str, options: &[&str]) -> Self {
+        let arguments = [&["serve", "--address", address], options].concat();
         let log = fs::File::create(home.path("log")).unwrap();
         let mut process = Running::start(home.command(&arguments).stderr(log));
         let line = process.line().unwrap();
         let address = line.strip_prefix("listening on ").unwrap().to_owned();
         Self { home, address, process }
+    }
+
+    /// Where it listens on this machine, without the scheme.
+    pub(crate) fn place(&self) -> String {
+        let (_, place) = self.address.split_once("://").unwrap();
+        place.replace("0.0.0.0", "127.0.0.1")
+    }
+
+    /// Returns once it has logged this so often.
+    pub(crate) fn until_logged(&self, what: &str, count: usize) {
+        while self.log().matches(what).count() < count {}
     }
 
     /// What it has logged so far.

@@ -5,3 +5,4 @@ mod keygen;
 mod lock;
 mod objects;
 mod serve;
+mod tls;

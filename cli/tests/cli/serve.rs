@@ -7,7 +7,7 @@ use crate::fixture::{Daemon, Home, Running, finish};
 #[test]
 fn one_line_says_where_it_listens_and_sigterm_ends_it() {
     let mut daemon = Daemon::start();
-    let port = daemon.address.strip_prefix("127.0.0.1:").unwrap();
+    let port = daemon.address.strip_prefix("tcp://127.0.0.1:").unwrap();
     assert_ne!(port.parse::<u16>().unwrap(), 0);
     let answer = daemon.run(&["ping"]).printed();
     assert!(answer.starts_with(&daemon.address), "{answer}");
@@ -32,7 +32,7 @@ fn a_second_signal_ends_it_at_once() {
     let options = ["--shutdown-grace", "600", "--handshake-timeout", "600"];
     let mut daemon = Daemon::start_with(&options);
     // Somebody whom it would wait for.
-    let idle = TcpStream::connect(&daemon.address).unwrap();
+    let idle = TcpStream::connect(daemon.place()).unwrap();
     daemon.run(&["ping"]).printed();
     daemon.process.signal(Signal::TERM);
     while !daemon.log().contains("shutting down") {}
@@ -63,8 +63,8 @@ fn without_a_key_it_does_not_listen_where_others_can_reach_it() {
         assert!(error.contains("--authkey-file") && error.contains("keygen"), "{error}");
     }
     let mut command = home.command(&["serve", "--address", "0.0.0.0:0"]);
-    let mut daemon = Running::start(command.env("MP_MANAGER_AUTHKEY", "secret"));
-    assert!(daemon.line().unwrap().starts_with("listening on 0.0.0.0:"));
+    let mut daemon = Running::start(command.env("MP_MANAGER_AUTHKEY", "sixteen bytes!!!"));
+    assert!(daemon.line().unwrap().starts_with("listening on tls://0.0.0.0:"));
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::{ffi::OsString, time::Duration};
 
-use mp_manager_proto::{authkey::Authkey, v1::ObjectInfo};
+use mp_manager_proto::{authkey::Authkey, tls::Pem, v1::ObjectInfo};
 
 use crate::{Inspection, Statistics, blocking::wait, error::Result};
 
@@ -283,6 +283,23 @@ impl Builder {
     /// [`crate::Builder::authkey`].
     pub fn authkey(self, authkey: impl Into<Authkey>) -> Self {
         Self { inner: self.inner.authkey(authkey) }
+    }
+
+    /// Several authkeys, for the time in which one takes the place of another, as
+    /// [`crate::Builder::authkeys`].
+    pub fn authkeys(self, authkeys: impl IntoIterator<Item = impl Into<Authkey>>) -> Self {
+        Self { inner: self.inner.authkeys(authkeys) }
+    }
+
+    /// The authorities to trust, in PEM: a path, or bytes that are the text itself, as
+    /// [`crate::Builder::tls_ca`].
+    pub fn tls_ca(self, authorities: impl Into<Pem>) -> Self {
+        Self { inner: self.inner.tls_ca(authorities) }
+    }
+
+    /// A certificate and its private key, in PEM, as [`crate::Builder::tls_identity`].
+    pub fn tls_identity(self, certificate: impl Into<Pem>, key: impl Into<Pem>) -> Self {
+        Self { inner: self.inner.tls_identity(certificate, key) }
     }
 
     /// How long connecting may take; 10 s unless told otherwise, as

@@ -1,0 +1,48 @@
+//! What a daemon reads again on SIGHUP.
+
+use std::path::PathBuf;
+
+use mp_manager_server::{Handle, Tls};
+
+use crate::authkey;
+
+/// The files of a server that is running.
+pub(crate) struct Reload {
+    pub(crate) handle: Handle,
+    pub(crate) authkey_file: Option<PathBuf>,
+    /// What is said about TLS, if that is in files.
+    pub(crate) tls: Option<Tls>,
+}
+
+impl Reload {
+    /// Reads them again. What cannot be used is logged, and changes nothing.
+    pub(crate) fn reload(&self) {
+        if self.authkey_file.is_none() && self.tls.is_none() {
+            tracing::info!("there are no files to read again");
+        }
+        self.reload_authkeys();
+        self.reload_tls();
+    }
+
+    fn reload_authkeys(&self) {
+        let Some(file) = &self.authkey_file else { return };
+        let kept = |error: &dyn std::fmt::Display| {
+            tracing::error!("the authkeys stay as they are: {error}");
+        };
+        match authkey::from_file(file) {
+            Ok(keys) => match self.handle.set_authkeys(keys.authkeys.clone()) {
+                Ok(()) => tracing::info!("{keys}"),
+                Err(error) => kept(&format!("{}: {error}", file.display())),
+            },
+            Err(error) => kept(&error),
+        }
+    }
+
+    fn reload_tls(&self) {
+        let Some(tls) = &self.tls else { return };
+        match self.handle.set_tls(tls) {
+            Ok(()) => tracing::info!("the certificates were read again"),
+            Err(error) => tracing::error!("the certificates stay as they are: {error}"),
+        }
+    }
+}

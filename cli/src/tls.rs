@@ -1,0 +1,95 @@
+//! The certificates that commands are given.
+
+use std::{
+    ffi::OsString,
+    path::{Path, PathBuf},
+};
+
+use clap::{
+    Args,
+    builder::{OsStringValueParser, TypedValueParser},
+};
+use mp_manager::Builder;
+
+use crate::error::Error;
+
+/// The certificates of a command, in PEM files.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Global options")]
+pub(crate) struct TlsOptions {
+    /// The authorities to trust, a PEM file; without it whoever proves the authkey is trusted
+    #[arg(
+        long,
+        global = true,
+        value_name = "FILE",
+        env = mp_manager::TLS_CA_VARIABLE,
+        hide_env_values = true,
+        // Set but empty is as good as unset, which is what child processes are given.
+        value_parser = OsStringValueParser::new().map(PathBuf::from),
+    )]
+    tls_ca: Option<PathBuf>,
+    /// The certificate to show, a PEM file: the manager's for `serve`, else the client's
+    #[arg(
+        long,
+        global = true,
+        value_name = "FILE",
+        env = mp_manager::TLS_CERT_VARIABLE,
+        hide_env_values = true,
+        value_parser = OsStringValueParser::new().map(PathBuf::from),
+    )]
+    tls_cert: Option<PathBuf>,
+    /// The private key of that certificate, a PEM file
+    #[arg(
+        long,
+        global = true,
+        value_name = "FILE",
+        env = mp_manager::TLS_KEY_VARIABLE,
+        hide_env_values = true,
+        value_parser = OsStringValueParser::new().map(PathBuf::from),
+    )]
+    tls_key: Option<PathBuf>,
+}
+
+impl TlsOptions {
+    /// The authorities to trust.
+    pub(crate) fn ca(&self) -> Option<&Path> {
+        given(&self.tls_ca)
+    }
+
+    /// The certificate to show, and its private key.
+    pub(crate) fn identity(&self) -> Result<Option<(&Path, &Path)>, Error> {
+        match (given(&self.tls_cert), given(&self.tls_key)) {
+            (Some(certificate), Some(key)) => Ok(Some((certificate, key))),
+            (None, None) => Ok(None),
+            _ => Err(Error::Usage(
+                "--tls-cert and --tls-key belong together: give both, or none".into(),
+            )),
+        }
+    }
+
+    /// A client that uses them.
+    pub(crate) fn apply(&self, mut builder: Builder) -> Result<Builder, Error> {
+        if let Some(ca) = self.ca() {
+            builder = builder.tls_ca(ca);
+        }
+        if let Some((certificate, key)) = self.identity()? {
+            builder = builder.tls_identity(certificate, key);
+        }
+        Ok(builder)
+    }
+
+    /// What a child process needs to use them.
+    pub(crate) fn environment(&self) -> impl Iterator<Item = (OsString, OsString)> {
+        [
+            (mp_manager::TLS_CA_VARIABLE, &self.tls_ca),
+            (mp_manager::TLS_CERT_VARIABLE, &self.tls_cert),
+            (mp_manager::TLS_KEY_VARIABLE, &self.tls_key),
+        ]
+        .into_iter()
+        .filter_map(|(variable, file)| Some((variable.into(), file.as_ref()?.into())))
+    }
+}
+
+fn given(file: &Option<PathBuf>) -> Option<&Path> {
+    file.as_deref().filter(|file| !file.as_os_str().is_empty())
+}

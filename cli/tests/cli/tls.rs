@@ -1,0 +1,194 @@
+//! Beyond one machine: TLS, certificates, and authkeys that are replaced.
+
+use std::fs;
+
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rustix::process::Signal;
+
+use crate::fixture::{Daemon, Home};
+
+/// A home with an authkey that is given to every command.
+fn home() -> Home {
+    let home = Home::new();
+    home.run(&["keygen", "key"]).printed();
+    home
+}
+
+/// A daemon that others could reach.
+fn reachable(home: Home, options: &[&str]) -> Daemon {
+    Daemon::start_in(home, "0.0.0.0:0", &[&["--authkey-file", "key"], options].concat())
+}
+
+fn ping(daemon: &Daemon, scheme: &str, options: &[&str]) -> crate::fixture::Finished {
+    let address = format!("{scheme}{}", daemon.place());
+    let arguments = ["ping", "--authkey-file", "key", "--address", &address];
+    daemon.home.run(&[&arguments, options].concat())
+}
+
+/// An authority in `ca`, and a certificate of it for 127.0.0.1 in `cert` and `cert.key`.
+fn certify(home: &Home, ca: &str, cert: &str) {
+    let mut params = CertificateParams::default();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let authority = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
+    let key = KeyPair::generate().unwrap();
+    let params = CertificateParams::new(["127.0.0.1".to_owned()]).unwrap();
+    let certificate = params.signed_by(&key, &authority).unwrap();
+    fs::write(home.path(ca), authority.pem()).unwrap();
+    fs::write(home.path(cert), certificate.pem()).unwrap();
+    fs::write(home.path(&format!("{cert}.key")), key.serialize_pem()).unwrap();
+}
+
+#[test]
+fn where_others_can_reach_it_it_speaks_tls() {
+    let daemon = reachable(home(), &[]);
+    assert!(daemon.address.starts_with("tls://0.0.0.0:"), "{}", daemon.address);
+    let answer = ping(&daemon, "tls://", &[]).printed();
+    assert!(answer.starts_with(&format!("tls://{}", daemon.place())), "{answer}");
+    for scheme in ["tcp://", ""] {
+        let error = ping(&daemon, scheme, &[]).failed(69);
+        assert!(error.contains("this manager speaks TLS") && error.contains("tls://"), "{error}");
+    }
+    // What it prints is an address that it can be reached at.
+    let arguments = ["ping", "--authkey-file", "key", "--address", &daemon.address];
+    daemon.home.run(&arguments).printed();
+}
+
+#[test]
+fn plain_text_beyond_this_machine_has_to_be_asked_for() {
+    let home = home();
+    let serve = ["serve", "--authkey-file", "key", "--address"];
+    let error = home.run(&[&serve[..], &["tcp://0.0.0.0:0"]].concat()).failed(2);
+    for part in ["tcp://0.0.0.0:0", "tls://", "unix:", "--insecure"] {
+        assert!(error.contains(part), "{error}");
+    }
+    let error = home.run(&[&serve[..], &["tls://0.0.0.0:0", "--insecure"]].concat()).failed(2);
+    assert!(error.contains("tls://0.0.0.0:0") && error.contains("--insecure"), "{error}");
+
+    let daemon = reachable(home, &["--insecure"]);
+    assert!(daemon.address.starts_with("tcp://0.0.0.0:"), "{}", daemon.address);
+    assert!(daemon.log().contains("WARN") && daemon.log().contains("plain text on tcp://0.0.0.0"));
+    ping(&daemon, "tcp://", &[]).printed();
+    let error = ping(&daemon, "tls://", &[]).failed(69);
+    assert!(error.contains("does not speak TLS"), "{error}");
+    assert!(error.contains(&format!("tcp://{}", daemon.place())), "{error}");
+}
+
+#[test]
+fn a_key_that_can_be_guessed_has_to_be_asked_for() {
+    let home = home();
+    fs::write(home.path("key"), "fifteen bytes!!\n").unwrap();
+    for address in ["0.0.0.0:0", "tls://0.0.0.0:0"] {
+        let error = home.run(&["serve", "--authkey-file", "key", "--address", address]).failed(2);
+        for part in ["16 bytes", "mp-manager keygen", "--allow-weak-authkey"] {
+            assert!(error.contains(part), "{error}");
+        }
+        assert!(!error.contains("fifteen"), "{error}");
+    }
+    let daemon = reachable(home, &["--allow-weak-authkey"]);
+    ping(&daemon, "tls://", &[]).printed();
+}
+
+#[test]
+fn a_key_is_replaced_while_it_runs() {
+    let daemon = reachable(home(), &[]);
+    let old = fs::read_to_string(daemon.home.path("key")).unwrap();
+    daemon.home.run(&["keygen", "new"]).printed();
+    let new = fs::read_to_string(daemon.home.path("new")).unwrap();
+    let with = |key: &str| {
+        let mut command = daemon.home.command(&["ping", "--address"]);
+        command.arg(format!("tls://{}", daemon.place())).env("MP_MANAGER_AUTHKEY", key);
+        crate::fixture::finish(&mut command)
+    };
+    with(&new).failed(77);
+
+    fs::write(daemon.home.path("key"), format!("{new}\n{old}")).unwrap();
+    daemon.process.signal(Signal::HUP);
+    daemon.until_logged("2 authkeys are from key", 1);
+    with(&old).printed();
+    with(&new).printed();
+    // A client that has both does not care.
+    ping(&daemon, "tls://", &[]).printed();
+
+    // What cannot be used changes nothing.
+    for (n, unusable) in ["", " \n\n", "short", &format!("{new}short\n")].iter().enumerate() {
+        fs::write(daemon.home.path("key"), unusable).unwrap();
+        daemon.process.signal(Signal::HUP);
+        daemon.until_logged("the authkeys stay as they are: key", n + 1);
+        with(&old).printed();
+    }
+
+    fs::write(daemon.home.path("key"), &new).unwrap();
+    daemon.process.signal(Signal::HUP);
+    daemon.until_logged("the authkey is from key", 2);
+    with(&old).failed(77);
+    with(&new).printed();
+    // A client that does not know yet tries the next one.
+    fs::write(daemon.home.path("key"), format!("{old}{new}")).unwrap();
+    ping(&daemon, "tls://", &[]).printed();
+    let log = daemon.log();
+    assert!(!log.contains(old.trim_end()) && !log.contains(new.trim_end()), "{log}");
+}
+
+#[test]
+fn it_shows_the_certificate_it_is_given() {
+    let home = home();
+    certify(&home, "ca", "cert");
+    certify(&home, "other-ca", "other");
+    let daemon = reachable(home, &["--tls-cert", "cert", "--tls-key", "cert.key"]);
+    ping(&daemon, "tls://", &["--tls-ca", "ca"]).printed();
+    ping(&daemon, "tls://", &[]).printed();
+    let error = ping(&daemon, "tls://", &["--tls-ca", "other-ca"]).failed(69);
+    assert!(error.contains("its certificate is not to be trusted"), "{error}");
+
+    // It is replaced while it runs; what cannot be used is named, and changes nothing.
+    let copy = |from: &str, to: &str| {
+        fs::copy(daemon.home.path(from), daemon.home.path(to)).unwrap();
+    };
+    copy("other", "cert");
+    daemon.process.signal(Signal::HUP);
+    daemon.until_logged("the certificates stay as they are: cannot set up TLS: cert", 1);
+    ping(&daemon, "tls://", &["--tls-ca", "ca"]).printed();
+    copy("other.key", "cert.key");
+    daemon.process.signal(Signal::HUP);
+    daemon.until_logged("the certificates were read again", 1);
+    ping(&daemon, "tls://", &["--tls-ca", "other-ca"]).printed();
+    ping(&daemon, "tls://", &["--tls-ca", "ca"]).failed(69);
+}
+
+#[test]
+fn it_asks_for_certificates_if_it_is_told_to() {
+    let home = home();
+    certify(&home, "ca", "client");
+    let daemon = reachable(home, &["--tls-client-ca", "ca"]);
+    ping(&daemon, "tls://", &["--tls-cert", "client", "--tls-key", "client.key"]).printed();
+    let error = ping(&daemon, "tls://", &[]).failed(69);
+    assert!(error.contains("asks for a client's certificate (give one with --tls-cert"), "{error}");
+}
+
+#[test]
+fn a_command_under_a_lock_finds_the_certificates() {
+    let home = home();
+    certify(&home, "ca", "cert");
+    let daemon = reachable(home, &["--tls-cert", "cert", "--tls-key", "cert.key"]);
+    let address = format!("tls://{}", daemon.place());
+    let options = ["--authkey-file", "key", "--tls-ca", "ca", "--address", &address];
+    let lock = ["lock", "l", "--", "env"];
+    let environment = daemon.home.run(&[&options[..], &lock].concat()).printed();
+    assert!(environment.contains("MP_MANAGER_TLS_CA=ca\n"), "{environment}");
+    assert!(environment.contains(&format!("MP_MANAGER_ADDRESS={address}\n")), "{environment}");
+}
+
+#[test]
+fn a_certificate_and_its_key_belong_together() {
+    let home = home();
+    certify(&home, "ca", "cert");
+    for address in ["0.0.0.0:0", "127.0.0.1:0"] {
+        let serve = ["serve", "--authkey-file", "key", "--address", address, "--tls-cert", "cert"];
+        let error = home.run(&serve).failed(2);
+        assert!(error.contains("--tls-cert and --tls-key belong together"), "{error}");
+    }
+    // Who gives them wants them to be used.
+    let tls = ["--tls-cert", "cert", "--tls-key", "cert.key"];
+    let error = home.run(&[&["serve", "--address", "127.0.0.1:0"], &tls[..]].concat()).failed(2);
+    assert!(error.contains("tcp://127.0.0.1:0 is not served with TLS"), "{error}");
+}

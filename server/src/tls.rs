@@ -1,0 +1,223 @@
+//! TLS: what a server shows, and how a connection gets there.
+//!
+//! The handshake runs where the connection's bytes are read and written, so that one that does not
+//! go on holds up nobody, and has the time that every handshake has.
+
+use std::{
+    fs, io,
+    path::Path,
+    pin::Pin,
+    sync::{Arc, Mutex},
+    task::{Context, Poll, ready},
+};
+
+use mp_manager_proto::{
+    address::Address,
+    tls::{self, ALPN, Identity, Pem, VERSIONS},
+};
+use rustls::{
+    ServerConfig,
+    pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer},
+    server::{NoServerSessionStorage, WebPkiClientVerifier},
+};
+use tokio::{io::ReadBuf, net::TcpStream};
+use tokio_rustls::{Accept, TlsAcceptor, server::TlsStream};
+
+use crate::{
+    connection::{Connection, Socket},
+    lock,
+    server::ServeError,
+};
+
+/// The first byte of whoever speaks TLS: a handshake record.
+const HANDSHAKE_RECORD: u8 = 0x16;
+
+/// How a server speaks TLS, if its address says so.
+#[derive(Debug, Clone, Default)]
+#[non_exhaustive]
+pub struct Tls {
+    /// What it shows to clients. Without one it makes a certificate of its own when it starts:
+    /// clients know the server by its proof of the authkey, which is bound to the connection.
+    pub identity: Option<Identity>,
+    /// Authorities, one of which must have signed a client's certificate. Without them clients need
+    /// none.
+    pub client_ca: Option<Pem>,
+}
+
+impl Tls {
+    fn is_set(&self) -> bool {
+        self.identity.is_some() || self.client_ca.is_some()
+    }
+}
+
+/// A certificate, private key or authority that cannot be used.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("cannot set up TLS: {0}")]
+pub struct TlsError(String);
+
+impl TlsError {
+    fn new(problem: impl ToString) -> Self {
+        Self(problem.to_string())
+    }
+}
+
+/// Where TLS ends: what new connections are shown.
+pub(crate) struct Terminator(Mutex<Arc<Shown>>);
+
+struct Shown {
+    config: Arc<ServerConfig>,
+    leaf: CertificateDer<'static>,
+}
+
+impl Terminator {
+    /// For a server at this address, if TLS is spoken there.
+    pub(crate) fn at(address: &Address, tls: &Tls) -> Result<Option<Arc<Self>>, ServeError> {
+        match address {
+            Address::Tls { .. } => Ok(Some(Arc::new(Self::new(tls)?))),
+            // Said in vain, it would be missed when it is too late.
+            _ if tls.is_set() => Err(ServeError::NotTls { address: address.clone() }),
+            _ => Ok(None),
+        }
+    }
+
+    fn new(tls: &Tls) -> Result<Self, TlsError> {
+        shown(tls).map(|shown| Self(Mutex::new(Arc::new(shown))))
+    }
+
+    /// Shows something else from now on; on an error all stays as it is.
+    pub(crate) fn replace(&self, tls: &Tls) -> Result<(), TlsError> {
+        let shown = Arc::new(shown(tls)?);
+        *lock(&self.0) = shown;
+        Ok(())
+    }
+
+    /// A connection on which nothing was said yet.
+    pub(crate) fn open(&self, stream: TcpStream) -> Opening {
+        Opening { shown: Arc::clone(&lock(&self.0)), state: State::Silent(stream) }
+    }
+}
+
+fn shown(tls: &Tls) -> Result<Shown, TlsError> {
+    let (chain, key) = match &tls.identity {
+        Some(identity) => (
+            identity.certificate.load(read, tls::certificates).map_err(TlsError::new)?,
+            identity.key.load(read, tls::private_key).map_err(TlsError::new)?,
+        ),
+        None => self_signed()?,
+    };
+    let leaf = chain.first().cloned().ok_or_else(|| TlsError::new("there is no certificate"))?;
+    let provider = tls::provider();
+    let config = ServerConfig::builder_with_provider(Arc::clone(&provider))
+        .with_protocol_versions(&VERSIONS)
+        .map_err(TlsError::new)?;
+    let config = match &tls.client_ca {
+        Some(ca) => {
+            let roots = ca.load(read, tls::roots).map_err(TlsError::new)?;
+            let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider).build();
+            config.with_client_cert_verifier(verifier.map_err(|e| TlsError(format!("{ca}: {e}")))?)
+        }
+        None => config.with_no_client_auth(),
+    };
+    let mut config = config.with_single_cert(chain, key).map_err(|error| match &tls.identity {
+        Some(Identity { certificate, key }) => {
+            TlsError(format!("{certificate} with the private key {key}: {error}"))
+        }
+        None => TlsError::new(error),
+    })?;
+    config.alpn_protocols = vec![ALPN.into()];
+    // Every connection proves the authkey anew: nothing of an earlier one is taken up.
+    config.send_tls13_tickets = 0;
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    config.max_early_data_size = 0;
+    Ok(Shown { config: Arc::new(config), leaf })
+}
+
+fn read(path: &Path) -> io::Result<Vec<u8>> {
+    fs::read(path)
+}
+
+/// A certificate with ECDSA on P-256, whose private key never leaves this process.
+fn self_signed() -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), TlsError> {
+    let made = rcgen::generate_simple_self_signed(["mp-manager".into()])
+        .map_err(|error| TlsError(format!("no certificate can be made: {error}")))?;
+    let key = PrivatePkcs8KeyDer::from(made.signing_key.serialize_der());
+    Ok((vec![made.cert.into()], key.into()))
+}
+
+/// A connection on its way to TLS.
+///
+/// ```text
+///   silent ──a handshake record──► handshaking ──► TLS, and its binding is known
+///     └────────anything else────► plain: without a binding it is served nothing but a reason
+/// ```
+pub(crate) struct Opening {
+    shown: Arc<Shown>,
+    state: State,
+}
+
+enum State {
+    Silent(TcpStream),
+    Handshaking(Box<Accept<TcpStream>>),
+    Over,
+}
+
+impl Opening {
+    /// Goes on until it is known what the connection speaks.
+    pub(crate) fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        connection: &Connection,
+    ) -> Poll<io::Result<Socket>> {
+        loop {
+            match &mut self.state {
+                State::Silent(stream) => {
+                    let speaks_tls = ready!(poll_speaks_tls(stream, cx))?;
+                    let State::Silent(stream) = std::mem::replace(&mut self.state, State::Over)
+                    else {
+                        continue;
+                    };
+                    if !speaks_tls {
+                        tracing::warn!(
+                            peer = connection.peer,
+                            "refused a client: it speaks no TLS"
+                        );
+                        return Poll::Ready(Ok(Socket::Tcp(stream)));
+                    }
+                    let acceptor = TlsAcceptor::from(Arc::clone(&self.shown.config));
+                    self.state = State::Handshaking(Box::new(acceptor.accept(stream)));
+                }
+                State::Handshaking(accept) => {
+                    let accepted = ready!(Pin::new(accept).poll(cx));
+                    self.state = State::Over;
+                    return Poll::Ready(self.finish(accepted, connection));
+                }
+                State::Over => return Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
+            }
+        }
+    }
+
+    fn finish(
+        &self,
+        accepted: io::Result<TlsStream<TcpStream>>,
+        connection: &Connection,
+    ) -> io::Result<Socket> {
+        let stream = accepted.inspect_err(|error| {
+            tracing::warn!(peer = connection.peer, "refused a client: no TLS came about: {error}");
+        })?;
+        let binding =
+            tls::binding(stream.get_ref().1, &self.shown.leaf).map_err(io::Error::other)?;
+        connection.bind(binding);
+        Ok(Socket::Tls(Box::new(stream)))
+    }
+}
+
+/// Whether the first byte is TLS's; it stays where it is.
+fn poll_speaks_tls(stream: &TcpStream, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
+    let mut first = [0];
+    let mut first = ReadBuf::new(&mut first);
+    ready!(stream.poll_peek(cx, &mut first))?;
+    match first.filled() {
+        [] => Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into())),
+        [first, ..] => Poll::Ready(Ok(*first == HANDSHAKE_RECORD)),
+    }
+}
