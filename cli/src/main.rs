@@ -7,6 +7,7 @@ mod authkey;
 mod child;
 mod commands;
 mod error;
+mod fence;
 mod json;
 mod logging;
 mod options;

@@ -61,8 +61,8 @@ mod thread;
 pub use error::{Context, Error, Result};
 pub use fence::Fence;
 pub use manager::{
-    ADDRESS_VARIABLE, AUTHKEY_FILE_VARIABLE, AUTHKEY_VARIABLE, Builder, Holding, Inspection, Kind,
-    Manager, ObjectInfo, SessionInfo, Statistics, Waiting,
+    ADDRESS_VARIABLE, AUTHKEY_FILE_VARIABLE, AUTHKEY_VARIABLE, Builder, FENCE_VARIABLE, Holding,
+    Inspection, Kind, Manager, ObjectInfo, SessionInfo, Statistics, Waiting,
 };
 pub use mp_manager_proto::{address::Address, authkey::Authkey};
 pub use open::{Name, Open, Unnamed};

@@ -25,6 +25,9 @@ pub const ADDRESS_VARIABLE: &str = "MP_MANAGER_ADDRESS";
 pub const AUTHKEY_VARIABLE: &str = "MP_MANAGER_AUTHKEY";
 /// The environment variable with the path of a file that has the authkey.
 pub const AUTHKEY_FILE_VARIABLE: &str = "MP_MANAGER_AUTHKEY_FILE";
+/// The environment variable in which a command that `mp-manager lock` runs finds its lock's
+/// [`Fence`](crate::Fence), as text. Nothing is fenced by it unless somebody reads it.
+pub const FENCE_VARIABLE: &str = "MP_MANAGER_FENCE";
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
