@@ -73,7 +73,7 @@ impl FromStr for Address {
             return Err(problem("this scheme is not known"));
         }
         let (host, port) = split_port(rest).map_err(problem)?;
-        if host.is_empty() || host.chars().any(|c| c.is_whitespace() || "/@".contains(c)) {
+        if host.is_empty() || host.chars().any(|c| c.is_whitespace() || "/@[]".contains(c)) {
             return Err(problem("the host is missing or malformed"));
         }
         Ok(Self::Tcp { host: host.into(), port })
@@ -101,7 +101,13 @@ impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Tcp { host, port } if host.contains(':') => write!(f, "[{host}]:{port}"),
+            // A host of that name, not a socket at that path.
+            Self::Tcp { host, port } if host == "unix" => write!(f, "tcp://{host}:{port}"),
             Self::Tcp { host, port } => write!(f, "{host}:{port}"),
+            // Two slashes would be taken for a URL's.
+            Self::Unix(path) if path.as_os_str().as_encoded_bytes().starts_with(b"//") => {
+                write!(f, "unix://{}", path.display())
+            }
             Self::Unix(path) => write!(f, "unix:{}", path.display()),
         }
     }
@@ -113,16 +119,19 @@ mod tests {
 
     #[test]
     fn addresses_are_read_as_they_are_printed() {
-        for text in ["10.0.0.5:1", "[::1]:7117", "example.org:0", "unix:/run/x.sock"] {
+        for text in ["10.0.0.5:1", "[::1]:7117", "example.org:0", "unix:/run/x.sock", "unix:////x"]
+        {
             assert_eq!(text.parse::<Address>().unwrap().to_string(), text);
         }
         assert_eq!("host".parse::<Address>().unwrap().to_string(), "host:7117");
+        assert_eq!("unix".parse::<Address>().unwrap().to_string(), "tcp://unix:7117");
         assert_eq!("tcp://[::1]".parse::<Address>().unwrap().to_string(), "[::1]:7117");
     }
 
     #[test]
     fn what_is_no_address_is_named_in_the_error() {
-        for text in ["", ":1", "host:x", "host:99999", "::1", "[::1", "unix:", "ftp://host", "a b"]
+        for text in
+            ["", ":1", "host:x", "host:99999", "::1", "[::1", "[[]", "unix:", "ftp://host", "a b"]
         {
             let error = text.parse::<Address>().unwrap_err().to_string();
             assert!(error.contains(&format!("\"{text}\"")), "{error}");
