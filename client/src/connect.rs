@@ -3,7 +3,7 @@
 use std::{
     io,
     path::PathBuf,
-    sync::{Arc, Mutex, PoisonError, Weak},
+    sync::{Mutex, PoisonError},
     time::Duration,
 };
 
@@ -16,7 +16,7 @@ use mp_manager_proto::{
     handshake::{Binding, NONCE_LEN, Transcript},
     v1::{
         Challenge, Error as Refusal, HandshakeRequest, HandshakeResponse, Hello, Process, Proof,
-        Reason, ServerFrame, Suite, Welcome, handshake_request, handshake_response::Step,
+        Reason, Resume, Suite, Welcome, handshake_request, handshake_response::Step,
         manager_client::ManagerClient,
     },
 };
@@ -34,7 +34,7 @@ use tonic::{
 use crate::embedded::Embedded;
 use crate::{
     error::{Context, Error, Result},
-    link::{Link, Outgoing, Shared},
+    session::Shared,
     thread::IoThread,
 };
 
@@ -54,18 +54,34 @@ pub(crate) struct Keeper {
     pub(crate) target: Target,
 }
 
-/// How to connect.
+/// How to connect, and how hard to try.
 #[derive(Debug, Clone)]
 pub(crate) struct Target {
     pub(crate) address: Address,
     pub(crate) authkey: Authkey,
+    /// For one attempt.
     pub(crate) timeout: Duration,
     pub(crate) process_name: Option<String>,
+    /// The lease to ask for; the manager's default without.
+    pub(crate) lease: Option<Duration>,
+    /// For how long to try again when a connection is gone.
+    pub(crate) reconnect_timeout: Duration,
+    /// Whether to go on with a new session when one is lost.
+    pub(crate) reopen: bool,
 }
 
-/// Opens a session, whose connection is run by tasks on the current runtime.
-pub(crate) async fn connect(target: &Target) -> Result<Arc<Link>> {
-    match timeout(target.timeout, establish(target)).await {
+/// A connection that is authenticated.
+pub(crate) struct Authenticated {
+    pub(crate) client: ManagerClient<Channel>,
+    pub(crate) welcome: Welcome,
+    pub(crate) challenge: Challenge,
+    /// When it was asked for: the manager heard of us no earlier.
+    pub(crate) asked: Duration,
+}
+
+/// Connects, and gets in: with the session of before, if there was one and the manager has it.
+pub(crate) async fn authenticate(target: &Target, shared: &Shared) -> Result<Authenticated> {
+    match timeout(target.timeout, get_in(target, shared)).await {
         Ok(result) => result,
         Err(_) => Err(cannot_connect(
             &target.address,
@@ -74,39 +90,14 @@ pub(crate) async fn connect(target: &Target) -> Result<Arc<Link>> {
     }
 }
 
-async fn establish(target: &Target) -> Result<Arc<Link>> {
-    let address = target.address.to_string();
+async fn get_in(target: &Target, shared: &Shared) -> Result<Authenticated> {
     let (channel, binding) = open_channel(&target.address).await?;
     let mut client = ManagerClient::new(channel).max_encoding_message_size(usize::MAX);
-    let (welcome, challenge) = shake_hands(&mut client, target, &binding).await?;
-    let limits = welcome.limits.unwrap_or_default();
+    let asked = shared.now();
+    let (welcome, challenge) = shake_hands(&mut client, target, &binding, shared.resume()).await?;
     // The server has proven itself, and says no more than it was asked.
-    let mut client = client.max_decoding_message_size(usize::MAX);
-    let shared = Shared::new(limits);
-    let inbound = client
-        .session(Outgoing(Arc::clone(&shared)))
-        .await
-        .map_err(|status| cannot_connect(&target.address, status.message().into()))?
-        .into_inner();
-    let link = Link::new(shared, address, challenge.server_id);
-    tokio::spawn(take_in(inbound, Arc::downgrade(&link), Arc::clone(&link.shared)));
-    Ok(link)
-}
-
-/// Takes in the server's frames until the session is over.
-async fn take_in(mut inbound: Streaming<ServerFrame>, link: Weak<Link>, shared: Arc<Shared>) {
-    loop {
-        let why = match inbound.message().await {
-            Ok(Some(frame)) => {
-                shared.receive(&link, frame);
-                continue;
-            }
-            Ok(None) => "the manager ended the session".to_owned(),
-            Err(status) => format!("the connection broke: {}", explain(&status)),
-        };
-        let hint = "what the session held is released; connect again for a new one";
-        return shared.end(Refusal::new(Reason::SessionEnded, why).with_hint(hint));
-    }
+    let client = client.max_decoding_message_size(usize::MAX);
+    Ok(Authenticated { client, welcome, challenge, asked })
 }
 
 /// A channel that is one connection: it never connects again by itself, as another connection
@@ -168,13 +159,14 @@ async fn shake_hands(
     client: &mut ManagerClient<Channel>,
     target: &Target,
     binding: &Binding,
+    resume: Option<(Resume, Bytes)>,
 ) -> Result<(Welcome, Challenge)> {
     let (requests, outbound) = mpsc::channel(2);
     let say = async |step| {
         // A server that has gone is noticed when its answer does not come.
         let _ = requests.send(HandshakeRequest { step: Some(step) }).await;
     };
-    let hello = hello(target)?;
+    let hello = Hello { resume: resume.as_ref().map(|(resume, _)| *resume), ..hello(target)? };
     say(handshake_request::Step::Hello(hello.clone())).await;
     let outbound = Requests(outbound);
     let mut inbound = client
@@ -193,7 +185,8 @@ async fn shake_hands(
     let proof = transcript.client_proof(target.authkey.secret());
     say(handshake_request::Step::Proof(Proof {
         proof: Bytes::copy_from_slice(&proof),
-        ..Proof::default()
+        resume: resume
+            .map_or_else(Bytes::new, |(_, secret)| transcript.resume_proof(&secret).into()),
     }))
     .await;
     let Step::Welcome(welcome) = next_step(&mut inbound, target).await? else {
@@ -242,6 +235,9 @@ fn hello(target: &Target) -> Result<Hello> {
         version: PROTOCOL_VERSION,
         suites: vec![Suite::HmacSha256.into()],
         client_nonce: Bytes::copy_from_slice(&nonce),
+        lease_ms: target
+            .lease
+            .map_or(0, |lease| u64::try_from(lease.as_millis()).unwrap_or(u64::MAX).max(1)),
         process: Some(Process {
             name: target.process_name.clone().unwrap_or_else(process_name),
             pid: std::process::id(),
@@ -291,12 +287,12 @@ fn not_a_manager(address: &Address, status: &tonic::Status) -> Error {
     cannot_connect(address, format!("{} (is it a manager that listens there?)", explain(status)))
 }
 
-fn cannot_connect(address: &Address, message: String) -> Error {
+pub(crate) fn cannot_connect(address: &Address, message: String) -> Error {
     Error::Connect { address: address.to_string(), message }
 }
 
 /// The innermost cause of a status: the outer ones say only that there is one.
-fn explain(status: &tonic::Status) -> String {
+pub(crate) fn explain(status: &tonic::Status) -> String {
     let mut innermost: &dyn std::error::Error = status;
     while let Some(source) = innermost.source() {
         innermost = source;

@@ -26,7 +26,8 @@ impl Embedded {
         let authkey = random_authkey()?;
         let (stop, stopped) = oneshot::channel();
         let (started, start) = oneshot::channel();
-        let options = Options::new(&authkey);
+        let mut options = Options::new(&authkey);
+        options.ephemeral = true;
         thread::Builder::new()
             .name("mp-manager-server".into())
             .spawn(move || serve(options, stopped, started))

@@ -60,8 +60,9 @@ macro_rules! errors {
             /// An option or an environment variable is missing or wrong.
             #[error("{0}")]
             Configuration(String),
-            /// The session is over: the connection broke, or the manager ended it. Everything it
-            /// held is released.
+            /// The session is over: the manager did not hear of it for longer than its lease, or
+            /// ended it, or cannot be reached any more. Everything it held is released, and nothing
+            /// that was pending has an effect that lasts.
             #[error("{0}")]
             SessionLost(Box<Context>),
             /// A value could not be encoded; nothing was sent.

@@ -2,44 +2,102 @@
 
 use std::{fmt, sync::Arc};
 
+use mp_manager_proto::v1::request;
 use tokio::sync::watch;
 
 use crate::{
+    call::Call,
     error::{Context, Error, Result},
     object::Object,
+    reply::Reply,
+    session::{Scope, told},
 };
 
 /// What a guard is made of. The guard decides what releasing means.
 pub(crate) struct Grant {
     pub(crate) object: Object,
     pub(crate) token: u64,
-    lost: Arc<watch::Sender<bool>>,
+    /// The session that holds it.
+    incarnation: u64,
+    loss: Arc<watch::Sender<Option<Loss>>>,
+}
+
+/// How a grant was lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Loss {
+    /// Somebody else released it, or deleted its object.
+    Taken,
+    /// The manager was not heard for too long, and may have given it to others.
+    Lease,
+    /// With its session.
+    Session,
+    /// With its manager.
+    Restart,
+}
+
+/// A grant as a reply says it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Granted {
+    pub(crate) token: u64,
+    pub(crate) depth: u64,
+    /// The session that it was granted to.
+    pub(crate) incarnation: u64,
 }
 
 impl Grant {
-    pub(crate) fn new(object: Object, token: u64) -> Self {
-        let lost = object.link().register_grant(object.id(), token);
-        Self { object, token, lost }
+    /// `release` is what gives a grant of this kind back, by its token.
+    pub(crate) fn new(object: Object, granted: Granted, release: fn(u64) -> request::Op) -> Self {
+        let Granted { token, incarnation, .. } = granted;
+        let loss = object.link().shared.note_grant(incarnation, (object.id(), token), release);
+        Self { object, token, incarnation, loss }
     }
 
     /// Whether it is known to be lost.
     pub(crate) fn is_lost(&self) -> bool {
-        *self.lost.borrow()
+        if self.loss.borrow().is_some() {
+            return true;
+        }
+        self.object.link().shared.look_at_lease();
+        self.loss.borrow().is_some()
     }
 
     /// Completes when it is lost.
     pub(crate) fn lost(&self) -> impl Future<Output = ()> + use<> {
         // The sender goes along: it must not close while we wait.
-        let lost = Arc::clone(&self.lost);
+        let loss = Arc::clone(&self.loss);
         async move {
-            let _ = lost.subscribe().wait_for(|lost| *lost).await;
+            let _ = loss.subscribe().wait_for(Option::is_some).await;
         }
     }
 
     /// It goes on under another token.
     pub(crate) fn renew(&mut self, token: u64) {
-        self.object.link().renew_grant(self.object.id(), self.token, token);
+        let shared = &self.object.link().shared;
+        shared.renew_grant(self.incarnation, self.object.id(), self.token, token);
         self.token = token;
+    }
+
+    /// It is over, by this process's own doing.
+    pub(crate) fn lose(&self) {
+        self.object.link().shared.lose_grant(self.object.id(), self.token);
+    }
+
+    /// Gives it back, here and now: whoever drops the future gives up the reply only.
+    pub(crate) fn give_back(
+        &self,
+        operation: &'static str,
+        op: request::Op,
+    ) -> impl Future<Output = Result<Reply>> + use<> {
+        let scope = Scope::Session(self.incarnation);
+        let call = Call::giving_back(&self.object.link().shared, self.object.id(), op, scope);
+        let object = self.object.clone();
+        async move { object.reply(operation, call).await }
+    }
+
+    /// Gives it back, and nobody waits for the reply.
+    pub(crate) fn tell(&self, op: request::Op) {
+        let scope = Scope::Session(self.incarnation);
+        self.object.link().shared.tell(told(self.object.id(), op), scope);
     }
 
     /// An error once it is lost: nothing that needs it may seem to succeed.
@@ -47,16 +105,26 @@ impl Grant {
         if !self.is_lost() {
             return Ok(());
         }
-        let context = self.object.context(operation);
-        let lost_session = self.object.link().shared.has_ended();
-        let message = if lost_session {
-            format!("the grant with token {} was lost with its session", self.token)
-        } else {
-            format!("the grant with token {} was released by somebody else", self.token)
+        let token = self.token;
+        let loss = self.loss.borrow().unwrap_or(Loss::Session);
+        let message = match loss {
+            Loss::Taken => format!("the grant with token {token} was released by somebody else"),
+            Loss::Lease => format!(
+                "the grant with token {token} is lost: the manager was not heard for too long"
+            ),
+            Loss::Session => format!("the grant with token {token} was lost with its session"),
+            Loss::Restart => {
+                format!("the grant with token {token} is lost: the manager has started again")
+            }
         };
         let hint = "stop what it protects, and acquire again".into();
+        let context = self.object.context(operation);
         let context = Box::new(Context { message, hint, ..context });
-        Err(if lost_session { Error::SessionLost(context) } else { Error::NotHeld(context) })
+        Err(match loss {
+            Loss::Taken => Error::NotHeld(context),
+            Loss::Lease | Loss::Session => Error::SessionLost(context),
+            Loss::Restart => Error::ManagerRestarted(context),
+        })
     }
 }
 
@@ -69,6 +137,6 @@ impl fmt::Debug for Grant {
 
 impl Drop for Grant {
     fn drop(&mut self) {
-        self.object.link().forget_grant(self.object.id(), self.token, &self.lost);
+        self.object.link().shared.forget_grant(self.object.id(), self.token, &self.loss);
     }
 }

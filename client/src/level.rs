@@ -5,9 +5,15 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use mp_manager_proto::v1::{self, request};
+use mp_manager_proto::v1::request;
 
-use crate::{error::Result, fence::Fence, grant::Grant, object::Object, owner::Owner};
+use crate::{
+    error::Result,
+    fence::Fence,
+    grant::{Grant, Granted},
+    object::Object,
+    owner::Owner,
+};
 
 /// One of the levels that an owner holds. Dropping it releases that one.
 ///
@@ -51,11 +57,11 @@ impl Level {
     /// A level that `owner` was granted.
     pub(crate) fn new(
         object: &Object,
-        grant: &v1::Grant,
+        granted: Granted,
         owner: Owner,
         operations: Operations,
     ) -> Self {
-        let tenure = Tenure::find(object, grant.token, owner);
+        let tenure = Tenure::find(object, granted, owner, operations);
         Self { object: object.clone(), tenure, operations, state: State::Held }
     }
 
@@ -94,7 +100,8 @@ impl Level {
         self.check("release")?;
         self.state = State::Over;
         let release = (self.operations.release)(self.owner());
-        self.object.give_back("release", release).await?.done()
+        let released = self.tenure.grant().give_back("release", release);
+        released.await?.done()
     }
 
     /// Leaves it to be released without a guard.
@@ -118,9 +125,9 @@ impl Level {
     /// By the token and not level by level: if the manager has let go of them already, there is
     /// nothing to release, and nothing that the owner is granted later may be.
     fn abandon(&self) {
-        let token = self.token();
-        self.object.tell((self.operations.release_token)(token));
-        self.object.link().lose_grant(self.object.id(), token);
+        let grant = self.tenure.grant();
+        grant.tell((self.operations.release_token)(grant.token));
+        grant.lose();
     }
 }
 
@@ -128,7 +135,8 @@ impl Drop for Level {
     fn drop(&mut self) {
         match self.state {
             State::Held if !self.is_lost() => {
-                self.object.tell((self.operations.release)(self.owner()));
+                let release = (self.operations.release)(self.owner());
+                self.tenure.grant().tell(release);
             }
             State::Suspended => self.abandon(),
             State::Held | State::Over => {}
@@ -144,14 +152,15 @@ impl fmt::Debug for Level {
 
 impl Tenure {
     /// The one that is held under this token already, or a new one.
-    fn find(object: &Object, token: u64, owner: Owner) -> Arc<Self> {
-        let mut known = object.tenure().lock().unwrap_or_else(PoisonError::into_inner);
+    fn find(object: &Object, granted: Granted, owner: Owner, operations: Operations) -> Arc<Self> {
+        let handle = object.handle();
+        let mut known = handle.tenure.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(tenure) = known.upgrade()
-            && tenure.grant().token == token
+            && tenure.grant().token == granted.token
         {
             return tenure;
         }
-        let grant = Mutex::new(Grant::new(object.clone(), token));
+        let grant = Mutex::new(Grant::new(object.clone(), granted, operations.release_token));
         let tenure = Arc::new(Self { grant, owner });
         *known = Arc::downgrade(&tenure);
         tenure

@@ -24,7 +24,14 @@
 //!
 //! A process that ends, however it ends, leaves nothing behind: its locks and permits pass to the
 //! next waiter with a higher fencing token, what it had leased from a queue comes back in its place,
-//! a barrier it was waiting at breaks and says who was lost.
+//! a barrier it was waiting at breaks and says who was lost. On one machine, over a unix socket, that
+//! is at once; over a network it is when the session's [lease](Builder::lease) has run out, as a
+//! process that is silent may be there still.
+//!
+//! A connection that breaks costs nothing but time: it is made again by itself, and the session goes
+//! on, with every call executed once. A guard knows when it is lost, *before* anybody else can have
+//! what it guarded: `guard.is_lost()`, `guard.lost().await`. What nobody can know from outside, such
+//! as what a process does that was stopped for a minute, a [`Fence`] makes harmless.
 //!
 //! # Async and blocking
 //!
@@ -39,22 +46,31 @@
 //! where it matters.
 
 pub mod blocking;
+mod call;
+mod clock;
 mod codec;
 mod connect;
+mod connection;
 #[cfg(feature = "embedded")]
 mod embedded;
 mod error;
 mod fence;
 mod grant;
+mod lease;
 mod level;
 mod link;
 mod manager;
 mod object;
 mod open;
+mod outcome;
 mod owner;
 mod pages;
 mod proxy;
 mod reply;
+mod session;
+#[cfg(feature = "simulation")]
+#[doc(hidden)]
+pub mod simulation;
 mod slice;
 mod thread;
 

@@ -12,10 +12,13 @@ use mp_manager_proto::{
 };
 
 use crate::{
-    connect::{self, Keeper, Target},
+    call::Call,
+    connect::{Keeper, Target},
+    connection,
     error::{Context, Error, Result},
-    link::{Call, Link},
+    link::Link,
     reply::{Reply, Subject},
+    session::{Failure, Scope, closed},
     thread::IoThread,
 };
 
@@ -27,13 +30,21 @@ pub const AUTHKEY_VARIABLE: &str = "MP_MANAGER_AUTHKEY";
 pub const AUTHKEY_FILE_VARIABLE: &str = "MP_MANAGER_AUTHKEY_FILE";
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+const RECONNECT_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A session with a manager. Cloning is cheap; the session ends when the last clone, proxy and guard
 /// are gone, and what it holds is released.
 ///
-/// The connection is run by tasks on the current tokio runtime. Code that computes for seconds
-/// without awaiting starves them: [`Builder::background_thread`] gives the connection a thread of its
+/// The connection is run by a task on the current tokio runtime. Code that computes for seconds
+/// without awaiting starves it: [`Builder::background_thread`] gives the connection a thread of its
 /// own.
+///
+/// When the connection breaks it is made again, and the session goes on: calls that were under way
+/// wait, and are executed once. See [`Builder::lease`] and [`Builder::reconnect_timeout`] for what
+/// that has to do with time. A process that ends without a goodbye looks like one that may come back:
+/// over a network, what it held waits for its lease to run out. The goodbye is said when the last
+/// handle is dropped, but by the runtime: if that ends first, it is not. [`close`](Self::close) makes
+/// sure.
 ///
 /// ```
 /// use mp_manager::Manager;
@@ -306,7 +317,9 @@ impl Manager {
             Ok(_) | Err(Error::ShuttingDown(_)) => {}
             Err(error) => return Err(error),
         }
-        self.link.ended().await;
+        // Whoever asked for that does not wait for it to come back.
+        self.link.shared.say_goodbye();
+        self.link.shared.wait_until_over().await;
         Ok(())
     }
 
@@ -326,13 +339,18 @@ impl Manager {
     /// # }
     /// ```
     pub async fn close(self) -> Result<()> {
-        self.link.say_goodbye();
-        self.link.ended().await;
+        self.link.shared.say_goodbye();
+        self.link.shared.wait_until_over().await;
         Ok(())
     }
 
     pub(crate) fn link(&self) -> &Arc<Link> {
         &self.link
+    }
+
+    #[cfg(feature = "simulation")]
+    pub(crate) fn with_link(link: Arc<Link>) -> Self {
+        Self { link }
     }
 
     /// Where an error with the object of that name happened.
@@ -352,9 +370,14 @@ impl Manager {
         op: request::Op,
     ) -> Result<Reply> {
         let subject = self.subject(name);
-        match Call::new(&self.link.shared, Request { op: Some(op), ..Request::default() }).await {
+        let request = Request { op: Some(op), ..Request::default() };
+        match Call::new(&self.link.shared, request, Scope::Any).await {
             Ok(arrived) => Ok(Reply::new(arrived, subject, operation)),
-            Err(refusal) => Err(Error::refused(refusal, subject.context(operation))),
+            Err(Failure::Refused(refusal)) => {
+                Err(Error::refused(refusal, subject.context(operation)))
+            }
+            // It is about nothing that an earlier manager had.
+            Err(Failure::Stale(_)) => Err(Error::refused(closed(), subject.context(operation))),
         }
     }
 
@@ -397,6 +420,9 @@ pub struct Builder {
     background_thread: bool,
     connect_timeout: Option<Duration>,
     process_name: Option<String>,
+    lease: Option<Duration>,
+    reconnect_timeout: Option<Duration>,
+    session_must_last: bool,
 }
 
 impl Builder {
@@ -413,6 +439,34 @@ impl Builder {
     /// How long connecting may take; 10 s unless told otherwise.
     pub fn connect_timeout(self, timeout: Duration) -> Self {
         Self { connect_timeout: Some(timeout), ..self }
+    }
+
+    /// How long the session lives without a word from this process, from 1 s to 5 min; 10 s unless
+    /// told otherwise. Whoever waits for what this process holds waits so long, at most, when the
+    /// process or its machine is gone.
+    ///
+    /// The manager hears of this process every third of it, whatever else there is to do. If it does
+    /// not for 0.99 of it, everything held counts as lost here: before the manager gives it to
+    /// others, as long as no two clocks run at rates that differ by more than a hundredth.
+    pub fn lease(self, lease: Duration) -> Self {
+        Self { lease: Some(lease), ..self }
+    }
+
+    /// How long to try again when the connection is gone; 1 min unless told otherwise. Calls wait
+    /// meanwhile, those with a timeout no longer than that. Zero does not try at all.
+    ///
+    /// A connection that comes back in time goes on with the same session: nothing is lost and
+    /// nothing is done twice. If it comes back later, or the manager has started again, every guard
+    /// is lost and every call that was pending fails, with an error that says what is known of it
+    /// ([`Error::SessionLost`], [`Error::ManagerRestarted`], [`Error::OutcomeUnknown`]); proxies go
+    /// on in a new session.
+    pub fn reconnect_timeout(self, timeout: Duration) -> Self {
+        Self { reconnect_timeout: Some(timeout), ..self }
+    }
+
+    /// Opens no new session when one is lost: everything fails from then on.
+    pub fn session_must_last(self) -> Self {
+        Self { session_must_last: true, ..self }
     }
 
     /// What `inspect` calls this process; the name of its program unless told otherwise.
@@ -469,6 +523,9 @@ impl Builder {
             authkey,
             timeout: self.connect_timeout.unwrap_or(CONNECT_TIMEOUT),
             process_name: self.process_name.clone(),
+            lease: self.lease,
+            reconnect_timeout: self.reconnect_timeout.unwrap_or(RECONNECT_TIMEOUT),
+            reopen: !self.session_must_last,
         }
     }
 
@@ -480,10 +537,10 @@ impl Builder {
         let (link, thread) = if self.background_thread {
             let thread = IoThread::start()?;
             let target = target.clone();
-            let link = thread.run(async move { connect::connect(&target).await }).await??;
+            let link = thread.run(async move { connection::open(&target).await }).await??;
             (link, Some(thread))
         } else {
-            (connect::connect(&target).await?, None)
+            (connection::open(&target).await?, None)
         };
         link.keep(keeper(thread, target));
         Ok(Manager { link })

@@ -2,32 +2,41 @@
 
 use std::{
     fmt,
-    sync::{Arc, Mutex, Weak},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use bytes::Bytes;
 use mp_manager_proto::{
-    v1::{Reason, Ref, Request, Value, request},
+    v1::{DirectoryOp, Open, Reason, Ref, Request, Value, directory_op, request},
     value::CodecError,
 };
 use serde::Serialize;
 
 use crate::{
+    call::Call,
     codec,
     error::{Context, Error, Result},
     fence::Fence,
-    level::Tenure,
-    link::{Call, Handle, Link},
+    link::{Handle, Link},
     reply::{Reply, Subject},
+    session::{Failure, Scope, told},
 };
 
 /// A shared object of any kind, as its proxies hold it. Cloning is cheap.
 #[derive(Clone)]
 pub struct Object {
-    handle: Arc<Handle>,
-    name: Option<Arc<str>>,
+    bound: Arc<Bound>,
     fence: Option<Fence>,
+}
+
+/// What the proxies of an object share.
+struct Bound {
+    link: Arc<Link>,
+    /// The object itself; another one once the manager has started again.
+    handle: Mutex<Arc<Handle>>,
+    /// How it was opened, if it has a name.
+    origin: Option<Open>,
 }
 
 /// How long a call may wait.
@@ -53,8 +62,10 @@ impl Wait {
 }
 
 impl Object {
-    pub(crate) fn new(handle: Arc<Handle>, name: Option<Arc<str>>) -> Self {
-        Self { handle, name, fence: None }
+    /// An object that was opened like this, or that came without a name.
+    pub(crate) fn new(handle: Arc<Handle>, origin: Option<Open>) -> Self {
+        let link = Arc::clone(&handle.link);
+        Self { bound: Arc::new(Bound { link, handle: Mutex::new(handle), origin }), fence: None }
     }
 
     /// The same, with every request fenced.
@@ -63,29 +74,28 @@ impl Object {
     }
 
     pub(crate) fn link(&self) -> &Arc<Link> {
-        &self.handle.link
+        &self.bound.link
     }
 
-    pub(crate) fn reference(&self) -> &Ref {
-        &self.handle.reference
+    pub(crate) fn handle(&self) -> Arc<Handle> {
+        Arc::clone(&self.bound.lock())
+    }
+
+    pub(crate) fn reference(&self) -> Ref {
+        self.bound.lock().reference
     }
 
     pub(crate) fn id(&self) -> u64 {
-        self.handle.reference.object
+        self.reference().object
     }
 
-    /// Who holds it in this process, if it is a re-entrant lock.
-    pub(crate) fn tenure(&self) -> &Mutex<Weak<Tenure>> {
-        &self.handle.tenure
-    }
-
-    /// Whether both are one object of one session.
+    /// Whether both are one object of one manager.
     pub(crate) fn is(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.handle, &other.handle)
+        Arc::ptr_eq(&self.handle(), &other.handle())
     }
 
     pub(crate) fn name(&self) -> Option<&str> {
-        self.name.as_deref()
+        self.bound.origin.as_ref().and_then(|open| open.name.as_deref())
     }
 
     /// Asks something that is answered at once.
@@ -100,14 +110,25 @@ impl Object {
         op: request::Op,
         wait: Wait,
     ) -> Result<Reply> {
-        let request = Request {
-            object: self.id(),
-            timeout_us: wait.timeout_us(),
-            fence: self.fence.map(|fence| fence.for_server(self.link().server_id())),
-            op: Some(op),
-            ..Request::default()
-        };
-        self.reply(operation, Call::new(&self.link().shared, request)).await
+        let mut op = Some(op);
+        loop {
+            let reference = self.reference();
+            let request = Request {
+                object: reference.object,
+                timeout_us: wait.timeout_us(),
+                fence: self.fence.map(|fence| fence.for_server(reference.server)),
+                op: op.take(),
+                ..Request::default()
+            };
+            let scope = Scope::Server(reference.server);
+            match Call::new(&self.link().shared, request, scope).await {
+                Err(Failure::Stale(unsent)) => {
+                    self.find_again(operation, reference.server).await?;
+                    op = unsent.op;
+                }
+                result => return self.result(operation, result),
+            }
+        }
     }
 
     /// Gives something back, here and now: whoever drops the future gives up the reply only.
@@ -116,19 +137,57 @@ impl Object {
         operation: &'static str,
         op: request::Op,
     ) -> impl Future<Output = Result<Reply>> {
-        self.reply(operation, Call::giving_back(&self.link().shared, self.id(), op))
+        let Ref { object, server, .. } = self.reference();
+        let scope = Scope::Server(server);
+        self.reply(operation, Call::giving_back(&self.link().shared, object, op, scope))
     }
 
-    async fn reply(&self, operation: &'static str, call: Call) -> Result<Reply> {
-        match call.await {
+    pub(crate) async fn reply(&self, operation: &'static str, call: Call) -> Result<Reply> {
+        self.result(operation, call.await)
+    }
+
+    fn result(
+        &self,
+        operation: &'static str,
+        result: std::result::Result<crate::session::Arrived, Failure>,
+    ) -> Result<Reply> {
+        match result {
             Ok(arrived) => Ok(Reply::new(arrived, Subject::Object(self.clone()), operation)),
-            Err(refusal) => Err(Error::refused(refusal, self.context(operation))),
+            Err(Failure::Refused(refusal)) => Err(Error::refused(refusal, self.context(operation))),
+            Err(Failure::Stale(_)) => Err(self.gone(operation)),
         }
     }
 
     /// Tells something whose reply nobody waits for.
     pub(crate) fn tell(&self, op: request::Op) {
-        self.link().send_detached(self.id(), op);
+        let Ref { object, server, .. } = self.reference();
+        self.link().shared.tell(told(object, op), Scope::Server(server));
+    }
+
+    /// The manager has started again: opens the object of the same name there.
+    async fn find_again(&self, operation: &'static str, server: u64) -> Result<()> {
+        if self.reference().server != server {
+            // Somebody else has done it.
+            return Ok(());
+        }
+        let Some(open) = self.bound.origin.clone() else { return Err(self.gone(operation)) };
+        let op = request::Op::Directory(DirectoryOp { op: Some(directory_op::Op::Open(open)) });
+        let request = Request { op: Some(op), ..Request::default() };
+        let reply = self.reply(operation, Call::new(&self.link().shared, request, Scope::Any));
+        let reply = reply.await?;
+        let reference = reply.opened()?.r#ref.ok_or_else(|| reply.unexpected())?;
+        *self.bound.lock() = self.link().handle(reference);
+        Ok(())
+    }
+
+    /// It has no name to find it by.
+    fn gone(&self, operation: &'static str) -> Error {
+        self.refuse(
+            operation,
+            Reason::ManagerRestarted,
+            "the manager has started again, and the object was in the old one's memory",
+            "make a new one, or give what must be found again a name",
+        )
     }
 
     pub(crate) fn context(&self, operation: &'static str) -> Context {
@@ -178,10 +237,16 @@ impl Object {
     }
 }
 
+impl Bound {
+    fn lock(&self) -> MutexGuard<'_, Arc<Handle>> {
+        self.handle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 impl fmt::Display for Object {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let kind = self.reference().kind().name();
-        match &self.name {
+        match self.name() {
             Some(name) => write!(f, "{kind} \"{name}\""),
             None => write!(f, "{kind} {}", self.id()),
         }
@@ -203,7 +268,7 @@ pub(crate) fn encode<T: Serialize + ?Sized>(
 
 /// Refuses what is longer than a value may be.
 pub(crate) fn check_len(len: usize, link: &Link, context: impl Fn() -> Context) -> Result<()> {
-    let max = link.shared.limits.max_value_bytes as usize;
+    let max = link.shared.max_value_bytes();
     if len <= max {
         return Ok(());
     }

@@ -1,6 +1,6 @@
 //! Opening an object by name, or creating one without.
 
-use std::{fmt, future::IntoFuture, marker::PhantomData, pin::Pin, sync::Arc};
+use std::{fmt, future::IntoFuture, marker::PhantomData, pin::Pin};
 
 use mp_manager_proto::v1::{
     DirectoryOp, Mode, Open as OpenOp, Parameters, directory_op, parameters, request,
@@ -126,20 +126,31 @@ impl<P: Proxy> Open<P> {
         self,
         kind: mp_manager_proto::v1::Kind,
     ) -> Result<(Object, Option<Parameters>)> {
-        let name: Option<Arc<str>> = self.name.as_deref().map(Arc::from);
         let open = OpenOp {
             name: self.name,
             kind: kind.into(),
             parameters: self.parameters?,
             mode: self.mode.into(),
         };
+        let origin = open.name.is_some().then(|| again(&open));
+        let name = open.name.clone();
         let op = request::Op::Directory(DirectoryOp { op: Some(directory_op::Op::Open(open)) });
         let reply = self.manager.ask("open", name.as_deref(), op).await?;
         let opened = reply.opened()?;
         let reference = opened.r#ref.ok_or_else(|| reply.unexpected())?;
         let handle = self.manager.link().handle(reference);
-        Ok((Object::new(handle, name), opened.parameters.clone()))
+        Ok((Object::new(handle, origin), opened.parameters.clone()))
     }
+}
+
+/// How to open it once more, after the manager has started again: who was the first to create it
+/// need not be now.
+fn again(open: &OpenOp) -> OpenOp {
+    let mode = match open.mode() {
+        Mode::Create => Mode::OpenOrCreate,
+        mode => mode,
+    };
+    OpenOp { mode: mode.into(), ..open.clone() }
 }
 
 impl<P: Proxy> IntoFuture for Open<P> {

@@ -95,7 +95,7 @@ macro_rules! proxy {
             fn serialize<Z: serde::Serializer>(&self, serializer: Z) -> Result<Z::Ok, Z::Error> {
                 use $crate::proxy::sealed::Proxy;
                 let reference = self.object.reference();
-                $crate::codec::serialize_reference(reference, Proxy::detail(self), serializer)
+                $crate::codec::serialize_reference(&reference, Proxy::detail(self), serializer)
             }
         }
 

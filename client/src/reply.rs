@@ -4,16 +4,18 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use mp_manager_proto::v1::{
-    Arrival, Delivery, Grant, Inspection, Listing, Opened, Page, PipeMessage, Ref, Swap, Value,
-    Woken, pipe_message, reply::Result as R,
+    Arrival, Delivery, Inspection, Listing, Opened, Page, PipeMessage, Ref, Swap, Value, Woken,
+    pipe_message, reply::Result as R,
 };
 use serde::de::DeserializeOwned;
 
 use crate::{
     codec,
     error::{Context, Error, Result},
-    link::{Arrived, Link},
+    grant::Granted,
+    link::Link,
     object::Object,
+    session::Arrived,
 };
 
 /// A reply that was not a refusal.
@@ -50,6 +52,11 @@ impl Subject {
 impl Reply {
     pub(crate) fn new(arrived: Arrived, subject: Subject, operation: &'static str) -> Self {
         Self { arrived, subject, operation }
+    }
+
+    /// What it granted, under this token.
+    pub(crate) fn granted(&self, token: u64, depth: u64) -> Granted {
+        Granted { token, depth, incarnation: self.arrived.incarnation }
     }
 
     /// The operation is done.
@@ -155,17 +162,17 @@ impl Reply {
     }
 
     /// What a call without a timeout gets in the end.
-    pub(crate) fn grant(self) -> Result<Grant> {
+    pub(crate) fn grant(self) -> Result<Granted> {
         match self.arrived.result {
-            R::Grant(grant) => Ok(grant),
+            R::Grant(grant) => Ok(self.granted(grant.token, grant.depth)),
             _ => Err(self.unexpected()),
         }
     }
 
     /// `None` when the timeout passed.
-    pub(crate) fn grant_or_absent(self) -> Result<Option<Grant>> {
+    pub(crate) fn grant_or_absent(self) -> Result<Option<Granted>> {
         match self.arrived.result {
-            R::Grant(grant) => Ok(Some(grant)),
+            R::Grant(grant) => Ok(Some(self.granted(grant.token, grant.depth))),
             R::Absent(_) => Ok(None),
             _ => Err(self.unexpected()),
         }

@@ -22,20 +22,24 @@
 mod call;
 #[cfg(test)]
 mod fixture;
+mod losses;
 mod ordered;
 mod page;
+mod pending;
 mod slice;
 mod stored;
 mod turn;
 mod waiters;
 
+pub mod lease;
 pub mod object;
 pub mod objects;
+pub mod outbox;
 pub mod session;
 
 pub use call::{Answer, Applied, Call, CallId, ObjectId, Outcome, Seq, SessionId};
 pub use mp_manager_proto::{error::Error, error::Reason, v1};
 pub use object::Object;
-pub use session::Outbox;
+pub use outbox::Outbox;
 pub use stored::{Pin, Referent, Stored};
 pub use turn::{Limits, Tokens, Turn};

@@ -343,6 +343,33 @@ impl Object {
         }
     }
 
+    /// Whether an operation gives something back, or tells what has happened already: it is taken
+    /// from a session however many of its requests are open, as its client does not wait with it.
+    #[must_use]
+    pub fn gives_back(op: &request::Op) -> bool {
+        use mp_manager_proto::v1::{
+            barrier_op::Op as Barrier, condition_op::Op as Condition, lock_op::Op as Lock,
+            pipe_op::Op as Pipe, queue_op::Op as Queue, r_lock_op::Op as RLock,
+            semaphore_op::Op as Semaphore,
+        };
+        match op {
+            request::Op::Lock(op) => matches!(op.op, Some(Lock::Release(_))),
+            request::Op::Rlock(op) => {
+                matches!(op.op, Some(RLock::Release(_) | RLock::ReleaseToken(_)))
+            }
+            request::Op::Semaphore(op) => matches!(op.op, Some(Semaphore::Release(_))),
+            request::Op::Condition(op) => {
+                matches!(op.op, Some(Condition::Release(_) | Condition::ReleaseToken(_)))
+            }
+            request::Op::Barrier(op) => matches!(op.op, Some(Barrier::ActionDone(_))),
+            request::Op::Queue(op) => {
+                matches!(op.op, Some(Queue::Done(_) | Queue::Reject(_) | Queue::TaskDone(_)))
+            }
+            request::Op::Pipe(op) => matches!(op.op, Some(Pipe::Attach(_) | Pipe::Detach(_))),
+            _ => false,
+        }
+    }
+
     /// Whether an operation on this object would keep others waiting for more than about a
     /// millisecond.
     #[must_use]

@@ -1,343 +1,576 @@
-//! What a session owes its client, and what its client has not yet confirmed.
+//! A session as its lock guards it: which stream speaks for it, what was read and not yet started,
+//! and when it was last heard from.
 
-use std::collections::BTreeMap;
+use std::time::Duration;
 
-use mp_manager_proto::v1::{Error, Lost, Reply, Value, reply};
-
-use crate::{
-    call::{Answer, ObjectId, Seq},
-    stored::{self, Pin},
+use mp_manager_proto::{
+    encoded_len,
+    v1::{ClientFrame, Error, Reason, Reconcile, Request, SeqRange},
 };
 
-/// The outgoing half of a session: calls that are parked or unacknowledged, replies that have not
-/// been sent, and the references its client holds.
-///
-/// It is a leaf: other sessions' operations put replies in, under its own lock, and nothing is
-/// called from inside. `H` is how the driver names an object.
+use crate::{
+    call::{Seq, SessionId},
+    pending::Pending,
+};
+
+/// Numbers the streams that speak for a session, one after the other.
+pub type Generation = u64;
+
+/// One client's session, which outlives its streams: each new stream has the next generation, and
+/// whatever older ones still bring is not listened to.
 ///
 /// ```text
-///            ┌────────► parked ───────┐
-///   request ─┤                        ├─► replied, owned ──ack────► (forgotten)
-///            └────────────────────────┘         └────────cancel──► taken back by the object
+///   stream 1 ──resumed──► stream 2 ──resumed──► …        the current one's frames are taken in
+///      └────────────────────┴── goodbye, a broken rule, the lease's end ──► ended
 /// ```
 ///
-/// A reply for a call that is not open any more (it was cancelled) is dropped here, whoever sent it.
+/// Within a stream, what a frame says of earlier replies is [settled](Settle) when it is read. Its
+/// requests queue up, and are started when there is room for their replies.
 #[derive(Debug)]
-pub struct Outbox<H> {
-    open: BTreeMap<Seq, Open<H>>,
-    parked: usize,
-    replies: Vec<Unsent>,
-    unsent_bytes: usize,
-    lost: Vec<Lost>,
-    references: BTreeMap<ObjectId, (u64, Pin)>,
-    ended: Option<Option<Error>>,
+pub struct Session {
+    id: SessionId,
+    lease: Duration,
+    heard: Duration,
+    generation: Generation,
+    stream: Stream,
+    /// The highest seq that was started: those up to it are never started again.
+    high: Seq,
+    ended: bool,
 }
 
+/// What is known of the current stream.
+#[derive(Debug, Default)]
+struct Stream {
+    /// The number of the last frame.
+    frame: u64,
+    /// The last seq that was read.
+    seq: Seq,
+    pending: Pending,
+    goodbye: bool,
+}
+
+/// How far a session may go. Beyond it requests are refused; beyond twice the open requests the
+/// session ends.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// Requests in one frame.
+    pub max_requests_per_frame: usize,
+    /// Requests that are not acknowledged.
+    pub max_open_requests: usize,
+    /// Calls that wait inside objects.
+    pub max_parked_calls: usize,
+    /// What replies weigh that are not acknowledged. While they weigh more, nothing is started.
+    pub max_unacknowledged_bytes: usize,
+    /// What requests weigh that were read and cannot be started.
+    pub max_pending_bytes: usize,
+}
+
+/// How much of a session is undecided, which its limits are about.
+#[derive(Debug, Clone, Copy)]
+pub struct Load {
+    /// Requests that are not acknowledged.
+    pub open: usize,
+    /// Those of them that wait inside objects.
+    pub parked: usize,
+    /// What its replies weigh that are still to be sent, about.
+    pub unsent_bytes: usize,
+    /// What its replies weigh that are not acknowledged, about.
+    pub unacknowledged_bytes: usize,
+    /// More grants were lost than its client takes note of.
+    pub too_many_losses: bool,
+}
+
+/// What a frame says of earlier requests, to be settled with the outbox in this order.
+#[derive(Debug, Default, PartialEq)]
+pub struct Settle {
+    /// How many notices of loss were taken in, in all.
+    pub losses: u64,
+    /// What the client knows, in the first frame of a resumed session.
+    pub reconcile: Option<Reconcile>,
+    /// Replies that reached their caller.
+    pub acks: Vec<SeqRange>,
+    /// Calls that were started and whose caller has gone.
+    pub cancels: Vec<Seq>,
+    /// Requests that were started before and came again: each has to be open.
+    pub again: Vec<Seq>,
+}
+
+/// What to do next.
 #[derive(Debug)]
-enum Open<H> {
-    Parked(H),
-    /// An ownership answer on its way; the object hears what became of it.
-    Owned(H),
+pub enum Next {
+    /// Start this request.
+    Start(Request),
+    /// Refuse this request.
+    Refuse(Seq, Error),
+    /// Read on: nothing can be started before the next frame has come.
+    Read,
+    /// The client said goodbye, and there is nothing left to do for it.
+    End,
 }
 
-#[derive(Debug)]
-struct Unsent {
-    reply: Reply,
-    pins: Vec<Pin>,
-    bytes: usize,
-}
+impl Session {
+    /// The generation of a session's first stream.
+    pub const FIRST: Generation = 1;
 
-/// What to do about a call that its caller has given up.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Cancelled<H> {
-    /// Tell this object.
-    Tell(H),
-    /// Nothing is undecided any more.
-    Nothing,
-}
-
-impl<H> Default for Outbox<H> {
-    fn default() -> Self {
+    /// A session that has just begun.
+    #[must_use]
+    pub fn new(id: SessionId, lease: Duration, now: Duration) -> Self {
         Self {
-            open: BTreeMap::new(),
-            parked: 0,
-            replies: Vec::new(),
-            unsent_bytes: 0,
-            lost: Vec::new(),
-            references: BTreeMap::new(),
-            ended: None,
-        }
-    }
-}
-
-impl<H> Outbox<H> {
-    /// A call waits inside `object`. Called with the object's lock held, so that its answer cannot
-    /// come first.
-    pub fn park(&mut self, seq: Seq, object: H) {
-        if self.ended.is_none() && self.open.insert(seq, Open::Parked(object)).is_none() {
-            self.parked += 1;
+            id,
+            lease,
+            heard: now,
+            generation: Self::FIRST,
+            stream: Stream::default(),
+            high: 0,
+            ended: false,
         }
     }
 
-    /// The reply to a call that was not parked.
-    pub fn reply(&mut self, seq: Seq, result: Result<Answer, Error>, object: impl FnOnce() -> H) {
-        if self.ended.is_none() && result.as_ref().is_ok_and(|answer| answer.ownership) {
-            self.open.insert(seq, Open::Owned(object()));
-        }
-        self.conclude(seq, result);
-    }
-
-    /// The reply to a call that hands nothing over.
-    pub fn conclude(&mut self, seq: Seq, result: Result<Answer, Error>) {
-        if self.ended.is_some() {
-            return;
-        }
-        let (result, pins) = match result {
-            Ok(answer) => (answer.result, answer.pins),
-            Err(error) => (reply::Result::Error(error), Vec::new()),
-        };
-        let reply = Reply { seq, result: Some(result) };
-        let bytes = weight(&reply);
-        self.unsent_bytes += bytes;
-        self.replies.push(Unsent { reply, pins, bytes });
-    }
-
-    /// Where an open call is parked, or who waits for its acknowledgement.
+    /// Which session it is.
     #[must_use]
-    pub fn object(&self, seq: Seq) -> Option<&H> {
-        self.open.get(&seq).map(|open| match open {
-            Open::Parked(object) | Open::Owned(object) => object,
-        })
+    pub fn id(&self) -> SessionId {
+        self.id
     }
 
-    /// The reply to a parked call, from whoever's turn it was. False if nobody waits for it.
-    pub fn deliver(&mut self, seq: Seq, result: Result<Answer, Error>) -> bool {
-        let Some(Open::Parked(object)) = self.open.remove(&seq) else { return false };
-        self.parked -= 1;
-        self.reply(seq, result, || object);
-        true
-    }
-
-    /// A grant is gone without its holder's doing.
-    pub fn lose(&mut self, object: ObjectId, token: u64) {
-        if self.ended.is_none() {
-            self.lost.push(Lost { object, token });
-        }
-    }
-
-    /// Replies that reached their caller; the objects to tell.
-    pub fn acknowledge(&mut self, first: Seq, last: Seq) -> Vec<(Seq, H)> {
-        if first > last {
-            return Vec::new();
-        }
-        let owned: Vec<Seq> = self
-            .open
-            .range(first..=last)
-            .filter(|(_, open)| matches!(open, Open::Owned(_)))
-            .map(|(seq, _)| *seq)
-            .collect();
-        owned
-            .into_iter()
-            .filter_map(|seq| match self.open.remove(&seq)? {
-                Open::Owned(object) | Open::Parked(object) => Some((seq, object)),
-            })
-            .collect()
-    }
-
-    /// The caller of `seq` has gone.
-    pub fn cancel(&mut self, seq: Seq) -> Cancelled<H> {
-        match self.open.remove(&seq) {
-            Some(Open::Parked(object)) => {
-                self.parked -= 1;
-                Cancelled::Tell(object)
-            }
-            Some(Open::Owned(object)) => Cancelled::Tell(object),
-            None => Cancelled::Nothing,
-        }
-    }
-
-    /// Takes out the replies to send, at most about `max_bytes` of them but one at least. From now
-    /// on the client holds what they refer to.
-    pub fn take_replies(&mut self, into: &mut Vec<Reply>, max_bytes: usize) {
-        let (mut bytes, mut count) = (0, 0);
-        for unsent in &self.replies {
-            if bytes >= max_bytes {
-                break;
-            }
-            bytes += unsent.bytes;
-            count += 1;
-        }
-        self.unsent_bytes -= bytes;
-        for Unsent { reply, pins, .. } in self.replies.drain(..count) {
-            for pin in pins {
-                let id = pin.reference().object;
-                self.references.entry(id).or_insert((0, pin)).0 += 1;
-            }
-            into.push(reply);
-        }
-    }
-
-    /// What the replies weigh that were not taken out yet, about.
+    /// How long it may be silent.
     #[must_use]
-    pub fn unsent_bytes(&self) -> usize {
-        self.unsent_bytes
+    pub fn lease(&self) -> Duration {
+        self.lease
     }
 
-    /// Takes out the notices of lost grants.
-    pub fn take_lost(&mut self) -> Vec<Lost> {
-        std::mem::take(&mut self.lost)
-    }
-
-    /// Whether there is something to send.
+    /// Whether it lives, and the stream of this generation speaks for it.
     #[must_use]
-    pub fn has_news(&self) -> bool {
-        !self.replies.is_empty() || !self.lost.is_empty() || matches!(self.ended, Some(Some(_)))
+    pub fn is_current(&self, generation: Generation) -> bool {
+        !self.ended && self.generation == generation
     }
 
-    /// The client let go of `count` of the references it was handed; the last one's pin comes back
-    /// to be dropped outside all locks.
-    #[must_use = "drop it outside all locks"]
-    pub fn release(&mut self, object: ObjectId, count: u64) -> Option<Pin> {
-        let held = self.references.get_mut(&object)?;
-        held.0 = held.0.saturating_sub(count);
-        if held.0 == 0 { self.references.remove(&object).map(|(_, pin)| pin) } else { None }
-    }
-
-    /// Requests without a final word: parked, or replied to and not acknowledged.
-    #[must_use]
-    pub fn open(&self) -> usize {
-        self.open.len()
-    }
-
-    /// Calls that wait inside an object.
-    #[must_use]
-    pub fn parked(&self) -> usize {
-        self.parked
-    }
-
-    /// Objects the client refers to.
-    #[must_use]
-    pub fn references(&self) -> usize {
-        self.references.len()
-    }
-
-    /// Ends the session: nothing goes in any more. `why` is said to the client, if it listens.
-    /// What the session kept alive comes back, to be dropped outside all locks.
-    #[must_use = "drop it outside all locks"]
-    pub fn end(&mut self, why: Option<Error>) -> Vec<Pin> {
-        if self.ended.is_some() {
-            return Vec::new();
+    /// Resumes it with a new stream, whose generation comes back; the outbox has to hear of it
+    /// under the same lock. What was read on the older one and not started is forgotten: it comes
+    /// again. `None` if the session has ended.
+    pub fn attach(&mut self, now: Duration) -> Option<Generation> {
+        if self.ended {
+            return None;
         }
-        self.ended = Some(why);
-        self.open.clear();
-        self.parked = 0;
-        self.unsent_bytes = 0;
-        let unsent = std::mem::take(&mut self.replies).into_iter().flat_map(|unsent| unsent.pins);
-        let held = std::mem::take(&mut self.references).into_values().map(|(_, pin)| pin);
-        unsent.chain(held).collect()
+        self.heard = now;
+        self.generation += 1;
+        self.stream = Stream::default();
+        Some(self.generation)
+    }
+
+    /// Takes note of a sign of life. False, and nothing noted, if it did not come from the current
+    /// stream's connection.
+    pub fn heard(&mut self, generation: Generation, now: Duration) -> bool {
+        let is_current = self.is_current(generation);
+        if is_current {
+            self.heard = now;
+        }
+        is_current
+    }
+
+    /// The number of the last frame that was taken in on the current stream.
+    #[must_use]
+    pub fn last_frame(&self) -> u64 {
+        self.stream.frame
+    }
+
+    /// When it ends if nothing more is heard.
+    #[must_use]
+    pub fn lease_end(&self) -> Duration {
+        self.heard + self.lease
+    }
+
+    /// How long nothing was heard.
+    #[must_use]
+    pub fn silence(&self, now: Duration) -> Duration {
+        now.saturating_sub(self.heard)
     }
 
     /// Whether it has ended.
     #[must_use]
     pub fn has_ended(&self) -> bool {
-        self.ended.is_some()
+        self.ended
     }
 
-    /// Takes out why it ended, to be said once.
-    pub fn take_farewell(&mut self) -> Option<Error> {
-        self.ended.as_mut().and_then(Option::take)
+    /// Ends it; false if it had ended. The outbox and the objects it has touched have to hear of it.
+    pub fn end(&mut self) -> bool {
+        self.stream = Stream::default();
+        !std::mem::replace(&mut self.ended, true)
+    }
+
+    /// Takes in a frame: its requests wait to be [started](Self::next), and what it says beside
+    /// them comes back to be settled now. `None` if nobody listens to this stream any more.
+    ///
+    /// # Errors
+    /// If it breaks the protocol: nothing of it counts, and the session has to end.
+    pub fn frame(
+        &mut self,
+        generation: Generation,
+        mut frame: ClientFrame,
+        now: Duration,
+        limits: &Limits,
+    ) -> Result<Option<Settle>, Error> {
+        if !self.heard(generation, now) || self.stream.goodbye {
+            return Ok(None);
+        }
+        self.check(&frame, limits)?;
+        // What queues up is weighed as a whole: its requests keep all of its bytes in memory.
+        let bytes = (!self.stream.pending.is_empty()).then(|| encoded_len(&frame));
+        let (high, stream) = (self.high, &mut self.stream);
+        frame.cancels.retain(|&seq| {
+            let was_started = seq <= high;
+            if !was_started {
+                stream.pending.cancel(seq);
+            }
+            was_started
+        });
+        stream.frame = frame.number;
+        stream.seq = frame.requests.last().map_or(stream.seq, |request| request.seq);
+        stream.goodbye = frame.goodbye.is_some();
+        let known = frame.requests.partition_point(|request| request.seq <= high);
+        let again = frame.requests.drain(..known).map(|request| request.seq).collect();
+        stream.pending.push(frame.requests, bytes);
+        let ClientFrame { losses, reconcile, acks, cancels, .. } = frame;
+        Ok(Some(Settle { losses, reconcile, acks, cancels, again }))
+    }
+
+    fn check(&self, frame: &ClientFrame, limits: &Limits) -> Result<(), Error> {
+        let (got, expected) = (frame.number, self.stream.frame + 1);
+        if got != expected {
+            return Err(protocol(format!("frame {got} came where {expected} was expected")));
+        }
+        let is_resumed = self.generation > Self::FIRST;
+        match (&frame.reconcile, is_resumed && expected == 1) {
+            (None, true) => {
+                return Err(protocol("the first frame of a resumed session has to reconcile"));
+            }
+            (Some(_), false) if is_resumed => {
+                return Err(protocol("only the first frame of a resumed session reconciles"));
+            }
+            (Some(_), false) => {
+                return Err(protocol("a session that was not resumed has nothing to reconcile"));
+            }
+            (None, false) | (Some(_), true) => {}
+        }
+        let (n, max) = (frame.requests.len(), limits.max_requests_per_frame);
+        if n > max {
+            return Err(protocol(format!("a frame has {n} requests; the limit is {max}"))
+                .with_hint("the server's --max-requests-per-frame raises the limit"));
+        }
+        let mut last = self.stream.seq;
+        for &Request { seq, .. } in &frame.requests {
+            if seq <= last {
+                return Err(protocol(format!("request {seq} came after request {last}")));
+            }
+            last = seq;
+        }
+        Ok(())
+    }
+
+    /// Whether something is to be done before the next frame is read.
+    #[must_use]
+    pub fn has_next(&self) -> bool {
+        !self.stream.pending.is_empty() || self.stream.goodbye
+    }
+
+    /// What to do next for the stream of this generation. A request that is to be started counts
+    /// as started: its caller keeps the session's lock until the outbox has it as parked or replied.
+    ///
+    /// # Errors
+    /// If the session has to end.
+    pub fn next(
+        &mut self,
+        generation: Generation,
+        load: &Load,
+        limits: &Limits,
+    ) -> Result<Next, Error> {
+        if !self.is_current(generation) {
+            return Ok(Next::Read);
+        }
+        let stream = &mut self.stream;
+        let is_full = load.unacknowledged_bytes >= limits.max_unacknowledged_bytes;
+        let queues_too_long = stream.pending.len() > limits.max_open_requests
+            || stream.pending.bytes() > limits.max_pending_bytes;
+        // Who has said goodbye acknowledges nothing more that would make room.
+        let nothing = if stream.goodbye { Next::End } else { Next::Read };
+        if is_full && !queues_too_long {
+            return Ok(nothing);
+        }
+        let Some(request) = stream.pending.pop() else { return Ok(nothing) };
+        limits.check_total(load)?;
+        self.high = request.seq;
+        Ok(if is_full {
+            Next::Refuse(request.seq, limits.too_much_unacknowledged(load))
+        } else {
+            Next::Start(request)
+        })
     }
 }
 
-/// What a reply weighs in a frame, about.
-fn weight(reply: &Reply) -> usize {
-    use mp_manager_proto::v1::pipe_message::Content;
-    use reply::Result as R;
-    const SMALL: usize = 16;
-    let length = |value: &Value| stored::length(&value.data, value.refs.len());
-    let value = |value: &Option<Value>| value.as_ref().map_or(0, length);
-    SMALL
-        + match &reply.result {
-            Some(R::Value(value)) => length(value),
-            Some(R::Entry(entry)) => entry.key.len() + value(&entry.value),
-            Some(R::Raw(bytes)) => bytes.len(),
-            Some(R::Page(page)) => {
-                page.keys.iter().map(|key| SMALL + key.len()).sum::<usize>()
-                    + page.values.iter().map(|value| SMALL + length(value)).sum::<usize>()
-            }
-            Some(R::Optionals(all)) => {
-                all.items.iter().map(|item| SMALL + value(&item.value)).sum()
-            }
-            Some(R::Swap(swap)) => value(&swap.current),
-            Some(R::Delivery(delivery)) => value(&delivery.value),
-            Some(R::Deliveries(all)) => {
-                all.deliveries.iter().map(|delivery| SMALL + value(&delivery.value)).sum()
-            }
-            Some(R::Error(error)) => error.message.len() + error.hint.len(),
-            Some(R::Message(message)) => match &message.content {
-                Some(Content::Value(value)) => length(value),
-                Some(Content::Raw(bytes)) => bytes.len(),
-                None => 0,
-            },
-            _ => 0,
+impl Limits {
+    /// Whether one more request may be open, and wait.
+    ///
+    /// # Errors
+    /// If not.
+    pub fn admit(&self, load: &Load, may_wait: bool) -> Result<(), Error> {
+        let Load { open, parked, .. } = load;
+        if *open < self.max_open_requests && !(may_wait && *parked >= self.max_parked_calls) {
+            return Ok(());
         }
+        let message = format!("the session has {open} open requests, {parked} of them waiting");
+        Err(Error::new(Reason::LimitExceeded, message)
+            .with_hint("the server's --max-open-requests and --max-parked-calls are the limits"))
+    }
+
+    /// Refusals are replies as well, and kept until they are acknowledged.
+    fn check_total(&self, load: &Load) -> Result<(), Error> {
+        let (open, max) = (load.open, self.max_open_requests.saturating_mul(2));
+        if open < max {
+            return Ok(());
+        }
+        let message = format!(
+            "the session has {open} requests that are not acknowledged, twice what is allowed"
+        );
+        Err(Error::new(Reason::LimitExceeded, message)
+            .with_hint("acknowledge replies; the server's --max-open-requests is the limit"))
+    }
+
+    fn too_much_unacknowledged(&self, load: &Load) -> Error {
+        let (bytes, max) = (load.unacknowledged_bytes, self.max_unacknowledged_bytes);
+        let message = format!("replies of {bytes} bytes are not acknowledged; the limit is {max}");
+        Error::new(Reason::LimitExceeded, message).with_hint(
+            "take the replies of earlier calls; the server's --max-unacknowledged-bytes raises \
+             the limit",
+        )
+    }
+}
+
+/// What is said to those who break the protocol.
+pub(crate) fn protocol(message: impl Into<String>) -> Error {
+    Error::new(Reason::Protocol, message)
 }
 
 #[cfg(test)]
 mod tests {
+    use mp_manager_proto::v1::Empty;
+
     use super::*;
 
-    fn sent(outbox: &mut Outbox<u64>) -> Vec<Seq> {
-        let mut replies = Vec::new();
-        outbox.take_replies(&mut replies, 1 << 20);
-        replies.into_iter().map(|reply| reply.seq).collect()
+    const LEASE: Duration = Duration::from_secs(1);
+
+    const fn ms(ms: u64) -> Duration {
+        Duration::from_millis(ms)
+    }
+
+    fn limits() -> Limits {
+        Limits {
+            max_requests_per_frame: 4,
+            max_open_requests: 4,
+            max_parked_calls: 4,
+            max_unacknowledged_bytes: 100,
+            max_pending_bytes: 1000,
+        }
+    }
+
+    fn load(open: usize, unacknowledged_bytes: usize) -> Load {
+        Load { open, parked: 0, unsent_bytes: 0, unacknowledged_bytes, too_many_losses: false }
+    }
+
+    fn session() -> Session {
+        Session::new(7, LEASE, ms(0))
+    }
+
+    fn frame(number: u64, seqs: &[Seq]) -> ClientFrame {
+        let requests =
+            seqs.iter().map(|&seq| Request { seq, ..Request::default() }).collect::<Vec<_>>();
+        ClientFrame { number, requests, ..ClientFrame::default() }
+    }
+
+    fn reconcile(seqs: &[Seq]) -> ClientFrame {
+        ClientFrame { reconcile: Some(Reconcile::default()), ..frame(1, seqs) }
+    }
+
+    fn take(session: &mut Session, generation: Generation, frame: ClientFrame) -> Settle {
+        let settle = session.frame(generation, frame, ms(0), &limits()).expect("it is in order");
+        settle.expect("the stream is current")
+    }
+
+    fn refusal(session: &mut Session, generation: Generation, frame: ClientFrame) -> Error {
+        session.frame(generation, frame, ms(0), &limits()).expect_err("it breaks the protocol")
+    }
+
+    /// What is started with this load, until nothing more is.
+    fn started(session: &mut Session, generation: Generation, load: &Load) -> Vec<Seq> {
+        let mut started = Vec::new();
+        while let Next::Start(request) = session.next(generation, load, &limits()).unwrap() {
+            started.push(request.seq);
+        }
+        started
     }
 
     #[test]
-    fn a_reply_to_a_cancelled_call_goes_nowhere() {
-        let mut outbox = Outbox::default();
-        outbox.park(1, 7);
-        assert_eq!(outbox.cancel(1), Cancelled::Tell(7));
-        assert!(!outbox.deliver(1, Ok(Answer::grant(1, 1))));
-        assert!(sent(&mut outbox).is_empty());
+    fn requests_start_in_their_order() {
+        let mut session = session();
+        take(&mut session, 1, frame(1, &[1, 2]));
+        take(&mut session, 1, frame(2, &[5]));
+        assert_eq!(started(&mut session, 1, &load(0, 0)), [1, 2, 5]);
+        assert!(!session.has_next());
     }
 
     #[test]
-    fn ownership_stays_open_until_it_is_acknowledged() {
-        let mut outbox = Outbox::default();
-        outbox.park(1, 7);
-        assert!(outbox.deliver(1, Ok(Answer::grant(1, 1))));
-        outbox.reply(2, Ok(Answer::done()), || 8);
-        assert_eq!(sent(&mut outbox), [1, 2]);
-        assert_eq!((outbox.open(), outbox.parked()), (1, 0));
-        assert_eq!(outbox.acknowledge(1, 2), [(1, 7)]);
-        assert_eq!(outbox.acknowledge(1, 2), []);
-        assert_eq!(outbox.cancel(1), Cancelled::Nothing);
+    fn frames_and_requests_are_numbered() {
+        for (broken, message) in [
+            (frame(2, &[]), "frame 2 came where 1 was expected"),
+            (frame(1, &[0]), "request 0 came after request 0"),
+            (frame(1, &[3, 3]), "request 3 came after request 3"),
+            (frame(1, &[1, 2, 3, 4, 5]), "the limit is 4"),
+            (reconcile(&[]), "has nothing to reconcile"),
+        ] {
+            let refusal = refusal(&mut session(), 1, broken);
+            assert!(refusal.message.contains(message), "{refusal}");
+        }
+        let mut session = session();
+        take(&mut session, 1, frame(1, &[4]));
+        let refusal = refusal(&mut session, 1, frame(2, &[4]));
+        assert!(refusal.message.contains("request 4 came after request 4"), "{refusal}");
     }
 
     #[test]
-    fn what_is_unsent_is_weighed() {
-        let mut outbox = Outbox::<u64>::default();
-        assert_eq!(outbox.unsent_bytes(), 0);
-        outbox.conclude(1, Ok(Answer::raw(vec![0; 1000])));
-        outbox.conclude(2, Ok(Answer::done()));
-        let both = outbox.unsent_bytes();
-        assert!(both > 1000);
-        outbox.take_replies(&mut Vec::new(), 1);
-        assert!((1..both - 1000).contains(&outbox.unsent_bytes()));
-        outbox.take_replies(&mut Vec::new(), 1);
-        assert_eq!(outbox.unsent_bytes(), 0);
+    fn what_an_older_stream_brings_is_discarded() {
+        let mut session = session();
+        take(&mut session, 1, frame(1, &[1, 2]));
+        let Ok(Next::Start(_)) = session.next(1, &load(0, 0), &limits()) else { panic!() };
+        let second = session.attach(ms(500)).unwrap();
+        // Neither what was read and not started, nor what comes, nor the sign of life in it.
+        assert_eq!(started(&mut session, 1, &load(0, 0)), []);
+        assert_eq!(session.frame(1, frame(2, &[3]), ms(900), &limits()), Ok(None));
+        assert!(!session.heard(1, ms(900)));
+        assert_eq!(session.lease_end(), ms(500) + LEASE);
+        take(&mut session, second, reconcile(&[]));
+        assert_eq!(started(&mut session, second, &load(0, 0)), []);
     }
 
     #[test]
-    fn nothing_goes_into_an_ended_session() {
-        let mut outbox = Outbox::default();
-        outbox.park(1, 7);
-        assert!(outbox.end(None).is_empty());
-        assert!(!outbox.deliver(1, Ok(Answer::done())));
-        outbox.reply(2, Ok(Answer::done()), || 8);
-        outbox.park(3, 9);
-        assert!(!outbox.has_news());
-        assert_eq!(outbox.open(), 0);
+    fn a_resumed_session_reconciles_first_and_once() {
+        let mut session = session();
+        let second = session.attach(ms(0)).unwrap();
+        let missing = refusal(&mut session, second, frame(1, &[1]));
+        assert!(missing.message.contains("has to reconcile"), "{missing}");
+        take(&mut session, second, reconcile(&[1]));
+        let again = refusal(&mut session, second, ClientFrame { number: 2, ..reconcile(&[]) });
+        assert!(again.message.contains("only the first frame"), "{again}");
+    }
+
+    /// Whether they are open is the outbox's to say.
+    #[test]
+    fn what_was_started_is_not_started_again() {
+        let mut session = session();
+        take(&mut session, 1, frame(1, &[1, 2, 5, 7]));
+        let Ok(Next::Start(_)) = session.next(1, &load(0, 0), &limits()) else { panic!() };
+        let Ok(Next::Start(_)) = session.next(1, &load(0, 0), &limits()) else { panic!() };
+        let second = session.attach(ms(0)).unwrap();
+        let settle = take(&mut session, second, reconcile(&[1, 2]));
+        assert_eq!(settle.again, [1, 2]);
+        let settle = take(&mut session, second, frame(2, &[5, 7]));
+        assert_eq!(settle.again, []);
+        assert_eq!(started(&mut session, second, &load(0, 0)), [5, 7]);
+        let third = session.attach(ms(0)).unwrap();
+        assert_eq!(take(&mut session, third, reconcile(&[2, 7, 8])).again, [2, 7]);
+        assert_eq!(started(&mut session, third, &load(0, 0)), [8]);
+    }
+
+    #[test]
+    fn what_is_cancelled_while_it_is_pending_is_never_started() {
+        let mut session = session();
+        take(&mut session, 1, frame(1, &[1]));
+        assert_eq!(started(&mut session, 1, &load(0, 0)), [1]);
+        take(&mut session, 1, frame(2, &[2, 3, 4]));
+        let cancels = vec![1, 3, 9];
+        let settle = take(&mut session, 1, ClientFrame { cancels, ..frame(3, &[9]) });
+        assert_eq!(settle.cancels, [1]);
+        // A cancel that came before its request is in vain.
+        assert_eq!(started(&mut session, 1, &load(0, 0)), [2, 4, 9]);
+    }
+
+    #[test]
+    fn nothing_starts_while_too_much_is_unacknowledged() {
+        let mut session = session();
+        take(&mut session, 1, frame(1, &[1, 2]));
+        assert_eq!(started(&mut session, 1, &load(0, 100)), []);
+        take(&mut session, 1, frame(2, &[3]));
+        assert_eq!(started(&mut session, 1, &load(0, 99)), [1, 2, 3]);
+    }
+
+    #[test]
+    fn the_oldest_are_refused_when_too_many_are_pending() {
+        let mut session = session();
+        take(&mut session, 1, frame(1, &[1, 2, 3]));
+        take(&mut session, 1, frame(2, &[4, 5, 6]));
+        let full = load(0, 100);
+        for refused in [1, 2] {
+            let next = session.next(1, &full, &limits()).unwrap();
+            let Next::Refuse(seq, refusal) = next else { panic!("{next:?}") };
+            assert_eq!((seq, refusal.reason()), (refused, Reason::LimitExceeded));
+        }
+        assert!(matches!(session.next(1, &full, &limits()), Ok(Next::Read)));
+        assert_eq!(started(&mut session, 1, &load(0, 0)), [3, 4, 5, 6]);
+    }
+
+    #[test]
+    fn the_oldest_are_refused_when_too_much_is_pending() {
+        let mut session = session();
+        take(&mut session, 1, frame(1, &[1]));
+        let acks = vec![SeqRange { first: 1 << 40, last: 1 << 40 }; 100];
+        take(&mut session, 1, ClientFrame { acks, ..frame(2, &[2]) });
+        let full = load(0, 100);
+        assert!(matches!(session.next(1, &full, &limits()), Ok(Next::Refuse(1, _))));
+        // Its frame is as long as before.
+        assert!(matches!(session.next(1, &full, &limits()), Ok(Next::Refuse(2, _))));
+        assert!(matches!(session.next(1, &full, &limits()), Ok(Next::Read)));
+    }
+
+    #[test]
+    fn who_acknowledges_nothing_comes_to_an_end() {
+        let mut session = session();
+        take(&mut session, 1, frame(1, &[1]));
+        assert!(limits().admit(&load(3, 0), true).is_ok());
+        assert_eq!(limits().admit(&load(4, 0), true).unwrap_err().reason(), Reason::LimitExceeded);
+        let error = session.next(1, &load(8, 0), &limits()).unwrap_err();
+        assert_eq!(error.reason(), Reason::LimitExceeded);
+    }
+
+    #[test]
+    fn goodbye_comes_after_what_was_asked_before() {
+        let mut session = session();
+        let goodbye = Some(Empty {});
+        take(&mut session, 1, ClientFrame { goodbye, ..frame(1, &[1]) });
+        assert_eq!(session.frame(1, frame(2, &[2]), ms(0), &limits()), Ok(None));
+        assert!(session.has_next());
+        assert!(matches!(session.next(1, &load(0, 0), &limits()), Ok(Next::Start(_))));
+        assert!(matches!(session.next(1, &load(0, 0), &limits()), Ok(Next::End)));
+    }
+
+    #[test]
+    fn frames_beats_and_resuming_begin_the_lease_anew() {
+        let mut session = session();
+        assert_eq!(session.lease_end(), LEASE);
+        session.frame(1, frame(1, &[]), ms(100), &limits()).unwrap();
+        assert_eq!(session.lease_end(), ms(1100));
+        assert!(session.heard(1, ms(200)));
+        assert_eq!(session.lease_end(), ms(1200));
+        session.attach(ms(300)).unwrap();
+        assert_eq!(session.lease_end(), ms(1300));
+        assert_eq!(session.silence(ms(450)), ms(150));
+    }
+
+    #[test]
+    fn an_ended_session_hears_nothing() {
+        let mut session = session();
+        take(&mut session, 1, frame(1, &[1]));
+        assert!(session.end());
+        assert!(!session.end());
+        assert_eq!(session.attach(ms(0)), None);
+        assert!(!session.heard(1, ms(0)));
+        assert_eq!(session.frame(1, frame(2, &[2]), ms(0), &limits()), Ok(None));
+        assert!(matches!(session.next(1, &load(0, 0), &limits()), Ok(Next::Read)));
     }
 }

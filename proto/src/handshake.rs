@@ -120,6 +120,7 @@ impl Transcript {
         self.part(&welcome.resume_secret);
         self.number(welcome.lease_ms);
         self.number(welcome.resumed.into());
+        self.number(welcome.ephemeral.into());
         let limits = welcome.limits.unwrap_or_default();
         for limit in [
             limits.max_open_requests,

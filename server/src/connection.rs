@@ -3,10 +3,14 @@
 use std::{
     io,
     pin::Pin,
-    sync::{Arc, Mutex, Weak},
-    task::{Context, Poll},
+    sync::{
+        Arc, Mutex, Weak,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::{Context, Poll, ready},
 };
 
+use mp_manager_core::session::Session;
 use mp_manager_proto::handshake::Binding;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
@@ -15,7 +19,7 @@ use tokio::{
 };
 use tonic::transport::server::Connected;
 
-use crate::{lock, session::Session, store::Store};
+use crate::{lock, session::Seat, store::Store};
 
 /// What is known of a connection.
 pub(crate) struct Connection {
@@ -23,28 +27,35 @@ pub(crate) struct Connection {
     pub(crate) binding: Binding,
     phase: Mutex<Phase>,
     store: Weak<Store>,
+    /// The other end is closed; it did not only fail here.
+    is_closed: AtomicBool,
 }
 
 /// ```text
-///   new ──Handshake──► in handshake ──► authenticated ──Session──► in use
+///   new ──Handshake──► in handshake ──► authenticated: one Session stream, one KeepAlive stream
 ///                          └──────────► refused
 /// ```
 enum Phase {
     New,
     InHandshake,
     Refused,
-    Authenticated(Arc<Session>),
-    InUse,
+    Authenticated { seat: Seat, has_stream: bool, has_beats: bool },
 }
 
 impl Connection {
     pub(crate) fn new(peer: String, binding: Binding, store: Weak<Store>) -> Self {
-        Self { peer, binding, phase: Mutex::new(Phase::New), store }
+        Self {
+            peer,
+            binding,
+            phase: Mutex::new(Phase::New),
+            store,
+            is_closed: AtomicBool::new(false),
+        }
     }
 
     /// Whether a proof has been accepted on it.
     pub(crate) fn is_authenticated(&self) -> bool {
-        matches!(&*lock(&self.phase), Phase::Authenticated(_) | Phase::InUse)
+        matches!(&*lock(&self.phase), Phase::Authenticated { .. })
     }
 
     /// Begins the one handshake it may have; false if it had it.
@@ -57,29 +68,49 @@ impl Connection {
         is_new
     }
 
-    /// Ends the handshake with a session, or without.
-    pub(crate) fn end_handshake(&self, session: Option<Arc<Session>>) {
-        *lock(&self.phase) = session.map_or(Phase::Refused, Phase::Authenticated);
+    /// Ends the handshake with a place in a session, or without.
+    pub(crate) fn end_handshake(&self, seat: Option<Seat>) {
+        let authenticated =
+            |seat| Phase::Authenticated { seat, has_stream: false, has_beats: false };
+        *lock(&self.phase) = seat.map_or(Phase::Refused, authenticated);
     }
 
-    /// Hands out the session, once.
-    pub(crate) fn take_session(&self) -> Option<Arc<Session>> {
-        let mut phase = lock(&self.phase);
-        if !matches!(&*phase, Phase::Authenticated(_)) {
-            return None;
-        }
-        match std::mem::replace(&mut *phase, Phase::InUse) {
-            Phase::Authenticated(session) => Some(session),
+    /// Its place in the session, for the one `Session` stream it may have.
+    pub(crate) fn open_stream(&self) -> Option<Seat> {
+        match &mut *lock(&self.phase) {
+            Phase::Authenticated { seat, has_stream, .. } => claim(seat, has_stream),
             _ => None,
         }
     }
+
+    /// Its place in the session, for the one `KeepAlive` stream it may have.
+    pub(crate) fn open_beats(&self) -> Option<Seat> {
+        match &mut *lock(&self.phase) {
+            Phase::Authenticated { seat, has_beats, .. } => claim(seat, has_beats),
+            _ => None,
+        }
+    }
+
+    /// Whether it proves that the client has ended, or has nothing any more: the other end of a unix
+    /// socket is closed. One that only failed on this side proves nothing.
+    pub(crate) fn proves_death(&self) -> bool {
+        self.binding == Binding::Unix && self.is_closed.load(Ordering::Relaxed)
+    }
+}
+
+fn claim(seat: &Seat, is_taken: &mut bool) -> Option<Seat> {
+    (!std::mem::replace(is_taken, true)).then(|| seat.clone())
 }
 
 impl Drop for Connection {
-    /// A session whose stream was never opened ends with its connection.
+    /// A session that began here and whose stream was never opened. One that was resumed here goes
+    /// on: its client may have seen only this connection fail.
     fn drop(&mut self) {
-        if let (Some(session), Some(store)) = (self.take_session(), self.store.upgrade()) {
-            session.end(&store, None);
+        if self.proves_death()
+            && let Some(Seat { session, generation: Session::FIRST }) = self.open_stream()
+            && let Some(store) = self.store.upgrade()
+        {
+            session.end_current(&store, Session::FIRST, None);
         }
     }
 }
@@ -145,7 +176,13 @@ impl AsyncRead for Io {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         self.check_deadline(cx)?;
-        on_socket!(self, socket => socket.poll_read(cx, buffer))
+        let connection = Arc::clone(&self.connection);
+        let before = buffer.filled().len();
+        let read = ready!(on_socket!(self, socket => socket.poll_read(cx, buffer)));
+        if read.is_err() || (buffer.filled().len() == before && buffer.remaining() > 0) {
+            connection.is_closed.store(true, Ordering::Relaxed);
+        }
+        Poll::Ready(read)
     }
 }
 

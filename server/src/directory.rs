@@ -3,7 +3,7 @@
 use std::{collections::btree_map::Entry, sync::Arc};
 
 use mp_manager_core::{
-    Answer, Error, Object, Reason, Referent,
+    Answer, Error, Object, Pin, Reason, Referent,
     v1::{
         DirectoryOp, Inspect, Inspection, List, Listing, Mode, ObjectInfo, Open, Opened,
         SessionInfo, Statistics, directory_op::Op, reply,
@@ -19,11 +19,13 @@ use crate::{
 /// How many objects a page of a listing has at most.
 const MAX_LISTING: usize = 1000;
 
-/// Executes an operation on the directory.
+/// Executes an operation on the directory. What its caller lets go of goes to `let_go`, to be dropped
+/// outside all locks.
 pub(crate) fn apply(
     store: &Arc<Store>,
     session: &Session,
     op: DirectoryOp,
+    let_go: &mut Vec<Pin>,
 ) -> Result<Answer, Error> {
     match op.op {
         Some(Op::Open(open)) => self::open(store, open),
@@ -35,7 +37,7 @@ pub(crate) fn apply(
         }
         Some(Op::Inspect(inspect)) => self::inspect(store, inspect),
         Some(Op::Release(release)) => {
-            session.release(release.object, release.count);
+            let_go.extend(session.release(release.object, release.count));
             Ok(Answer::done())
         }
         Some(Op::Shutdown(_)) => {
@@ -172,7 +174,7 @@ fn session_info(session: &Session) -> SessionInfo {
         process: session.process.name.clone(),
         pid: session.process.pid,
         host: session.process.host.clone(),
-        peer: session.peer.clone(),
+        peer: session.peer().to_string(),
         open_requests: session.load().open as u64,
         references: session.references() as u64,
     }

@@ -1,11 +1,14 @@
 //! Letting clients in: the server's side of the handshake.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use mp_manager_core::v1::{
-    Challenge, HandshakeRequest, HandshakeResponse, Hello, Suite, Welcome, handshake_request,
-    handshake_response::Step,
+use mp_manager_core::{
+    SessionId, session,
+    v1::{
+        Challenge, HandshakeRequest, HandshakeResponse, Hello, Proof, Suite, Welcome,
+        handshake_request, handshake_response::Step,
+    },
 };
 use mp_manager_proto::{
     PROTOCOL_VERSION,
@@ -15,7 +18,11 @@ use mp_manager_proto::{
 use tokio::{sync::mpsc::Sender, time::timeout};
 use tonic::{Status, Streaming};
 
-use crate::{connection::Connection, session::Session, store::Store};
+use crate::{
+    connection::Connection,
+    session::{Seat, Session},
+    store::Store,
+};
 
 /// What a session's lease is unless the client asks for another.
 const DEFAULT_LEASE_MS: u64 = 10_000;
@@ -62,22 +69,50 @@ impl Handshake {
         let authkeys = &self.store.options.authkeys;
         let authkey = authkeys
             .iter()
-            .find(|authkey| transcript.verify_client(authkey.secret(), &proof))
+            .find(|authkey| transcript.verify_client(authkey.secret(), &proof.proof))
             .ok_or_else(wrong_authkey)?;
-        let session = self.session(&hello)?;
+        if self.store.is_shutting_down() {
+            return Err(Store::shutting_down());
+        }
+        let resumed = self.resume(&hello, &transcript, &proof)?;
+        let is_resumed = resumed.is_some();
+        let (seat, lease) = match resumed {
+            Some(resumed) => resumed,
+            None => self.begin(&hello)?,
+        };
         let mut welcome = Welcome {
-            session: session.id,
-            resume_secret: random::<32>()?,
-            lease_ms: lease(hello.lease_ms),
+            session: seat.session.id,
+            resume_secret: seat.session.resume_secret.clone(),
+            lease_ms: u64::try_from(lease.as_millis()).unwrap_or(u64::MAX),
             limits: Some(self.store.limits().for_clients()),
+            resumed: is_resumed,
+            ephemeral: self.store.options.ephemeral,
             ..Welcome::default()
         };
-        welcome.proof = transcript.server_proof(authkey.secret(), &proof, &welcome).into();
-        self.store.sessions.insert(session.id, Arc::clone(&session));
-        tracing::debug!(session = session.id, peer = session.peer, "session began");
-        self.connection.end_handshake(Some(session));
+        welcome.proof = transcript.server_proof(authkey.secret(), &proof.proof, &welcome).into();
+        let (session, peer) = (seat.session.id, &self.connection.peer);
+        tracing::debug!(session, peer, resumed = is_resumed, "session began");
+        self.connection.end_handshake(Some(seat));
         self.say(Step::Welcome(welcome)).await;
         Ok(())
+    }
+
+    /// Continues the session that the client asks for, if there is one. From here on its older
+    /// connection is not listened to any more.
+    fn resume(
+        &self,
+        hello: &Hello,
+        transcript: &Transcript,
+        proof: &Proof,
+    ) -> Result<Option<(Seat, Duration)>, Error> {
+        let Some(asked) = hello.resume.filter(|asked| asked.epoch == self.store.epoch) else {
+            return Ok(None);
+        };
+        let Some(session) = self.store.session(asked.session) else { return Ok(None) };
+        if !transcript.verify_resume(&session.resume_secret, &proof.resume) {
+            return Err(wrong_resume_secret(session.id));
+        }
+        Ok(session.resume(&self.connection.peer, self.store.leases.now()))
     }
 
     async fn hello(&mut self) -> Result<Hello, Error> {
@@ -110,9 +145,9 @@ impl Handshake {
         Ok(hello)
     }
 
-    async fn proof(&mut self) -> Result<Bytes, Error> {
+    async fn proof(&mut self) -> Result<Proof, Error> {
         match self.next().await? {
-            Some(handshake_request::Step::Proof(proof)) => Ok(proof.proof),
+            Some(handshake_request::Step::Proof(proof)) => Ok(proof),
             _ => Err(Error::new(
                 Reason::AuthenticationFailed,
                 "the client did not prove that it knows the authkey",
@@ -130,7 +165,8 @@ impl Handshake {
         }
     }
 
-    fn session(&self, hello: &Hello) -> Result<Arc<Session>, Error> {
+    /// Begins a session.
+    fn begin(&self, hello: &Hello) -> Result<(Seat, Duration), Error> {
         let max = self.store.limits().max_sessions;
         if self.store.sessions.len() >= max {
             return Err(Error::new(
@@ -139,12 +175,15 @@ impl Handshake {
             )
             .with_hint("close some clients, or raise the server's --max-sessions"));
         }
-        if self.store.is_shutting_down() {
-            return Err(Store::shutting_down());
-        }
+        let (id, lease) = (self.store.next_session_id(), lease(hello.lease_ms));
+        let machine = session::Session::new(id, lease, self.store.leases.now());
+        let lease_end = machine.lease_end();
         let process = hello.process.clone().unwrap_or_default();
-        let peer = self.connection.peer.clone();
-        Ok(Arc::new(Session::new(self.store.next_session_id(), process, peer)))
+        let session = Session::new(machine, process, &self.connection.peer, random::<32>()?);
+        let session = Arc::new(session);
+        self.store.sessions.insert(id, Arc::clone(&session));
+        self.store.leases.watch(id, lease_end);
+        Ok((Seat { session, generation: session::Session::FIRST }, lease))
     }
 
     /// A client that has gone does not hear it, which is its own affair.
@@ -161,12 +200,19 @@ fn wrong_authkey() -> Error {
     .with_hint("check that both sides use the same authkey")
 }
 
-fn lease(asked_ms: u64) -> u64 {
-    if asked_ms == 0 {
-        DEFAULT_LEASE_MS
-    } else {
-        asked_ms.clamp(*LEASE_RANGE_MS.start(), *LEASE_RANGE_MS.end())
-    }
+fn wrong_resume_secret(session: SessionId) -> Error {
+    Error::new(
+        Reason::AuthenticationFailed,
+        format!("the client did not prove that session {session} is its own"),
+    )
+    .with_hint("only who began a session can resume it; connect without resuming for a new one")
+}
+
+fn lease(asked_ms: u64) -> Duration {
+    Duration::from_millis(match asked_ms {
+        0 => DEFAULT_LEASE_MS,
+        asked => asked.clamp(*LEASE_RANGE_MS.start(), *LEASE_RANGE_MS.end()),
+    })
 }
 
 fn random<const N: usize>() -> Result<Bytes, Error> {

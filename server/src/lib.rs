@@ -16,12 +16,15 @@
 //! there is to say. There is no task and no channel per call.
 //!
 //! Lock order: session → object → session's outbox, and never two objects at once. The outbox, the
-//! timers and the maps are leaves: nothing else is locked from inside.
+//! timers, the leases and the maps are leaves: nothing else is locked from inside.
 
+mod beats;
+mod clock;
 mod connection;
 mod directory;
 mod gate;
 mod handshake;
+mod leases;
 mod listener;
 mod options;
 mod server;

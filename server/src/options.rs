@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use mp_manager_core::session;
 use mp_manager_proto::{authkey::Authkey, v1};
 
 /// How a server is set up.
@@ -14,6 +15,9 @@ pub struct Options {
     pub limits: Limits,
     /// How long a connection has for its handshake.
     pub handshake_timeout: Duration,
+    /// The server is part of a program and ends with it: clients are told not to wait for it to come
+    /// back.
+    pub ephemeral: bool,
     /// How long a shutdown waits for clients to take note of it.
     pub shutdown_grace: Duration,
 }
@@ -26,6 +30,7 @@ impl Options {
             authkeys: vec![authkey.into()],
             limits: Limits::default(),
             handshake_timeout: Duration::from_secs(5),
+            ephemeral: false,
             shutdown_grace: Duration::from_secs(2),
         }
     }
@@ -46,10 +51,13 @@ pub struct Limits {
     pub max_frame_bytes: usize,
     /// Requests in one frame.
     pub max_requests_per_frame: usize,
-    /// Requests of one session without a reply.
+    /// Requests of one session that are not acknowledged. At twice as many the session ends.
     pub max_open_requests: usize,
     /// Calls of one session that wait inside objects.
     pub max_parked_calls: usize,
+    /// What replies to one session weigh that are not acknowledged; beyond it, its requests wait,
+    /// and are refused when too many of them do.
+    pub max_unacknowledged_bytes: usize,
     /// Objects in all.
     pub max_objects: usize,
     /// Sessions at a time.
@@ -68,6 +76,7 @@ impl Default for Limits {
             max_requests_per_frame: 1024,
             max_open_requests: 65_536,
             max_parked_calls: 65_536,
+            max_unacknowledged_bytes: 256 << 20,
             max_objects: 1_000_000,
             max_sessions: 10_000,
             max_memory_bytes: 4 << 30,
@@ -86,6 +95,17 @@ impl Limits {
             max_value_bytes: wire(self.max_value_bytes),
             max_key_bytes: wire(self.max_key_bytes),
             max_name_bytes: wire(self.max_name_bytes),
+        }
+    }
+
+    /// The part that sessions keep to.
+    pub(crate) fn for_sessions(&self) -> session::Limits {
+        session::Limits {
+            max_requests_per_frame: self.max_requests_per_frame,
+            max_open_requests: self.max_open_requests,
+            max_parked_calls: self.max_parked_calls,
+            max_unacknowledged_bytes: self.max_unacknowledged_bytes,
+            max_pending_bytes: self.max_frame_bytes,
         }
     }
 

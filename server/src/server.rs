@@ -14,6 +14,7 @@ use tonic::transport::server::Router;
 
 use crate::{
     gate::GateLayer,
+    leases::Leases,
     listener::{Incoming, Listener},
     options::Options,
     service::Service,
@@ -95,6 +96,7 @@ impl Server {
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<(), ServeError> {
         let Self { store, listener, .. } = self;
         tokio::spawn(Timers::run(Arc::downgrade(&store)));
+        tokio::spawn(Leases::run(Arc::downgrade(&store)));
         let incoming =
             Incoming::new(listener, Arc::downgrade(&store), store.options.handshake_timeout);
         let (stop, stopped) = tokio::sync::oneshot::channel::<()>();

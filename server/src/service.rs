@@ -1,8 +1,7 @@
 //! The gRPC service: opens the streams, and leaves the rest to them.
 
-use std::{pin::Pin, sync::Arc};
+use std::sync::Arc;
 
-use futures_core::Stream;
 use mp_manager_core::v1::{
     Beat, ClientFrame, HandshakeRequest, HandshakeResponse, manager_server::Manager,
 };
@@ -10,7 +9,9 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
-use crate::{connection::Connection, handshake::Handshake, store::Store, stream::SessionStream};
+use crate::{
+    beats::Beats, connection::Connection, handshake::Handshake, store::Store, stream::SessionStream,
+};
 
 /// The service `mp.manager.v1.Manager`.
 pub(crate) struct Service {
@@ -21,7 +22,7 @@ pub(crate) struct Service {
 impl Manager for Service {
     type HandshakeStream = ReceiverStream<Result<HandshakeResponse, Status>>;
     type SessionStream = SessionStream;
-    type KeepAliveStream = Pin<Box<dyn Stream<Item = Result<Beat, Status>> + Send>>;
+    type KeepAliveStream = Beats;
 
     async fn handshake(
         &self,
@@ -42,18 +43,22 @@ impl Manager for Service {
         &self,
         request: Request<Streaming<ClientFrame>>,
     ) -> Result<Response<SessionStream>, Status> {
-        let session = connection(&request)?
-            .take_session()
+        let connection = connection(&request)?;
+        let seat = connection
+            .open_stream()
             .ok_or_else(|| Status::failed_precondition("a connection has one Session stream"))?;
-        let stream = SessionStream::new(Arc::clone(&self.store), session, request.into_inner());
-        Ok(Response::new(stream))
+        let (store, inbound) = (Arc::clone(&self.store), request.into_inner());
+        Ok(Response::new(SessionStream::new(store, seat, inbound, connection)))
     }
 
     async fn keep_alive(
         &self,
         request: Request<Streaming<Beat>>,
     ) -> Result<Response<Self::KeepAliveStream>, Status> {
-        Ok(Response::new(Box::pin(request.into_inner())))
+        let seat = connection(&request)?
+            .open_beats()
+            .ok_or_else(|| Status::failed_precondition("a connection has one KeepAlive stream"))?;
+        Ok(Response::new(Beats::new(Arc::clone(&self.store), seat, request.into_inner())))
     }
 }
 

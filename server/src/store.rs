@@ -25,6 +25,7 @@ use mp_manager_core::{
 use tokio::time::Instant;
 
 use crate::{
+    leases::Leases,
     lock,
     options::{Limits, Options},
     session::{Parked, Session},
@@ -38,12 +39,14 @@ pub(crate) struct Store {
     pub(crate) started: Instant,
     pub(crate) options: Options,
     pub(crate) timers: Arc<Timers>,
+    pub(crate) leases: Leases,
     pub(crate) sessions: DashMap<SessionId, Arc<Session>>,
     pub(crate) names: Mutex<BTreeMap<String, Arc<Cell>>>,
     pub(crate) objects: Arc<Objects>,
     pub(crate) shutdown: tokio::sync::Notify,
     shutting_down: AtomicBool,
     object_limits: mp_manager_core::Limits,
+    pub(crate) session_limits: mp_manager_core::session::Limits,
     tokens: Tokens,
     next_session: AtomicU64,
     hash_seed: u64,
@@ -97,8 +100,10 @@ impl Store {
             epoch,
             started: Instant::now(),
             object_limits: options.limits.for_objects(),
+            session_limits: options.limits.for_sessions(),
             options,
             timers: Arc::default(),
+            leases: Leases::new(),
             sessions: DashMap::new(),
             names: Mutex::default(),
             objects: Arc::default(),

@@ -5,24 +5,26 @@
 //! frame acks come first, then cancels, then requests.
 
 use std::{
+    error::Error as _,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
     time::Duration,
-    vec,
 };
 
 use futures_core::Stream;
 use mp_manager_core::{
     Call, CallId, Error, Object, Reason,
-    session::Cancelled,
-    v1::{ClientFrame, Fence, Request, SeqRange, ServerFrame, request, set_op},
+    outbox::Settled,
+    session::{Generation, Load, Next},
+    v1::{ClientFrame, Fence, Request, ServerFrame, request, set_op},
 };
-use tonic::{Status, Streaming};
+use tonic::{Code, Status, Streaming};
 
 use crate::{
+    connection::Connection,
     directory, lock,
-    session::{Load, Session, SessionState},
+    session::{Parked, Seat, Session, SessionState},
     store::{Cell, Store},
 };
 
@@ -31,181 +33,196 @@ const OPERATIONS_PER_POLL: usize = 1024;
 /// Replies beyond this go into the next frame.
 const FRAME_BYTES: usize = 1 << 20;
 
-/// Yields the server's frames of one session; dropping it ends the session.
+/// Yields the server's frames of one session, on one of its connections.
 pub(crate) struct SessionStream {
     store: Arc<Store>,
     session: Arc<Session>,
+    generation: Generation,
     inbound: Streaming<ClientFrame>,
-    /// The number of the last frame processed.
+    /// The number of the last frame that was read and settled.
     echo: u64,
-    /// The requests of that frame that were not started yet.
-    requests: vec::IntoIter<Request>,
-    /// It said goodbye.
-    goodbye: bool,
+    /// Something is to be done before the next frame is read.
+    has_next: bool,
     /// Nothing more comes from the client.
     inbound_over: bool,
+    connection: Arc<Connection>,
 }
+
+/// What is let go of while the session is locked, to be dropped afterwards.
+type LetGo = Vec<mp_manager_core::Pin>;
 
 impl SessionStream {
     pub(crate) fn new(
         store: Arc<Store>,
-        session: Arc<Session>,
+        seat: Seat,
         inbound: Streaming<ClientFrame>,
+        connection: Arc<Connection>,
     ) -> Self {
-        let requests = Vec::new().into_iter();
-        Self { store, session, inbound, echo: 0, requests, goodbye: false, inbound_over: false }
+        let Seat { session, generation } = seat;
+        let (echo, has_next, inbound_over) = (0, false, false);
+        Self { store, session, generation, inbound, echo, has_next, inbound_over, connection }
     }
 
     /// Processes the frames that have arrived, as far as one poll goes. What it would have to say
     /// must have room: a small frame can ask for very much.
     fn take_in(&mut self, cx: &mut Context<'_>) {
         let mut operations = 0;
-        while !self.inbound_over && self.session.load().unsent_bytes < FRAME_BYTES {
+        while self.has_next || !self.inbound_over {
+            let load = self.session.load();
+            if load.too_many_losses {
+                return self.over(Some(too_many_losses()));
+            }
+            if load.unsent_bytes >= FRAME_BYTES || self.store.is_shutting_down() {
+                return;
+            }
             if operations >= OPERATIONS_PER_POLL {
                 cx.waker().wake_by_ref();
                 return;
             }
             operations += 1;
-            if self.goodbye || !self.requests.as_slice().is_empty() {
-                operations += self.start_requests();
+            if self.has_next {
+                operations += self.start_requests(OPERATIONS_PER_POLL);
                 continue;
             }
             match Pin::new(&mut self.inbound).poll_next(cx) {
                 Poll::Pending => return,
                 Poll::Ready(Some(Ok(frame))) => self.process(frame),
                 Poll::Ready(Some(Err(status))) => self.broken(&status),
-                Poll::Ready(None) => self.over(None),
+                Poll::Ready(None) => self.closed(),
             }
         }
     }
 
     fn broken(&mut self, status: &Status) {
-        let why = match status.code() {
-            // What could not be decoded, or is too large: the client should hear of it.
-            tonic::Code::OutOfRange | tonic::Code::Internal | tonic::Code::InvalidArgument => {
-                Some(protocol(format!("a frame cannot be read: {}", status.message())))
-            }
-            _ => None,
-        };
-        self.over(why);
+        // A status without a cause is the decoder's own: the connection is as it was.
+        let cannot_be_read = status.source().is_none()
+            && matches!(status.code(), Code::OutOfRange | Code::Internal | Code::InvalidArgument);
+        if cannot_be_read {
+            let why = format!("a frame cannot be read: {}", status.message());
+            self.over(Some(protocol(why)));
+        } else {
+            self.closed();
+        }
     }
 
+    /// Nothing more comes on this stream. That ends it, but the session only where it proves that
+    /// its client has ended.
+    fn closed(&mut self) {
+        self.inbound_over = true;
+        if self.connection.proves_death() {
+            self.over(None);
+        }
+    }
+
+    /// Ends the session, unless it was resumed on another stream.
     fn over(&mut self, why: Option<Error>) {
         self.inbound_over = true;
-        if let Some(why) = &why {
-            let (session, peer) = (self.session.id, &self.session.peer);
-            tracing::warn!(session, peer, "session ended: {}", why.message);
+        self.has_next = false;
+        let message = why.as_ref().map(|why| why.message.clone());
+        if self.session.end_current(&self.store, self.generation, why)
+            && let Some(message) = message
+        {
+            let (session, peer) = (self.session.id, self.session.peer());
+            tracing::warn!(session, %peer, "session ended: {message}");
         }
-        self.session.end(&self.store, why);
     }
 
     fn process(&mut self, frame: ClientFrame) {
-        if let Err(error) = self.check_frame(&frame) {
-            return self.over(Some(error));
-        }
-        let session = Arc::clone(&self.session);
-        let state = lock(&session.state);
-        if self.is_over(&state) {
-            return;
-        }
-        self.settle(frame.acks, frame.cancels);
-        drop(state);
-        self.requests = frame.requests.into_iter();
-        self.goodbye = frame.goodbye.is_some();
-    }
-
-    /// A shutdown ends one session after the other; whoever is told first may rely on it that the
-    /// others are not served any longer.
-    fn is_over(&self, state: &SessionState) -> bool {
-        state.ended || self.store.is_shutting_down()
-    }
-
-    /// Starts requests as long as their replies have room; how many.
-    fn start_requests(&mut self) -> usize {
         let session = Arc::clone(&self.session);
         let mut state = lock(&session.state);
-        let (mut started, mut result) = (0, Ok(()));
-        while !self.is_over(&state)
-            && result.is_ok()
+        if self.store.is_shutting_down() {
+            return;
+        }
+        let (number, now) = (frame.number, self.store.leases.now());
+        let limits = &self.store.session_limits;
+        let (settled, result) = match state.machine.frame(self.generation, frame, now, limits) {
+            Ok(Some(settle)) => session.settle(settle),
+            Ok(None) => {
+                self.inbound_over = true;
+                return;
+            }
+            Err(error) => {
+                drop(state);
+                return self.over(Some(error));
+            }
+        };
+        self.tell(&settled);
+        self.has_next = state.machine.has_next();
+        drop(state);
+        drop(settled);
+        self.echo = number;
+        if let Err(error) = result {
+            self.over(Some(error));
+        }
+    }
+
+    /// Tells the objects what became of earlier replies.
+    fn tell(&self, settled: &Settled<Parked>) {
+        let call = |seq| CallId { session: self.session.id, seq };
+        for (seq, parked) in &settled.acknowledged {
+            self.store.acknowledge(&parked.cell, call(*seq));
+        }
+        for (seq, parked) in &settled.cancelled {
+            if let Some(deadline) = parked.deadline {
+                self.store.timers.remove(deadline, call(*seq));
+            }
+            self.store.cancel(&parked.cell, call(*seq));
+        }
+    }
+
+    /// Starts requests as long as their replies have room, so many at most; how many.
+    fn start_requests(&mut self, max: usize) -> usize {
+        let session = Arc::clone(&self.session);
+        let mut let_go = LetGo::new();
+        let mut state = lock(&session.state);
+        let (mut started, mut end) = (0, None);
+        // A shutdown ends one session after the other; whoever is told first may rely on it that
+        // the others are not served any longer.
+        while started < max
+            && !self.store.is_shutting_down()
             && let load = session.load()
             && load.unsent_bytes < FRAME_BYTES
-            && let Some(request) = self.requests.next()
         {
-            result = self.request(&mut state, request, load);
+            match state.machine.next(self.generation, &load, &self.store.session_limits) {
+                Ok(Next::Start(request)) => self.start(&mut state, request, &load, &mut let_go),
+                Ok(Next::Refuse(seq, error)) => session.conclude(seq, Err(error)),
+                Ok(Next::Read) => {
+                    self.has_next = false;
+                    break;
+                }
+                Ok(Next::End) => {
+                    end = Some(None);
+                    break;
+                }
+                Err(error) => {
+                    end = Some(Some(error));
+                    break;
+                }
+            }
             started += 1;
         }
-        if self.is_over(&state) || result.is_err() {
-            self.requests = Vec::new().into_iter();
-        }
         drop(state);
-        match result {
-            Err(error) => self.over(Some(error)),
-            Ok(()) if self.goodbye && self.requests.as_slice().is_empty() => self.over(None),
-            Ok(()) => {}
+        drop(let_go);
+        if let Some(why) = end {
+            self.over(why);
         }
         started
     }
 
-    fn check_frame(&mut self, frame: &ClientFrame) -> Result<(), Error> {
-        if frame.number != self.echo + 1 {
-            let (got, expected) = (frame.number, self.echo + 1);
-            return Err(protocol(format!("frame {got} came where {expected} was expected")));
-        }
-        self.echo = frame.number;
-        if frame.reconcile.is_some() {
-            return Err(protocol("a session that was not resumed has nothing to reconcile"));
-        }
-        let max = self.store.limits().max_requests_per_frame;
-        if frame.requests.len() > max {
-            let n = frame.requests.len();
-            return Err(protocol(format!("a frame has {n} requests; the limit is {max}"))
-                .with_hint("the server's --max-requests-per-frame raises the limit"));
-        }
-        Ok(())
-    }
-
-    /// Takes note of what became of earlier replies.
-    fn settle(&self, acks: Vec<SeqRange>, cancels: Vec<u64>) {
-        let id = self.session.id;
-        for range in acks {
-            for (seq, parked) in self.session.acknowledge(range.first, range.last) {
-                self.store.acknowledge(&parked.cell, CallId { session: id, seq });
-            }
-        }
-        for seq in cancels {
-            if let Cancelled::Tell(parked) = self.session.cancel(seq) {
-                let call = CallId { session: id, seq };
-                if let Some(deadline) = parked.deadline {
-                    self.store.timers.remove(deadline, call);
-                }
-                self.store.cancel(&parked.cell, call);
-            }
-        }
-    }
-
-    /// Starts a request. Only what breaks the protocol is an error here; a refusal is a reply.
-    fn request(&self, state: &mut SessionState, request: Request, load: Load) -> Result<(), Error> {
+    fn start(&self, state: &mut SessionState, request: Request, load: &Load, let_go: &mut LetGo) {
         let Request { seq, object, timeout_us, fence, op } = request;
-        if seq <= state.high {
-            let high = state.high;
-            return Err(protocol(format!("request {seq} came after request {high}")));
-        }
-        state.high = seq;
-        let refuse = |error| self.session.conclude(seq, Err(error));
         let Some(op) = op else {
-            refuse(mp_manager_core::object::unsupported());
-            return Ok(());
+            return self.session.conclude(seq, Err(mp_manager_core::object::unsupported()));
         };
         if let request::Op::Directory(op) = op {
-            let result = directory::apply(&self.store, &self.session, op);
-            self.session.conclude(seq, result);
-            return Ok(());
+            let result = directory::apply(&self.store, &self.session, op, let_go);
+            return self.session.conclude(seq, result);
         }
         // A fence stands now or not at all: what it guards does not wait.
         let may_wait = timeout_us != Some(0) && fence.is_none();
         let call = Call { id: CallId { session: self.session.id, seq }, may_wait };
         match self.admit(call, object, op, load) {
-            Err(error) => refuse(error),
+            Err(error) => self.session.conclude(seq, Err(error)),
             Ok((cell, op)) => {
                 if Object::tracks_sessions(cell.kind) {
                     state.touch(&cell);
@@ -213,7 +230,6 @@ impl SessionStream {
                 self.apply_op(&cell, call, timeout_us, fence, op);
             }
         }
-        Ok(())
     }
 
     fn apply_op(
@@ -239,7 +255,7 @@ impl SessionStream {
         call: Call,
         object: u64,
         mut op: request::Op,
-        load: Load,
+        load: &Load,
     ) -> Result<(Arc<Cell>, request::Op), Error> {
         let cell = self.store.find(object).ok_or_else(|| {
             Error::new(Reason::ObjectNotFound, format!("object {object} does not exist"))
@@ -251,15 +267,8 @@ impl SessionStream {
         if self.store.over_memory_budget() && Object::grows(&op) {
             return Err(self.store.out_of_memory());
         }
-        let Load { open, parked, .. } = load;
-        let limits = self.store.limits();
-        if open >= limits.max_open_requests || (call.may_wait && parked >= limits.max_parked_calls)
-        {
-            return Err(Error::new(
-                Reason::LimitExceeded,
-                format!("the session has {open} open requests, {parked} of them waiting"),
-            )
-            .with_hint("the server's --max-open-requests and --max-parked-calls are the limits"));
+        if !Object::gives_back(&op) {
+            self.store.session_limits.admit(load, call.may_wait)?;
         }
         self.resolve_operand(&mut op)?;
         Ok((cell, op))
@@ -295,19 +304,33 @@ impl Stream for SessionStream {
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = self.get_mut();
         // First, so that what is put into the outbox from now on wakes us.
-        this.session.register(cx.waker());
+        if !this.session.register(this.generation, cx.waker()) {
+            return Poll::Ready(None);
+        }
         this.take_in(cx);
-        if let Some(frame) = this.session.take_frame(this.echo, FRAME_BYTES) {
+        if let Some(frame) = this.session.take_frame(this.generation, this.echo, FRAME_BYTES) {
             return Poll::Ready(Some(Ok(frame)));
         }
-        if this.session.has_ended() { Poll::Ready(None) } else { Poll::Pending }
+        let is_cut = this.inbound_over && !this.has_next;
+        if is_cut || this.session.is_over(this.generation) {
+            Poll::Ready(None)
+        } else {
+            Poll::Pending
+        }
     }
 }
 
 impl Drop for SessionStream {
     fn drop(&mut self) {
-        self.session.end(&self.store, None);
+        if self.connection.proves_death() {
+            self.session.end_current(&self.store, self.generation, None);
+        }
     }
+}
+
+fn too_many_losses() -> Error {
+    Error::new(Reason::LimitExceeded, "more grants of the session were lost than it took note of")
+        .with_hint("confirm the notices of lost grants")
 }
 
 fn protocol(message: impl Into<String>) -> Error {

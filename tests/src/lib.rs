@@ -5,9 +5,10 @@ pub mod fuzz;
 pub mod linear;
 pub mod log;
 pub mod raw;
+pub mod sim;
 pub mod victim;
 
-use std::{future::Future, thread, time::Duration};
+use std::{future::Future, path::Path, thread, time::Duration};
 
 use mp_manager_server::{Address, Options, Server};
 use tokio::sync::oneshot;
@@ -33,14 +34,24 @@ impl TestServer {
     /// A server on a loopback port with its options changed.
     #[must_use]
     pub fn with(change: impl FnOnce(&mut Options)) -> Self {
+        Self::at(Address::Tcp { host: "127.0.0.1".into(), port: 0 }, change)
+    }
+
+    /// A server on a unix socket in `directory` with the default options.
+    #[must_use]
+    pub fn in_directory(directory: &Path) -> Self {
+        Self::at(Address::Unix(directory.join("socket")), |_| {})
+    }
+
+    fn at(address: Address, change: impl FnOnce(&mut Options)) -> Self {
         let mut options = Options::new(AUTHKEY);
         // Its clients share a thread with whoever drops it: they could not take note anyway.
         options.shutdown_grace = Duration::ZERO;
         change(&mut options);
         let (stop, stopped) = oneshot::channel();
-        let (started, address) = std::sync::mpsc::channel();
-        let thread = thread::spawn(move || serve(options, stopped, &started));
-        let address = address.recv().unwrap_or_else(|_| panic!("the server did not start"));
+        let (started, bound) = std::sync::mpsc::channel();
+        let thread = thread::spawn(move || serve(&address, options, stopped, &started));
+        let address = bound.recv().unwrap_or_else(|_| panic!("the server did not start"));
         Self { address, stop: Some(stop), thread: Some(thread) }
     }
 
@@ -72,6 +83,7 @@ pub async fn within<F: Future>(future: F) -> F::Output {
 }
 
 fn serve(
+    address: &Address,
     options: Options,
     stop: oneshot::Receiver<()>,
     started: &std::sync::mpsc::Sender<Address>,
@@ -82,8 +94,7 @@ fn serve(
         .build()
         .unwrap_or_else(|error| panic!("no runtime: {error}"));
     runtime.block_on(async {
-        let address = Address::Tcp { host: "127.0.0.1".into(), port: 0 };
-        let server = Server::bind(&address, options)
+        let server = Server::bind(address, options)
             .await
             .unwrap_or_else(|error| panic!("cannot start a server: {error}"));
         let _ = started.send(server.address().clone());

@@ -15,13 +15,18 @@ use mp_manager_proto::{
     PROTOCOL_VERSION,
     handshake::{Binding, NONCE_LEN, Transcript},
     v1::{
-        Challenge, ClientFrame, DirectoryOp, Error, HandshakeRequest, HandshakeResponse, Hello,
-        Kind, Open, Parameters, Proof, Request, ServerFrame, Suite, Welcome, directory_op,
-        handshake_request, handshake_response, manager_client::ManagerClient, reply, request,
+        Beat, Challenge, ClientFrame, DirectoryOp, Empty, Error, HandshakeRequest,
+        HandshakeResponse, Hello, Kind, Lost, Open, Parameters, Proof, Reconcile, Request, Resume,
+        SeqRange, ServerFrame, Suite, Welcome, directory_op, handshake_request, handshake_response,
+        manager_client::ManagerClient, reply, request,
     },
 };
 use prost::Message;
-use tokio::{net::TcpStream, sync::mpsc};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::{TcpStream, UnixStream},
+    sync::mpsc,
+};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{
     Status, Streaming,
@@ -42,18 +47,47 @@ const STREAM_WINDOW: u32 = 4 << 20;
 pub struct RawConnection {
     channel: Channel,
     peer: String,
+    binding: Binding,
+}
+
+/// What it takes to resume a session.
+#[derive(Debug, Clone)]
+pub struct Ticket {
+    /// Which session of which server.
+    pub resume: Resume,
+    /// What proves that it is one's own.
+    pub secret: Bytes,
 }
 
 impl RawConnection {
-    /// Connects.
+    /// Connects, over a unix socket if the address begins with `unix:`.
     pub async fn open(address: &str) -> Self {
-        Self::with(address, CONNECTION_WINDOW, STREAM_WINDOW).await
+        match address.strip_prefix("unix:") {
+            Some(path) => {
+                let stream = UnixStream::connect(path).await.expect("nobody listens");
+                let windows = (CONNECTION_WINDOW, STREAM_WINDOW);
+                Self::over(stream, String::new(), Binding::Unix, windows).await
+            }
+            None => Self::with(address, CONNECTION_WINDOW, STREAM_WINDOW).await,
+        }
     }
 
     /// Connects with windows of its own.
     pub async fn with(address: &str, connection_window: u32, stream_window: u32) -> Self {
         let stream = TcpStream::connect(address).await.expect("nobody listens");
         let peer = stream.local_addr().expect("the stream is connected").to_string();
+        Self::over(stream, peer, Binding::None, (connection_window, stream_window)).await
+    }
+
+    async fn over<S>(
+        stream: S,
+        peer: String,
+        binding: Binding,
+        (connection_window, stream_window): (u32, u32),
+    ) -> Self
+    where
+        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
         let stream = Mutex::new(Some(stream));
         let connector = tower::service_fn(move |_| {
             let stream = stream.lock().unwrap_or_else(PoisonError::into_inner).take();
@@ -66,7 +100,7 @@ impl RawConnection {
             .connect_with_connector(connector)
             .await
             .expect("it speaks no HTTP/2");
-        Self { channel, peer }
+        Self { channel, peer, binding }
     }
 
     /// How the server names this connection in its log.
@@ -95,15 +129,51 @@ impl RawConnection {
     /// Gets in as an honest client does; says what was said.
     pub async fn authenticate(&self) -> (Hello, Proof, Welcome) {
         let hello = hello();
-        let mut handshake = self
-            .handshake(handshake_request::Step::Hello(hello.clone()))
-            .await
-            .expect("no handshake");
-        let challenge = handshake.challenge().await;
-        let proof = transcript(&hello, &challenge).client_proof(KEY);
-        let proof = Proof { proof: proof.into(), ..Proof::default() };
-        handshake.say(handshake_request::Step::Proof(proof.clone())).await;
+        let (mut handshake, _, proof) = self.prove(&hello, b"").await;
         (hello, proof, handshake.welcome().await)
+    }
+
+    /// Begins a session with a lease; how to resume it.
+    pub async fn begin(&self, lease_ms: u64) -> (Welcome, Ticket) {
+        let hello = Hello { lease_ms, ..hello() };
+        let (mut handshake, challenge, _) = self.prove(&hello, b"").await;
+        let welcome = handshake.welcome().await;
+        let resume = Resume { session: welcome.session, epoch: challenge.epoch };
+        let secret = welcome.resume_secret.clone();
+        (welcome, Ticket { resume, secret })
+    }
+
+    /// Resumes a session.
+    ///
+    /// # Errors
+    /// If the server refuses.
+    pub async fn resume(&self, ticket: &Ticket) -> Result<Welcome, Error> {
+        let hello = Hello { resume: Some(ticket.resume), ..hello() };
+        let (mut handshake, ..) = self.prove(&hello, &ticket.secret).await;
+        handshake.outcome().await
+    }
+
+    /// Says everything there is to say for getting in.
+    async fn prove(&self, hello: &Hello, resume_secret: &[u8]) -> (Handshake, Challenge, Proof) {
+        let first = handshake_request::Step::Hello(hello.clone());
+        let mut handshake = self.handshake(first).await.expect("no handshake");
+        let challenge = handshake.challenge().await;
+        let transcript = Transcript::new(hello, &challenge, &self.binding);
+        let proof = transcript.client_proof(KEY).into();
+        let resume = transcript.resume_proof(resume_secret).into();
+        let proof = Proof { proof, resume };
+        handshake.say(handshake_request::Step::Proof(proof.clone())).await;
+        (handshake, challenge, proof)
+    }
+
+    /// Opens the `KeepAlive` stream.
+    ///
+    /// # Errors
+    /// If the call is refused.
+    pub async fn keep_alive(&self) -> Result<RawBeats, Status> {
+        let (beats, outbound) = mpsc::channel(8);
+        let answers = self.client().keep_alive(ReceiverStream::new(outbound)).await?.into_inner();
+        Ok(RawBeats { beats, answers, last_number: 0 })
     }
 
     /// Opens the `Session` stream.
@@ -117,7 +187,8 @@ impl RawConnection {
         let request = tonic::Request::new(ReceiverStream::new(outbound));
         let path = http::uri::PathAndQuery::from_static("/mp.manager.v1.Manager/Session");
         let frames = grpc.streaming(request, path, RawCodec).await?.into_inner();
-        Ok(RawSession { messages, frames, replies: BTreeMap::new(), last_number: 0, last_seq: 0 })
+        let (replies, lost) = (BTreeMap::new(), Vec::new());
+        Ok(RawSession { messages, frames, replies, lost, last_number: 0, last_seq: 0 })
     }
 
     /// Sends `body` to the `Session` method as it is, gRPC's own framing included, and gives back
@@ -194,9 +265,18 @@ impl Handshake {
 
     /// Expects to be let in.
     pub async fn welcome(&mut self) -> Welcome {
+        self.outcome().await.unwrap_or_else(|refusal| panic!("expected a welcome, got {refusal}"))
+    }
+
+    /// Expects to be let in or refused.
+    ///
+    /// # Errors
+    /// If it is refused.
+    pub async fn outcome(&mut self) -> Result<Welcome, Error> {
         match self.next().await {
-            Ok(Some(handshake_response::Step::Welcome(welcome))) => welcome,
-            other => panic!("expected a welcome, got {other:?}"),
+            Ok(Some(handshake_response::Step::Welcome(welcome))) => Ok(welcome),
+            Ok(Some(handshake_response::Step::Refused(refusal))) => Err(refusal),
+            other => panic!("expected an outcome, got {other:?}"),
         }
     }
 
@@ -215,11 +295,44 @@ impl Handshake {
     }
 }
 
+/// A `KeepAlive` stream.
+pub struct RawBeats {
+    beats: mpsc::Sender<Beat>,
+    answers: Streaming<Beat>,
+    last_number: u64,
+}
+
+impl RawBeats {
+    /// Sends a beat and expects the answer to it.
+    ///
+    /// # Errors
+    /// If the stream ends instead.
+    pub async fn beat(&mut self) -> Result<(), Status> {
+        self.last_number += 1;
+        let _ = self.beats.send(Beat { number: self.last_number, ..Beat::default() }).await;
+        let answer = self.answers.message().await?;
+        assert_eq!(answer.map(|beat| beat.number), Some(self.last_number));
+        Ok(())
+    }
+
+    /// Waits for the stream's end.
+    ///
+    /// # Errors
+    /// With what the server says.
+    pub async fn end(&mut self) -> Result<(), Status> {
+        let answer = self.answers.message().await?;
+        assert_eq!(answer, None);
+        Ok(())
+    }
+}
+
 /// A session that keeps to nothing by itself.
 pub struct RawSession {
     messages: mpsc::Sender<Bytes>,
     frames: Streaming<ServerFrame>,
     replies: BTreeMap<u64, reply::Result>,
+    /// Grants whose loss was told while replies were waited for.
+    pub lost: Vec<Lost>,
     last_number: u64,
     last_seq: u64,
 }
@@ -246,6 +359,36 @@ impl RawSession {
     pub async fn send(&mut self, frame: ClientFrame) {
         self.last_number += 1;
         self.send_as_is(&ClientFrame { number: self.last_number, ..frame }).await;
+    }
+
+    /// Goes on after the requests of an older stream, in a session that was resumed.
+    #[must_use]
+    pub fn after(mut self, seq: u64) -> Self {
+        self.last_seq = seq;
+        self
+    }
+
+    /// Says what is known, as the first frame of a resumed session has to.
+    pub async fn reconcile(&mut self, open: &[u64], cancelled: &[u64]) {
+        let reconcile = Reconcile { open: open.to_vec(), cancelled: cancelled.to_vec() };
+        self.send(ClientFrame { reconcile: Some(reconcile), ..ClientFrame::default() }).await;
+    }
+
+    /// Acknowledges everything up to `seq`.
+    pub async fn acknowledge(&mut self, seq: u64) {
+        let acks = vec![SeqRange { first: 0, last: seq }];
+        self.send(ClientFrame { acks, ..ClientFrame::default() }).await;
+    }
+
+    /// Says goodbye, and hears that it is over.
+    pub async fn end(mut self) {
+        self.send(ClientFrame { goodbye: Some(Empty {}), ..ClientFrame::default() }).await;
+        assert_eq!(self.farewell().await, None);
+    }
+
+    /// Gives up calls.
+    pub async fn cancel(&mut self, cancels: Vec<u64>) {
+        self.send(ClientFrame { cancels, ..ClientFrame::default() }).await;
     }
 
     /// A request with the next seq, which waits as long as it takes.
@@ -287,6 +430,7 @@ impl RawSession {
             }
             let frame = self.hear().await.expect("the session ended before the reply");
             assert_eq!(frame.ended, None);
+            self.lost.extend(frame.lost);
             for reply in frame.replies {
                 let result = reply.result.expect("a reply is not empty");
                 self.replies.insert(reply.seq, result);

@@ -234,7 +234,9 @@ async fn make_chain(server: &TestServer, links: u64) {
         let last_push = pushes[pushes.len() - 1].seq;
         raw.send_requests(pushes).await;
         within(raw.reply(last_push)).await.unwrap();
+        raw.acknowledge(last_push).await;
     }
+    within(raw.end()).await;
 }
 
 fn open_list() -> request::Op {

@@ -66,10 +66,12 @@ limit_options! {
     max_frame_bytes: Bytes,
     /// Requests in one frame
     max_requests_per_frame: usize,
-    /// Requests of one session without a reply
+    /// Requests of one session that are not acknowledged
     max_open_requests: usize,
     /// Calls of one session that wait inside objects
     max_parked_calls: usize,
+    /// What replies to one session weigh that are not acknowledged
+    max_unacknowledged_bytes: Bytes,
     /// Objects in all
     max_objects: usize,
     /// Sessions at a time

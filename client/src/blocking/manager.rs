@@ -291,6 +291,23 @@ impl Builder {
         Self { inner: self.inner.connect_timeout(timeout) }
     }
 
+    /// How long the session lives without a word from this process; 10 s unless told otherwise, as
+    /// [`crate::Builder::lease`].
+    pub fn lease(self, lease: Duration) -> Self {
+        Self { inner: self.inner.lease(lease) }
+    }
+
+    /// How long to try again when the connection is gone; 1 min unless told otherwise, as
+    /// [`crate::Builder::reconnect_timeout`].
+    pub fn reconnect_timeout(self, timeout: Duration) -> Self {
+        Self { inner: self.inner.reconnect_timeout(timeout) }
+    }
+
+    /// Opens no new session when one is lost, as [`crate::Builder::session_must_last`].
+    pub fn session_must_last(self) -> Self {
+        Self { inner: self.inner.session_must_last() }
+    }
+
     /// What `inspect` calls this process; the name of its program unless told otherwise, as
     /// [`crate::Builder::process_name`].
     pub fn process_name(self, name: impl Into<String>) -> Self {

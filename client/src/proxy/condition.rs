@@ -3,13 +3,14 @@
 use std::time::{Duration, Instant};
 
 use mp_manager_proto::v1::{
-    self, ConditionNotify, ConditionOp, Empty, Kind, Reason, condition_op::Op, request,
+    ConditionNotify, ConditionOp, Empty, Kind, Reason, condition_op::Op, request,
 };
 
 use crate::{
     Fence,
     codec::Detail,
     error::Result,
+    grant::Granted,
     level::{Level, Operations},
     manager::Manager,
     object::{Object, Wait},
@@ -116,7 +117,7 @@ impl Condition {
         let owner = Owner::current();
         let acquire = op(Op::Acquire(owner.number()));
         let grant = self.object.ask("acquire", acquire).await?.grant()?;
-        Ok(self.guard(&grant, owner))
+        Ok(self.guard(grant, owner))
     }
 
     /// Takes the lock if it is free now or the current task's or thread's already, or `None`.
@@ -346,7 +347,7 @@ impl Condition {
     /// ```
     pub async fn release_token(&self, token: u64) -> Result<()> {
         self.object.ask("release_token", op(Op::ReleaseToken(token))).await?.done()?;
-        self.object.link().lose_grant(self.object.id(), token);
+        self.object.link().shared.lose_grant(self.object.id(), token);
         Ok(())
     }
 
@@ -354,10 +355,10 @@ impl Condition {
         let owner = Owner::current();
         let acquire = op(Op::Acquire(owner.number()));
         let grant = self.object.ask_waiting("acquire", acquire, wait).await?.grant_or_absent()?;
-        Ok(grant.map(|grant| self.guard(&grant, owner)))
+        Ok(grant.map(|grant| self.guard(grant, owner)))
     }
 
-    fn guard(&self, grant: &v1::Grant, owner: Owner) -> ConditionGuard {
+    fn guard(&self, grant: Granted, owner: Owner) -> ConditionGuard {
         ConditionGuard { level: Level::new(&self.object, grant, owner, OPERATIONS) }
     }
 

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use mp_manager_proto::v1::{self, Empty, Kind, LockOp, lock_op::Op, request};
+use mp_manager_proto::v1::{Empty, Kind, LockOp, lock_op::Op, request};
 
 use crate::{
     codec::Detail,
     error::Result,
     fence::Fence,
-    grant::Grant,
+    grant::{Grant, Granted},
     manager::Manager,
     object::{Object, Wait},
     open::{Name, Open},
@@ -181,8 +181,8 @@ impl Lock {
     /// # }
     /// ```
     pub async fn release_token(&self, token: u64) -> Result<()> {
-        self.object.ask("release_token", op(Op::Release(token))).await?.done()?;
-        self.object.link().lose_grant(self.object.id(), token);
+        self.object.ask("release_token", release(token)).await?.done()?;
+        self.object.link().shared.lose_grant(self.object.id(), token);
         Ok(())
     }
 
@@ -192,8 +192,8 @@ impl Lock {
         Ok(grant.map(|grant| self.guard(grant)))
     }
 
-    fn guard(&self, grant: v1::Grant) -> LockGuard {
-        LockGuard { grant: Grant::new(self.object.clone(), grant.token), released: false }
+    fn guard(&self, granted: Granted) -> LockGuard {
+        LockGuard { grant: Grant::new(self.object.clone(), granted, release), released: false }
     }
 }
 
@@ -288,8 +288,7 @@ impl LockGuard {
     pub async fn release(mut self) -> Result<()> {
         self.grant.check("release")?;
         self.released = true;
-        let release = op(Op::Release(self.grant.token));
-        self.grant.object.give_back("release", release).await?.done()
+        self.grant.give_back("release", release(self.grant.token)).await?.done()
     }
 }
 
@@ -302,9 +301,13 @@ impl From<&LockGuard> for Fence {
 impl Drop for LockGuard {
     fn drop(&mut self) {
         if !self.released && !self.grant.is_lost() {
-            self.grant.object.tell(op(Op::Release(self.grant.token)));
+            self.grant.tell(release(self.grant.token));
         }
     }
+}
+
+fn release(token: u64) -> request::Op {
+    op(Op::Release(token))
 }
 
 fn op(op: Op) -> request::Op {

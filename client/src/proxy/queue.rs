@@ -988,7 +988,8 @@ where
     /// In the poll that took the reply: nothing may come between an item and its guard.
     fn delivery(&self, reply: &Reply) -> Result<Option<Delivery<T>>> {
         let Some(delivery) = reply.deliveries()?.first() else { return Ok(None) };
-        let lease = Lease { grant: Grant::new(self.object.clone(), delivery.ticket), over: false };
+        let granted = reply.granted(delivery.ticket, 1);
+        let lease = Lease { grant: Grant::new(self.object.clone(), granted, reject), over: false };
         match received(reply) {
             Ok(received) => Ok(received.map(|received| Delivery { received, lease })),
             Err(error) => {
@@ -1151,7 +1152,8 @@ impl Lease {
     /// Ends it once: an item that went back may be leased by another task of this process, from
     /// which a second attempt would take it.
     async fn end(mut self, operation: &'static str, how: fn(u64) -> Op) -> Result<()> {
-        let ended = self.grant.object.give_back(operation, op(how(self.grant.token)));
+        self.grant.check(operation)?;
+        let ended = self.grant.give_back(operation, op(how(self.grant.token)));
         self.over = true;
         ended.await?.done()
     }
@@ -1159,19 +1161,23 @@ impl Lease {
     /// The item is done, and nobody waits for the manager to confirm it.
     fn finish(mut self) {
         self.over = true;
-        self.grant.object.tell(op(Op::Done(self.grant.token)));
+        self.grant.tell(op(Op::Done(self.grant.token)));
     }
 }
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        if !self.over {
-            self.grant.object.tell(op(Op::Reject(self.grant.token)));
+        if !self.over && !self.grant.is_lost() {
+            self.grant.tell(reject(self.grant.token));
         }
     }
 }
 
 const NO_PRIORITY: Option<&()> = None;
+
+fn reject(ticket: u64) -> request::Op {
+    op(Op::Reject(ticket))
+}
 
 fn op(op: Op) -> request::Op {
     request::Op::Queue(QueueOp { op: Some(op) })

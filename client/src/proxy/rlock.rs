@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use mp_manager_proto::v1::{self, Empty, Kind, RLockOp, r_lock_op::Op, request};
+use mp_manager_proto::v1::{Empty, Kind, RLockOp, r_lock_op::Op, request};
 
 use crate::{
     Fence,
     codec::Detail,
     error::Result,
+    grant::Granted,
     level::{Level, Operations},
     manager::Manager,
     object::{Object, Wait},
@@ -106,7 +107,7 @@ impl RLock {
         let owner = Owner::current();
         let acquire = op(Op::Acquire(owner.number()));
         let grant = self.object.ask("acquire", acquire).await?.grant()?;
-        Ok(self.guard(&grant, owner))
+        Ok(self.guard(grant, owner))
     }
 
     /// Takes the lock if it is free now or the current task's or thread's already, or `None`.
@@ -212,7 +213,7 @@ impl RLock {
     /// ```
     pub async fn release_token(&self, token: u64) -> Result<()> {
         self.object.ask("release_token", op(Op::ReleaseToken(token))).await?.done()?;
-        self.object.link().lose_grant(self.object.id(), token);
+        self.object.link().shared.lose_grant(self.object.id(), token);
         Ok(())
     }
 
@@ -267,10 +268,10 @@ impl RLock {
         let owner = Owner::current();
         let acquire = op(Op::Acquire(owner.number()));
         let grant = self.object.ask_waiting("acquire", acquire, wait).await?.grant_or_absent()?;
-        Ok(grant.map(|grant| self.guard(&grant, owner)))
+        Ok(grant.map(|grant| self.guard(grant, owner)))
     }
 
-    fn guard(&self, grant: &v1::Grant, owner: Owner) -> RLockGuard {
+    fn guard(&self, grant: Granted, owner: Owner) -> RLockGuard {
         RLockGuard {
             level: Level::new(&self.object, grant, owner, OPERATIONS),
             depth: usize::try_from(grant.depth).unwrap_or(usize::MAX),

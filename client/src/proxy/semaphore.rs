@@ -3,7 +3,7 @@
 use std::{marker::PhantomData, time::Duration};
 
 use mp_manager_proto::v1::{
-    self, Empty, Kind, Parameters, SemaphoreOp, SemaphoreParameters, SemaphoreRelease,
+    Empty, Kind, Parameters, SemaphoreOp, SemaphoreParameters, SemaphoreRelease,
     parameters::Parameters as P, request, semaphore_op::Op,
 };
 
@@ -11,7 +11,7 @@ use crate::{
     Fence,
     codec::Detail,
     error::Result,
-    grant::Grant,
+    grant::{Grant, Granted},
     manager::Manager,
     object::{Object, Wait},
     open::{Name, Open},
@@ -175,7 +175,7 @@ impl<B> Semaphore<B> {
     pub async fn acquire_many(&self, permits: usize) -> Result<Permit> {
         let acquire = op(Op::Acquire(wire(permits)));
         let grant = self.object.ask("acquire", acquire).await?.grant()?;
-        Ok(self.permit(&grant, permits))
+        Ok(self.permit(grant, permits))
     }
 
     /// Takes a permit if there is one now and nobody waits for it, or `None`.
@@ -320,7 +320,7 @@ impl<B> Semaphore<B> {
     /// ```
     pub async fn release_token(&self, token: u64) -> Result<()> {
         self.object.ask("release_token", release_grant(token)).await?.done()?;
-        self.object.link().lose_grant(self.object.id(), token);
+        self.object.link().shared.lose_grant(self.object.id(), token);
         Ok(())
     }
 
@@ -347,11 +347,11 @@ impl<B> Semaphore<B> {
     async fn acquire_waiting(&self, permits: usize, wait: Wait) -> Result<Option<Permit>> {
         let acquire = op(Op::Acquire(wire(permits)));
         let grant = self.object.ask_waiting("acquire", acquire, wait).await?.grant_or_absent()?;
-        Ok(grant.map(|grant| self.permit(&grant, permits)))
+        Ok(grant.map(|grant| self.permit(grant, permits)))
     }
 
-    fn permit(&self, grant: &v1::Grant, permits: usize) -> Permit {
-        let grant = Grant::new(self.object.clone(), grant.token);
+    fn permit(&self, granted: Granted, permits: usize) -> Permit {
+        let grant = Grant::new(self.object.clone(), granted, release_grant);
         Permit { grant, permits, over: false }
     }
 }
@@ -470,7 +470,7 @@ impl Permit {
     pub async fn release(mut self) -> Result<()> {
         self.grant.check("release")?;
         self.over = true;
-        self.grant.object.give_back("release", release_grant(self.grant.token)).await?.done()
+        self.grant.give_back("release", release_grant(self.grant.token)).await?.done()
     }
 
     /// Keeps the permits without a guard, until they are [released](Semaphore::release) or this
@@ -526,7 +526,7 @@ impl Permit {
 impl Drop for Permit {
     fn drop(&mut self) {
         if !self.over && !self.is_lost() {
-            self.grant.object.tell(release_grant(self.grant.token));
+            self.grant.tell(release_grant(self.grant.token));
         }
     }
 }

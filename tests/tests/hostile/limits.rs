@@ -68,8 +68,8 @@ async fn objects_have_a_limit() {
     innocent.is_undisturbed().await;
     // What was deleted makes room, once nobody refers to it any more.
     session.directory(directory_op::Op::Delete("doomed".into())).await.unwrap();
-    drop(session);
-    within(async { while innocent.manager.dict::<u8, u8>(Unnamed).await.is_err() {} }).await;
+    within(session.end()).await;
+    innocent.manager.dict::<u8, u8>(Unnamed).await.unwrap();
 }
 
 #[tokio::test]
@@ -94,12 +94,14 @@ async fn calls_that_wait_have_a_limit() {
     let innocent = Innocent::on(&server).await;
     let mut session = RawSession::start(&server.address()).await;
     let jobs = session.open(Some("jobs"), Kind::Queue, None).await.unwrap();
+    session.acknowledge(1).await;
     let requests: Vec<_> = (0..7).map(|_| session.request(jobs, get())).collect();
     let seqs: Vec<u64> = requests.iter().map(|request| request.seq).collect();
     session.send_requests(requests).await;
-    for &seq in &seqs[5..] {
+    for (open, &seq) in (5..).zip(&seqs[5..]) {
         let refusal = within(session.reply(seq)).await.unwrap_err();
-        names_limit(&refusal, "5 open requests, 5 of them waiting", "--max-parked-calls");
+        let message = format!("{open} open requests, 5 of them waiting");
+        names_limit(&refusal, &message, "--max-parked-calls");
     }
     // What would not wait is still welcome, and so are others.
     assert!(within(session.ask(jobs, put(1))).await.is_err());
@@ -119,15 +121,72 @@ async fn open_requests_have_a_limit() {
     let innocent = Innocent::on(&server).await;
     let mut session = RawSession::start(&server.address()).await;
     let jobs = session.open(Some("jobs"), Kind::Queue, None).await.unwrap();
-    for _ in 0..6 {
+    for seq in 2..8 {
         session.ask(jobs, put(1)).await.unwrap();
+        session.acknowledge(seq).await;
     }
     // Not one of them is acknowledged.
-    for _ in 0..5 {
+    for _ in 0..4 {
         assert!(matches!(session.ask(jobs, get()).await, Ok(reply::Result::Delivery(_))));
     }
-    let refusal = session.ask(jobs, get()).await.unwrap_err();
-    names_limit(&refusal, "5 open requests", "--max-open-requests");
+    let Ok(reply::Result::Delivery(leased)) = session.ask(jobs, lease()).await else { panic!() };
+    for op in [get(), put(1)] {
+        let refusal = session.ask(jobs, op).await.unwrap_err();
+        names_limit(&refusal, "open requests", "--max-open-requests");
+    }
+    // What gives something back is taken all the same, and so is the directory's business.
+    let reject = QueueOp { op: Some(queue_op::Op::Reject(leased.ticket)) };
+    session.ask(jobs, request::Op::Queue(reject)).await.unwrap();
+    session.directory(directory_op::Op::Ping(Empty {})).await.unwrap();
+    innocent.is_undisturbed().await;
+    // Whoever goes on and on has to go.
+    session.send_request(jobs, get()).await;
+    session.send_request(jobs, get()).await;
+    let ended = within(session.farewell()).await.expect("it is told why");
+    names_limit(&ended, "10 requests that are not acknowledged", "--max-open-requests");
+    innocent.is_undisturbed().await;
+}
+
+/// A small request for much, again and again, by a client that reads and acknowledges nothing.
+#[tokio::test]
+async fn what_is_not_acknowledged_has_a_limit() {
+    let server = TestServer::with(|options| {
+        options.limits.max_unacknowledged_bytes = 200_000;
+        options.limits.max_frame_bytes = 150_000;
+    });
+    let innocent = Innocent::on(&server).await;
+    let mut session = RawSession::start(&server.address()).await;
+    let jobs = session.open(Some("jobs"), Kind::Queue, None).await.unwrap();
+    for _ in 0..5 {
+        session.ask(jobs, put(100_000)).await.unwrap();
+    }
+    session.acknowledge(6).await;
+    let first = session.request(jobs, get());
+    let (fits, waits) = (first.seq + 1, first.seq + 2);
+    let gets = vec![first, session.request(jobs, get()), session.request(jobs, get())];
+    session.send_requests(gets).await;
+    assert!(matches!(within(session.reply(fits)).await, Ok(reply::Result::Delivery(_))));
+    // The third waits, and so does what comes after it, but not what makes room.
+    let late = session.send_request(jobs, get()).await;
+    let cancelled = session.send_request(jobs, get()).await;
+    session.cancel(vec![cancelled]).await;
+    session.acknowledge(fits - 1).await;
+    assert!(matches!(within(session.reply(waits)).await, Ok(reply::Result::Delivery(_))));
+    // As many as there is room for are kept, and the oldest are refused.
+    let mut puts = Vec::new();
+    for _ in 0..3 {
+        puts.push(session.send_request(jobs, put(100_000)).await);
+    }
+    for seq in [late, puts[0], puts[1]] {
+        let refusal = within(session.reply(seq)).await.unwrap_err();
+        names_limit(&refusal, "the limit is 200000", "--max-unacknowledged-bytes");
+    }
+    session.acknowledge(waits).await;
+    assert!(within(session.reply(puts[2])).await.is_ok());
+    // Five, less three that were taken, and one more; what was cancelled was never begun.
+    let len = QueueOp { op: Some(queue_op::Op::Len(Empty {})) };
+    let len = within(session.ask(jobs, request::Op::Queue(len))).await;
+    assert_eq!(len, Ok(reply::Result::Number(3)));
     innocent.is_undisturbed().await;
 }
 
@@ -328,6 +387,10 @@ fn acquire() -> request::Op {
 fn put(len: usize) -> request::Op {
     let item = QueueItem { value: value(len), priority: None };
     request::Op::Queue(QueueOp { op: Some(queue_op::Op::Put(item)) })
+}
+
+fn lease() -> request::Op {
+    request::Op::Queue(QueueOp { op: Some(queue_op::Op::Lease(Empty {})) })
 }
 
 fn get() -> request::Op {

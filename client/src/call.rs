@@ -1,0 +1,104 @@
+//! One call, and the stream that takes calls out.
+
+use std::{
+    future::Future,
+    mem,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use futures_core::Stream;
+use mp_manager_proto::v1::{ClientFrame, Request, request};
+
+use crate::session::{Arrived, Begun, Failure, Scope, Seq, Shared, told};
+
+/// One call: sent when it is first polled, acknowledged in the poll that returns its reply,
+/// cancelled if it is dropped before. One that [gives back](Self::giving_back) is sent at once, and
+/// never cancelled.
+pub(crate) struct Call {
+    shared: Arc<Shared>,
+    phase: Phase,
+}
+
+enum Phase {
+    New(Box<Request>, Scope),
+    Sent(Seq),
+    GivingBack(Seq),
+    Failed(Failure),
+    Over,
+}
+
+impl Call {
+    /// The request's seq is given to it when it is sent.
+    pub(crate) fn new(shared: &Arc<Shared>, request: Request, scope: Scope) -> Self {
+        Self { shared: Arc::clone(shared), phase: Phase::New(Box::new(request), scope) }
+    }
+
+    /// A call that gives something back, once: however many calls are open, it does not wait behind
+    /// those who want what it gives back, and it counts even if nobody waits for its reply.
+    pub(crate) fn giving_back(
+        shared: &Arc<Shared>,
+        object: u64,
+        op: request::Op,
+        scope: Scope,
+    ) -> Self {
+        let phase = match shared.give_back(told(object, op), scope) {
+            Ok(seq) => Phase::GivingBack(seq),
+            Err(failure) => Phase::Failed(failure),
+        };
+        Self { shared: Arc::clone(shared), phase }
+    }
+}
+
+impl Future for Call {
+    type Output = Result<Arrived, Failure>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.get_mut();
+        match mem::replace(&mut this.phase, Phase::Over) {
+            Phase::New(request, scope) => match this.shared.begin(*request, scope, cx.waker()) {
+                Begun::Sent(seq) => this.phase = Phase::Sent(seq),
+                Begun::Later(request) => this.phase = Phase::New(Box::new(request), scope),
+                Begun::Failed(failure) => return Poll::Ready(Err(failure)),
+            },
+            phase @ (Phase::Sent(seq) | Phase::GivingBack(seq)) => {
+                match this.shared.poll_reply(seq, cx.waker()) {
+                    Some(result) => return Poll::Ready(result),
+                    None => this.phase = phase,
+                }
+            }
+            Phase::Failed(failure) => return Poll::Ready(Err(failure)),
+            Phase::Over => {}
+        }
+        Poll::Pending
+    }
+}
+
+impl Drop for Call {
+    fn drop(&mut self) {
+        match self.phase {
+            Phase::Sent(seq) => self.shared.cancel(seq),
+            Phase::GivingBack(seq) => self.shared.detach(seq),
+            Phase::New(..) | Phase::Failed(_) | Phase::Over => {}
+        }
+    }
+}
+
+/// The frames that go out by one connection, as many requests in each as are ready.
+pub(crate) struct Outgoing {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) connection: u64,
+}
+
+impl Stream for Outgoing {
+    type Item = ClientFrame;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<ClientFrame>> {
+        match self.shared.poll_frame(self.connection, cx.waker()) {
+            Some(Some(frame)) => Poll::Ready(Some(frame)),
+            Some(None) => Poll::Pending,
+            None => Poll::Ready(None),
+        }
+    }
+}

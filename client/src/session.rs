@@ -1,0 +1,1464 @@
+//! A session as its client sees it: what is to be sent, what waits for a reply, what is held.
+//!
+//! [`Shared`] is the state machine; it does no I/O, and has the time from its [`Clock`] only. Two
+//! things drive it: a stream that takes frames out ([`Outgoing`](crate::call::Outgoing)), and
+//! whoever runs the connection: it puts the server's frames in, and says when there is a connection
+//! and when there is none.
+//!
+//! ```text
+//!                    ┌─────── connected ◄───────┐
+//!   first connection │   (same session, resumed │
+//!   ─────────────────┤    or a fresh one)       │──► over: said goodbye, or nobody there
+//!                    └─► disconnected ──────────┘
+//! ```
+//!
+//! A request stays here until its reply has arrived, so that it can be sent again on the next
+//! connection of the same session. What is pending when the *session* is lost is never sent again
+//! by itself: its callers are told.
+
+use std::{
+    collections::{BTreeMap, HashMap, VecDeque},
+    mem,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
+    task::Waker,
+    time::Duration,
+};
+
+use bytes::Bytes;
+use mp_manager_proto::{
+    encoded_len,
+    v1::{
+        Challenge, ClientFrame, Empty, Error as Refusal, Limits, Reason, Reconcile, Ref, Request,
+        Resume, SeqRange, ServerFrame, Welcome, reply, request,
+    },
+};
+use tokio::sync::{Notify, watch};
+
+use crate::{
+    clock::Clock,
+    grant::Loss,
+    lease::Lease,
+    link::{Handle, Link},
+    outcome::may_last,
+    reply::referenced,
+};
+
+/// A frame is closed once it is this long; a longer request has one to itself.
+const FRAME_BYTES: usize = 1 << 20;
+/// So many losses are remembered for callers that have not looked at their grants yet.
+const EARLY_LOSSES: usize = 1024;
+/// What a frame with one request has beside it, at most.
+const FRAME_OVERHEAD: usize = 64;
+/// So many acknowledgements are worth a frame of their own.
+const ACKS_WORTH_A_FRAME: usize = 256;
+/// Acknowledgements of replies this long in all are, too: the manager keeps them until then.
+const BYTES_WORTH_A_FRAME: usize = 256 << 10;
+
+pub(crate) type Seq = u64;
+
+/// The session's state.
+pub(crate) struct Shared {
+    state: Mutex<State>,
+    clock: Clock,
+    /// The manager of the current session; every start of one has a number of its own.
+    server: AtomicU64,
+    max_value_bytes: AtomicUsize,
+    /// True once it is all over; for those who wait for it.
+    over: watch::Sender<bool>,
+    /// For whoever runs the connection: there is a goodbye to be said.
+    pub(crate) leaving: Notify,
+}
+
+#[derive(Default)]
+pub(crate) struct State {
+    session: Session,
+    /// There was a connection.
+    is_acquainted: bool,
+    /// Counts the sessions; what belongs to one is void in the next.
+    incarnation: u64,
+    /// Counts the connections; frames of earlier ones are not taken in any more.
+    connection: u64,
+    lease: Lease,
+    /// The lease ran out here, so what was held is lost, and nothing is handed over until the
+    /// manager is known to have heard of us again.
+    lease_lost: bool,
+    next_seq: Seq,
+    calls: BTreeMap<Seq, Slot>,
+    /// Callers that wait until there are fewer open calls.
+    blocked: Vec<Waker>,
+    /// Requests to be sent, in order.
+    unsent: VecDeque<Seq>,
+    acks: Vec<SeqRange>,
+    /// What the replies were long that are acknowledged there, about.
+    acked_bytes: usize,
+    /// Acks that hand something back to others if they are late.
+    acks_are_urgent: bool,
+    cancels: Vec<Seq>,
+    /// Cancels in frames that the manager may not have taken in, by the frame's number.
+    cancels_sent: VecDeque<(u64, Seq)>,
+    /// How many notices of loss were taken in, and how many the manager was told of.
+    losses: u64,
+    losses_said: u64,
+    reconcile: Option<Reconcile>,
+    frame_number: u64,
+    sender: Option<Waker>,
+    goodbye: Goodbye,
+    /// Why it is all over.
+    over: Option<Refusal>,
+    pub(crate) handles: HashMap<u64, Weak<Handle>>,
+    /// In an order that does not depend on a hash: all of them may be given back at once.
+    grants: BTreeMap<(u64, u64), Note>,
+    /// Losses of grants whose callers have not looked yet; tokens are never used again.
+    early_losses: VecDeque<(u64, u64)>,
+}
+
+/// What the manager said of the session.
+#[derive(Default)]
+struct Session {
+    id: u64,
+    secret: Bytes,
+    epoch: u64,
+    limits: Limits,
+    ephemeral: bool,
+}
+
+#[derive(Default, PartialEq, Eq)]
+enum Goodbye {
+    #[default]
+    No,
+    Due,
+    Said,
+}
+
+/// Where a call stands.
+///
+/// ```text
+///   waiting ──reply──► replied ──taken by its caller──► (gone)
+///      │  └─session lost─► failed ──────┘
+///      └──caller gone──► cancelled
+/// ```
+enum Slot {
+    Waiting(Waiting),
+    Replied(Box<Arrived>, Option<Waker>),
+    Failed(Box<Failure>),
+}
+
+struct Waiting {
+    request: Box<Request>,
+    len: usize,
+    scope: Scope,
+    /// Some connection took it out: it may have been executed.
+    sent: bool,
+    /// When its caller would have had an answer of the manager's.
+    deadline: Option<Duration>,
+    caller: Caller,
+}
+
+enum Caller {
+    Waits(Option<Waker>),
+    /// Nobody waits for the reply.
+    Gone,
+}
+
+/// In which sessions a request means something.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Scope {
+    /// In every one.
+    Any,
+    /// As long as the manager has not started again: it is about an object of that one.
+    Server(u64),
+    /// In this one only: it is about something that the session holds.
+    Session(u64),
+}
+
+/// Why a call came to nothing.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    Refused(Refusal),
+    /// It was never sent: the manager has started again since the object was found.
+    Stale(Box<Request>),
+}
+
+/// A reply, with a hold on every object it refers to.
+pub(crate) struct Arrived {
+    pub(crate) result: reply::Result,
+    /// The session it came in.
+    pub(crate) incarnation: u64,
+    handles: Vec<Arc<Handle>>,
+}
+
+/// A grant that somebody has a guard for.
+struct Note {
+    loss: Arc<watch::Sender<Option<Loss>>>,
+    release: fn(u64) -> request::Op,
+}
+
+/// What whoever runs the connection has to do.
+#[derive(Debug)]
+pub(crate) struct Tick {
+    /// Say this beat.
+    pub(crate) beat: Option<u64>,
+    /// Give the connection up: nothing is heard on it.
+    pub(crate) stale: bool,
+    /// When to ask again.
+    pub(crate) next: Duration,
+}
+
+impl Shared {
+    pub(crate) fn new(clock: Clock) -> Arc<Self> {
+        Arc::new(Self {
+            state: Mutex::new(State { next_seq: 1, ..State::default() }),
+            clock,
+            server: AtomicU64::new(0),
+            max_value_bytes: AtomicUsize::new(usize::MAX),
+            over: watch::Sender::new(false),
+            leaving: Notify::new(),
+        })
+    }
+
+    pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
+        lock(&self.state)
+    }
+
+    pub(crate) fn now(&self) -> Duration {
+        self.clock.now()
+    }
+
+    pub(crate) fn server(&self) -> u64 {
+        self.server.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn max_value_bytes(&self) -> usize {
+        self.max_value_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Whether the manager, if it is gone, will not come back.
+    pub(crate) fn is_ephemeral(&self) -> bool {
+        self.lock().session.ephemeral
+    }
+
+    /// Completes when it is all over.
+    pub(crate) async fn wait_until_over(&self) {
+        // The sender lives as long as this does.
+        let _ = self.over.subscribe().wait_for(|over| *over).await;
+    }
+
+    /// How to ask for the session again, if there was one; and its resume secret.
+    pub(crate) fn resume(&self) -> Option<(Resume, Bytes)> {
+        let state = self.lock();
+        let Session { id, ref secret, epoch, .. } = state.session;
+        (id > 0).then(|| (Resume { session: id, epoch }, secret.clone()))
+    }
+
+    /// There is a connection, authenticated, with the session it was `asked` for, or with a new
+    /// one: whether it is the same, and the connection's number.
+    pub(crate) fn connected(
+        &self,
+        welcome: &Welcome,
+        challenge: &Challenge,
+        asked: Duration,
+    ) -> (bool, u64) {
+        let mut wakers = Vec::new();
+        let mut state = self.lock();
+        let resumed = welcome.resumed && welcome.session == state.session.id;
+        if !resumed {
+            let is_same = challenge.epoch == state.session.epoch;
+            let why = if is_same { Lost::Session } else { Lost::Restart };
+            wakers = state.lose_session(why, challenge.server_id);
+        }
+        state.session = Session {
+            id: welcome.session,
+            secret: welcome.resume_secret.clone(),
+            epoch: challenge.epoch,
+            limits: welcome.limits.unwrap_or_default(),
+            ephemeral: welcome.ephemeral,
+        };
+        self.server.store(challenge.server_id, Ordering::Relaxed);
+        let max_value_bytes = state.session.limits.max_value_bytes as usize;
+        self.max_value_bytes.store(max_value_bytes, Ordering::Relaxed);
+        state.lease.begin(Duration::from_millis(welcome.lease_ms), asked);
+        wakers.append(&mut state.regain_lease(self.now()));
+        state.is_acquainted = true;
+        state.connection += 1;
+        state.frame_number = 0;
+        if resumed {
+            state.prepare_resumption();
+        }
+        let connection = state.connection;
+        drop(state);
+        wakers.into_iter().for_each(Waker::wake);
+        (resumed, connection)
+    }
+
+    /// The connection is gone; what is pending waits for the next one.
+    pub(crate) fn disconnected(&self) {
+        let mut state = self.lock();
+        state.connection += 1;
+        // Its stream of frames ends.
+        state.wake_sender();
+    }
+
+    /// What the time has come for while there is no connection: nobody waits for longer than they
+    /// said.
+    pub(crate) fn wait_disconnected(&self) {
+        let now = self.now();
+        let mut state = self.lock();
+        state.look_at_lease(now);
+        let wakers = state.give_up_overdue(now);
+        drop(state);
+        wakers.into_iter().for_each(Waker::wake);
+    }
+
+    /// What the time has come for on a connection.
+    pub(crate) fn tick(&self) -> Tick {
+        let now = self.now();
+        let mut state = self.lock();
+        state.look_at_lease(now);
+        let beat = (now >= state.lease.next_beat_at()).then(|| {
+            // The manager keeps replies until they are acknowledged: not for long after the last.
+            state.acks_are_urgent = !state.acks.is_empty();
+            if state.acks_are_urgent {
+                state.wake_sender();
+            }
+            state.lease.beat_sent(now)
+        });
+        let stale_at = state.lease.stale_at();
+        let next = state.lease.next_beat_at().min(stale_at).min(state.lease.lost_at());
+        drop(state);
+        Tick { beat, stale: now >= stale_at, next }
+    }
+
+    /// The manager answered a beat; it has taken in our frames up to `frames`, too.
+    pub(crate) fn beat_answered(&self, connection: u64, number: u64, frames: u64) {
+        let mut state = self.lock();
+        if state.connection != connection {
+            return;
+        }
+        state.lease.beat_echoed(number);
+        state.echoed(frames);
+        let wakers = state.regain_lease(self.now());
+        drop(state);
+        wakers.into_iter().for_each(Waker::wake);
+    }
+
+    /// Takes in a frame of the manager's; its farewell, if it is one.
+    pub(crate) fn receive(
+        &self,
+        link: &Weak<Link>,
+        connection: u64,
+        frame: ServerFrame,
+    ) -> Option<Refusal> {
+        let mut wakers = Vec::with_capacity(frame.replies.len());
+        let mut unwanted = Vec::new();
+        let mut state = self.lock();
+        if state.connection != connection {
+            return None;
+        }
+        state.echoed(frame.echo);
+        if state.lease_lost {
+            wakers.append(&mut state.regain_lease(self.now()));
+        }
+        for reply in frame.replies {
+            if let Some(result) = reply.result {
+                let (waker, dropped) = state.reply(link, reply.seq, result);
+                wakers.extend(waker);
+                unwanted.extend(dropped);
+            }
+        }
+        for lost in frame.lost {
+            state.losses += 1;
+            state.lose(lost.object, lost.token);
+        }
+        if state.acks_are_worth_a_frame() {
+            state.wake_sender();
+        }
+        wakers.append(&mut state.unblock());
+        drop(state);
+        // Handles lock the state when they go.
+        drop(unwanted);
+        wakers.into_iter().for_each(Waker::wake);
+        frame.ended
+    }
+
+    /// The manager has ended the session, and there may be another one.
+    pub(crate) fn session_ended(&self, why: Refusal) {
+        let mut state = self.lock();
+        let wakers = state.lose_session(Lost::Said(why), self.server());
+        drop(state);
+        wakers.into_iter().for_each(Waker::wake);
+    }
+
+    /// It is all over: whoever waits is told why, and every grant is lost.
+    pub(crate) fn end(&self, why: Refusal) {
+        let mut state = self.lock();
+        if state.over.is_some() {
+            return;
+        }
+        let mut wakers = state.lose_session(Lost::Said(why.clone()), 0);
+        wakers.append(&mut state.fail_the_rest(&why));
+        state.over = Some(why);
+        state.connection += 1;
+        wakers.append(&mut state.unblock());
+        wakers.extend(state.sender.take());
+        drop(state);
+        self.over.send_replace(true);
+        wakers.into_iter().for_each(Waker::wake);
+    }
+
+    /// Says goodbye: nothing can be asked any more.
+    pub(crate) fn say_goodbye(&self) {
+        let mut state = self.lock();
+        if state.goodbye == Goodbye::No {
+            state.goodbye = Goodbye::Due;
+        }
+        state.wake_sender();
+        drop(state);
+        self.leaving.notify_one();
+    }
+
+    /// Whether nobody wants the session any more.
+    pub(crate) fn is_leaving(&self) -> bool {
+        self.lock().goodbye != Goodbye::No
+    }
+
+    /// The next frame for this connection, if there is something to say; `None` ends its stream.
+    pub(crate) fn poll_frame(&self, connection: u64, waker: &Waker) -> Option<Option<ClientFrame>> {
+        let mut state = self.lock();
+        if state.connection != connection || state.goodbye == Goodbye::Said {
+            return None;
+        }
+        if state.has_something_to_say() {
+            let now = self.now();
+            return Some(Some(state.next_frame(now)));
+        }
+        if !state.sender.as_ref().is_some_and(|known| known.will_wake(waker)) {
+            state.sender = Some(waker.clone());
+        }
+        Some(None)
+    }
+}
+
+/// Grants.
+impl Shared {
+    /// Notes a grant of session `incarnation`, so that its loss can be told; `release` gives it
+    /// back by its token.
+    pub(crate) fn note_grant(
+        &self,
+        incarnation: u64,
+        (object, token): (u64, u64),
+        release: fn(u64) -> request::Op,
+    ) -> Arc<watch::Sender<Option<Loss>>> {
+        let mut state = self.lock();
+        let loss = if state.incarnation != incarnation || state.over.is_some() {
+            Some(Loss::Session)
+        } else if state.early_losses.contains(&(object, token)) {
+            Some(Loss::Taken)
+        } else {
+            None
+        };
+        let sender = Arc::new(watch::Sender::new(loss));
+        if loss.is_none() {
+            let note = Note { loss: Arc::clone(&sender), release };
+            state.grants.insert((object, token), note);
+        }
+        sender
+    }
+
+    /// A grant goes on under another token, with the guards it has.
+    pub(crate) fn renew_grant(&self, incarnation: u64, object: u64, old: u64, new: u64) {
+        let mut state = self.lock();
+        if state.incarnation != incarnation {
+            return;
+        }
+        if let Some(note) = state.grants.remove(&(object, old)) {
+            if state.early_losses.contains(&(object, new)) {
+                lose(&note.loss, Loss::Taken);
+            }
+            state.grants.insert((object, new), note);
+        }
+    }
+
+    /// A grant of this session was taken away by this session.
+    pub(crate) fn lose_grant(&self, object: u64, token: u64) {
+        if let Some(note) = self.lock().grants.get(&(object, token)) {
+            lose(&note.loss, Loss::Taken);
+        }
+    }
+
+    /// The guard of a grant is gone. A leased item keeps its number: when it was leased again
+    /// meanwhile, the note is of the new lease, and stays.
+    pub(crate) fn forget_grant(
+        &self,
+        object: u64,
+        token: u64,
+        loss: &Arc<watch::Sender<Option<Loss>>>,
+    ) {
+        let mut state = self.lock();
+        if state.grants.get(&(object, token)).is_some_and(|note| Arc::ptr_eq(&note.loss, loss)) {
+            state.grants.remove(&(object, token));
+        }
+    }
+
+    /// Looks whether the lease has run out: whoever asks whether something is lost must know now,
+    /// not when a timer comes round to it.
+    pub(crate) fn look_at_lease(&self) {
+        let now = self.now();
+        self.lock().look_at_lease(now);
+    }
+}
+
+/// Calls.
+impl Shared {
+    /// Takes a request up, to be sent.
+    pub(crate) fn begin(&self, request: Request, scope: Scope, waker: &Waker) -> Begun {
+        let deadline = request
+            .timeout_us
+            .filter(|&timeout| timeout > 0)
+            .map(|timeout| self.now().saturating_add(Duration::from_micros(timeout)));
+        let mut state = self.lock();
+        let request = match self.admit(&state, scope, request) {
+            Ok(request) => request,
+            Err(failure) => return Begun::Failed(failure),
+        };
+        // Before the first connection nobody knows how much may be sent.
+        if !state.is_acquainted
+            || state.calls.len() >= state.session.limits.max_open_requests.max(1) as usize
+        {
+            state.blocked.push(waker.clone());
+            return Begun::Later(request);
+        }
+        let len = encoded_len(&request);
+        let max = state.longest_request();
+        if len > max {
+            return Begun::Failed(Failure::Refused(too_long(len, max)));
+        }
+        let caller = Caller::Waits(Some(waker.clone()));
+        Begun::Sent(state.enqueue(request, len, scope, deadline, caller))
+    }
+
+    /// Takes up a request that gives something back, here and now: as it waits for nothing, it is
+    /// not held up by the many calls that may.
+    pub(crate) fn give_back(&self, request: Request, scope: Scope) -> Result<Seq, Failure> {
+        let mut state = self.lock();
+        let request = self.admit(&state, scope, request)?;
+        let len = encoded_len(&request);
+        Ok(state.enqueue(request, len, scope, None, Caller::Waits(None)))
+    }
+
+    /// Takes up a request that gives something back, and whose reply nobody waits for.
+    pub(crate) fn tell(&self, request: Request, scope: Scope) {
+        let mut state = self.lock();
+        if let Ok(request) = self.admit(&state, scope, request) {
+            let len = encoded_len(&request);
+            state.enqueue(request, len, scope, None, Caller::Gone);
+        }
+    }
+
+    fn admit(&self, state: &State, scope: Scope, request: Request) -> Result<Request, Failure> {
+        if let Some(why) = &state.over {
+            return Err(Failure::Refused(why.clone()));
+        }
+        if state.goodbye != Goodbye::No {
+            return Err(Failure::Refused(closed()));
+        }
+        match scope {
+            Scope::Server(server) if server != self.server() => {
+                Err(Failure::Stale(Box::new(request)))
+            }
+            Scope::Session(incarnation) if incarnation != state.incarnation => {
+                Err(Failure::Refused(lost_session()))
+            }
+            _ => Ok(request),
+        }
+    }
+
+    /// The reply to a call, once it is there.
+    pub(crate) fn poll_reply(&self, seq: Seq, waker: &Waker) -> Option<Result<Arrived, Failure>> {
+        let mut state = self.lock();
+        let hands_over_now = matches!(
+            state.calls.get(&seq), Some(Slot::Replied(arrived, _)) if hands_over(&arrived.result)
+        );
+        if hands_over_now {
+            state.look_at_lease(self.now());
+        }
+        let held_back = hands_over_now && state.lease_lost;
+        let place = match state.calls.get_mut(&seq) {
+            Some(Slot::Waiting(Waiting { caller: Caller::Waits(place), .. })) => Some(place),
+            Some(Slot::Replied(_, place)) if held_back => Some(place),
+            _ => None,
+        };
+        if let Some(place) = place {
+            if !place.as_ref().is_some_and(|known| known.will_wake(waker)) {
+                *place = Some(waker.clone());
+            }
+            return None;
+        }
+        let result = match state.calls.remove(&seq) {
+            Some(Slot::Replied(arrived, _)) => {
+                if hands_over_now {
+                    state.count(&arrived);
+                    state.acknowledge(seq, 0);
+                    state.acks_are_urgent = true;
+                    state.wake_sender();
+                }
+                Ok(*arrived)
+            }
+            Some(Slot::Failed(failure)) => Err(*failure),
+            _ => Err(Failure::Refused(state.over.clone().unwrap_or_else(closed))),
+        };
+        let unblocked = state.unblock();
+        drop(state);
+        unblocked.into_iter().for_each(Waker::wake);
+        Some(match result {
+            Ok(Arrived { result: reply::Result::Error(refusal), .. }) => {
+                Err(Failure::Refused(refusal))
+            }
+            result => result,
+        })
+    }
+
+    /// The caller of `seq` has gone.
+    pub(crate) fn cancel(&self, seq: Seq) {
+        let mut state = self.lock();
+        let Some(slot) = state.calls.remove(&seq) else { return };
+        match &slot {
+            Slot::Waiting(waiting) => state.cancel(seq, waiting.sent),
+            Slot::Replied(arrived, _) if hands_over(&arrived.result) => state.cancel(seq, true),
+            Slot::Replied(..) | Slot::Failed(_) => {}
+        }
+        let unblocked = state.unblock();
+        drop(state);
+        unblocked.into_iter().for_each(Waker::wake);
+        // A reply's handles lock the state when they go.
+        drop(slot);
+    }
+
+    /// The caller of `seq` has gone, which changes nothing but that nobody waits for the reply.
+    pub(crate) fn detach(&self, seq: Seq) {
+        let mut state = self.lock();
+        let slot = match state.calls.get_mut(&seq) {
+            Some(Slot::Waiting(waiting)) => {
+                waiting.caller = Caller::Gone;
+                return;
+            }
+            _ => state.calls.remove(&seq),
+        };
+        drop(state);
+        drop(slot);
+    }
+}
+
+/// What became of the attempt to send a request.
+pub(crate) enum Begun {
+    Sent(Seq),
+    /// There are too many open calls; the waker is woken when there are fewer.
+    Later(Request),
+    Failed(Failure),
+}
+
+/// Why a session is lost.
+enum Lost {
+    /// The manager does not have it any more.
+    Session,
+    /// The manager started again.
+    Restart,
+    /// For this reason.
+    Said(Refusal),
+}
+
+impl Lost {
+    fn refusal(&self) -> Refusal {
+        match self {
+            Self::Session => lost_session(),
+            Self::Restart => restarted(),
+            Self::Said(why) => why.clone(),
+        }
+    }
+
+    fn loss(&self) -> Loss {
+        match self {
+            Self::Restart => Loss::Restart,
+            Self::Session | Self::Said(_) => Loss::Session,
+        }
+    }
+}
+
+impl State {
+    /// Leaves room for what else a frame has to say.
+    fn longest_request(&self) -> usize {
+        (self.session.limits.max_frame_bytes as usize).saturating_sub(FRAME_OVERHEAD)
+    }
+
+    fn enqueue(
+        &mut self,
+        request: Request,
+        len: usize,
+        scope: Scope,
+        deadline: Option<Duration>,
+        caller: Caller,
+    ) -> Seq {
+        let seq = self.next_seq;
+        self.next_seq += 1;
+        // The number was not counted in; it takes no more than this.
+        let len = len + 11;
+        let request = Box::new(Request { seq, ..request });
+        let waiting = Waiting { request, len, scope, sent: false, deadline, caller };
+        self.calls.insert(seq, Slot::Waiting(waiting));
+        self.unsent.push_back(seq);
+        self.wake_sender();
+        seq
+    }
+
+    /// A reply has arrived: whom to wake, and what to drop once the state is unlocked.
+    fn reply(
+        &mut self,
+        link: &Weak<Link>,
+        seq: Seq,
+        result: reply::Result,
+    ) -> (Option<Waker>, Option<Box<Arrived>>) {
+        // Cancelled meanwhile (the cancel is on its way), or said twice.
+        let Some(Slot::Waiting(_)) = self.calls.get(&seq) else { return (None, None) };
+        let handles = self.hold(link, &result);
+        let arrived = Box::new(Arrived { result, incarnation: self.incarnation, handles });
+        let final_bytes = (!hands_over(&arrived.result)).then(|| weight(&arrived.result));
+        if let Some(bytes) = final_bytes {
+            // It is final: once it is here, the manager need not keep it.
+            self.count(&arrived);
+            self.acknowledge(seq, bytes);
+        }
+        let hold_back = final_bytes.is_none() && self.lease_lost;
+        let Some(slot) = self.calls.get_mut(&seq) else { return (None, Some(arrived)) };
+        let Slot::Waiting(Waiting { caller, .. }) = slot else { return (None, Some(arrived)) };
+        match mem::replace(caller, Caller::Gone) {
+            Caller::Gone => {
+                self.calls.remove(&seq);
+                if final_bytes.is_none() {
+                    self.acknowledge(seq, 0);
+                }
+                (None, Some(arrived))
+            }
+            Caller::Waits(waker) if hold_back => {
+                *slot = Slot::Replied(arrived, waker);
+                (None, None)
+            }
+            Caller::Waits(waker) => {
+                *slot = Slot::Replied(arrived, None);
+                (waker, None)
+            }
+        }
+    }
+
+    /// Holds everything that a reply refers to. The link is not held for longer than that: whoever
+    /// takes in frames must not have it when its last user lets go of it, who would not wait for
+    /// the goodbye and for an embedded manager's end.
+    fn hold(&mut self, link: &Weak<Link>, result: &reply::Result) -> Vec<Arc<Handle>> {
+        let mut handles = Vec::new();
+        referenced(result, |reference: &Ref| {
+            if let Some(link) = link.upgrade() {
+                handles.push(link.handle_locked(self, *reference));
+            }
+        });
+        handles
+    }
+
+    /// The manager counts a reference when the reply that has it is acknowledged.
+    fn count(&self, arrived: &Arrived) {
+        for handle in &arrived.handles {
+            handle.count(self.incarnation);
+        }
+    }
+
+    /// A request that was not sent yet never is; the manager hears of one that was.
+    fn cancel(&mut self, seq: Seq, sent: bool) {
+        if let Ok(unsent) = self.unsent.binary_search(&seq) {
+            self.unsent.remove(unsent);
+        }
+        if sent {
+            self.cancels.push(seq);
+            self.wake_sender();
+        }
+    }
+
+    fn acknowledge(&mut self, seq: Seq, bytes: usize) {
+        self.acked_bytes += bytes;
+        match self.acks.last_mut() {
+            Some(range) if range.last + 1 == seq => range.last = seq,
+            _ => self.acks.push(SeqRange { first: seq, last: seq }),
+        }
+    }
+
+    fn acks_are_worth_a_frame(&self) -> bool {
+        self.acks.len() >= ACKS_WORTH_A_FRAME || self.acked_bytes >= BYTES_WORTH_A_FRAME
+    }
+
+    /// The manager has taken in our frames up to `number`.
+    fn echoed(&mut self, number: u64) {
+        self.lease.frames_echoed(number);
+        while self.cancels_sent.pop_front_if(|(frame, _)| *frame <= number).is_some() {}
+    }
+
+    /// Everything that waits is sent again, and the manager is told what that is.
+    fn prepare_resumption(&mut self) {
+        let cancelled = self.cancels_sent.drain(..).map(|(_, seq)| seq);
+        let cancelled: Vec<_> = cancelled.chain(mem::take(&mut self.cancels)).collect();
+        self.cancels_sent.extend(cancelled.iter().map(|&seq| (1, seq)));
+        let mut open = Vec::new();
+        self.unsent.clear();
+        for (&seq, slot) in &self.calls {
+            match slot {
+                Slot::Waiting(_) => {
+                    open.push(seq);
+                    self.unsent.push_back(seq);
+                }
+                Slot::Replied(arrived, _) if hands_over(&arrived.result) => open.push(seq),
+                Slot::Replied(..) | Slot::Failed(_) => {}
+            }
+        }
+        self.reconcile = Some(Reconcile { open, cancelled });
+        // What is not open is acknowledged by that.
+        self.forget_acks();
+        self.losses_said = 0;
+    }
+
+    fn forget_acks(&mut self) {
+        self.acks.clear();
+        self.acks_are_urgent = false;
+        self.acked_bytes = 0;
+    }
+
+    /// Whoever holds something learns at once, and the manager when it can be told.
+    fn look_at_lease(&mut self, now: Duration) {
+        if self.lease_lost || self.session.id == 0 || now < self.lease.lost_at() {
+            return;
+        }
+        self.lease_lost = true;
+        let held: Vec<_> = self
+            .grants
+            .iter()
+            .filter(|(_, note)| lose(&note.loss, Loss::Lease))
+            .map(|(&(object, token), note)| told(object, (note.release)(token)))
+            .collect();
+        for release in held {
+            let len = encoded_len(&release);
+            self.enqueue(release, len, Scope::Session(self.incarnation), None, Caller::Gone);
+        }
+    }
+
+    /// The manager has heard of us: what arrived may be handed over again.
+    fn regain_lease(&mut self, now: Duration) -> Vec<Waker> {
+        if !self.lease_lost || now >= self.lease.lost_at() {
+            return Vec::new();
+        }
+        self.lease_lost = false;
+        let mut wakers = Vec::new();
+        for slot in self.calls.values_mut() {
+            if let Slot::Replied(_, waker) = slot {
+                wakers.extend(waker.take());
+            }
+        }
+        wakers
+    }
+
+    /// Nobody waits for longer than they said because there is no connection.
+    fn give_up_overdue(&mut self, now: Duration) -> Vec<Waker> {
+        let overdue: Vec<(Seq, bool)> = self
+            .calls
+            .iter()
+            .filter_map(|(&seq, slot)| match slot {
+                Slot::Waiting(waiting) if waiting.deadline.is_some_and(|at| at <= now) => {
+                    Some((seq, waiting.sent))
+                }
+                _ => None,
+            })
+            .collect();
+        let mut wakers = Vec::new();
+        for (seq, sent) in overdue {
+            self.cancel(seq, sent);
+            if let Some(slot) = self.calls.get_mut(&seq)
+                && let Slot::Waiting(waiting) = slot
+            {
+                let failure = waiting.fail(&unreachable());
+                wakers.extend(fail_with(slot, failure));
+            }
+        }
+        wakers
+    }
+
+    /// What was pending in the session fails, what was held is lost. What was not even sent goes on
+    /// to the next session, if it makes sense there: at `server`.
+    fn lose_session(&mut self, why: Lost, server: u64) -> Vec<Waker> {
+        self.session.id = 0;
+        self.incarnation += 1;
+        let refusal = why.refusal();
+        let mut wakers = Vec::new();
+        self.calls.retain(|_, slot| match slot {
+            Slot::Waiting(waiting) => {
+                if !waiting.sent && waiting.scope.fits(server) {
+                    return true;
+                }
+                let is_gone = matches!(waiting.caller, Caller::Gone);
+                let failure = waiting.fail(&refusal);
+                wakers.extend(fail_with(slot, failure));
+                !is_gone
+            }
+            Slot::Replied(arrived, _) if hands_over(&arrived.result) => {
+                wakers.extend(fail_with(slot, Failure::Refused(refusal.clone())));
+                true
+            }
+            Slot::Replied(..) | Slot::Failed(_) => true,
+        });
+        let calls = &self.calls;
+        self.unsent.retain(|seq| matches!(calls.get(seq), Some(Slot::Waiting(_))));
+        for note in mem::take(&mut self.grants).into_values() {
+            lose(&note.loss, why.loss());
+        }
+        self.early_losses.clear();
+        self.forget_acks();
+        self.cancels.clear();
+        self.cancels_sent.clear();
+        self.reconcile = None;
+        self.losses = 0;
+        self.losses_said = 0;
+        wakers.append(&mut self.unblock());
+        wakers
+    }
+
+    /// There is no next session.
+    fn fail_the_rest(&mut self, why: &Refusal) -> Vec<Waker> {
+        self.unsent.clear();
+        let waiting = self.calls.values_mut().filter(|slot| matches!(slot, Slot::Waiting(_)));
+        waiting.filter_map(|slot| fail(slot, why)).collect()
+    }
+
+    fn wake_sender(&mut self) {
+        if let Some(waker) = self.sender.take() {
+            waker.wake();
+        }
+    }
+
+    fn lose(&mut self, object: u64, token: u64) {
+        match self.grants.get(&(object, token)) {
+            Some(note) => drop(lose(&note.loss, Loss::Taken)),
+            None => {
+                if self.early_losses.len() == EARLY_LOSSES {
+                    self.early_losses.pop_front();
+                }
+                self.early_losses.push_back((object, token));
+            }
+        }
+    }
+
+    fn unblock(&mut self) -> Vec<Waker> {
+        mem::take(&mut self.blocked)
+    }
+
+    fn has_something_to_say(&self) -> bool {
+        !self.unsent.is_empty()
+            || !self.cancels.is_empty()
+            || self.acks_are_urgent
+            || self.acks_are_worth_a_frame()
+            || self.reconcile.is_some()
+            || self.goodbye == Goodbye::Due
+    }
+
+    fn next_frame(&mut self, now: Duration) -> ClientFrame {
+        self.frame_number += 1;
+        self.lease.frame_sent(self.frame_number, now);
+        let mut frame = ClientFrame {
+            number: self.frame_number,
+            reconcile: self.reconcile.take(),
+            acks: mem::take(&mut self.acks),
+            cancels: mem::take(&mut self.cancels),
+            ..ClientFrame::default()
+        };
+        self.forget_acks();
+        self.cancels_sent.extend(frame.cancels.iter().map(|&seq| (self.frame_number, seq)));
+        if self.losses_said != self.losses {
+            self.losses_said = self.losses;
+            frame.losses = self.losses;
+        }
+        self.add_requests(&mut frame);
+        if self.unsent.is_empty() && self.goodbye == Goodbye::Due {
+            self.goodbye = Goodbye::Said;
+            frame.goodbye = Some(Empty {});
+        }
+        frame
+    }
+
+    fn add_requests(&mut self, frame: &mut ClientFrame) {
+        let max_requests = self.session.limits.max_requests_per_frame.max(1) as usize;
+        // A long request goes in a frame with nothing else, which it may fill to the limit.
+        let mut bytes = frame.acks.len() + frame.cancels.len();
+        bytes += frame.reconcile.as_ref().map_or(0, |reconcile| 16 + 10 * reconcile.open.len());
+        while frame.requests.len() < max_requests
+            && let Some(&seq) = self.unsent.front()
+        {
+            if let Some(Slot::Waiting(waiting)) = self.calls.get_mut(&seq) {
+                if bytes > 0 && bytes + waiting.len > FRAME_BYTES {
+                    return;
+                }
+                bytes += waiting.len;
+                waiting.sent = true;
+                frame.requests.push(Request::clone(&waiting.request));
+            }
+            self.unsent.pop_front();
+        }
+    }
+}
+
+impl Scope {
+    /// Whether it means something in the next session, with the manager `server`.
+    fn fits(self, server: u64) -> bool {
+        match self {
+            Self::Any => true,
+            Self::Server(this) => this == server,
+            Self::Session(_) => false,
+        }
+    }
+}
+
+impl Waiting {
+    /// What its caller is told when the session is lost.
+    fn fail(&mut self, why: &Refusal) -> Failure {
+        match (&self.request.op, self.scope) {
+            (Some(op), _) if self.sent && may_last(op) => {
+                Failure::Refused(unknown_outcome(&why.message))
+            }
+            (_, Scope::Server(_)) if !self.sent && why.reason() == Reason::ManagerRestarted => {
+                Failure::Stale(mem::take(&mut self.request))
+            }
+            _ => Failure::Refused(why.clone()),
+        }
+    }
+}
+
+fn fail(slot: &mut Slot, why: &Refusal) -> Option<Waker> {
+    fail_with(slot, Failure::Refused(why.clone()))
+}
+
+fn fail_with(slot: &mut Slot, failure: Failure) -> Option<Waker> {
+    match mem::replace(slot, Slot::Failed(Box::new(failure))) {
+        Slot::Waiting(Waiting { caller: Caller::Waits(waker), .. }) | Slot::Replied(_, waker) => {
+            waker
+        }
+        Slot::Waiting(_) | Slot::Failed(_) => None,
+    }
+}
+
+/// Whether that was news.
+fn lose(note: &watch::Sender<Option<Loss>>, loss: Loss) -> bool {
+    note.send_if_modified(|known| {
+        let is_news = known.is_none();
+        known.get_or_insert(loss);
+        is_news
+    })
+}
+
+/// A request that gives something back: it never waits.
+pub(crate) fn told(object: u64, op: request::Op) -> Request {
+    Request { object, timeout_us: Some(0), op: Some(op), ..Request::default() }
+}
+
+/// Whether a reply hands over something that others wait for.
+fn hands_over(result: &reply::Result) -> bool {
+    use reply::Result as R;
+    match result {
+        R::Grant(_) | R::Woken(_) | R::Delivery(_) | R::Deliveries(_) | R::Message(_) => true,
+        R::Arrival(arrival) => arrival.run_action,
+        _ => false,
+    }
+}
+
+/// How long a final reply is, about: as far as it can be long.
+fn weight(result: &reply::Result) -> usize {
+    use reply::Result as R;
+    match result {
+        R::Value(value) => value.data.len(),
+        R::Raw(bytes) => bytes.len(),
+        R::Entry(entry) => entry.value.as_ref().map_or(0, |value| value.data.len()),
+        R::Swap(swap) => swap.current.as_ref().map_or(0, |value| value.data.len()),
+        // A page or many values: worth a frame by themselves if they are long at all.
+        R::Page(_) | R::Optionals(_) => BYTES_WORTH_A_FRAME / 4,
+        _ => 0,
+    }
+}
+
+fn too_long(len: usize, max: usize) -> Refusal {
+    Refusal::new(Reason::LimitExceeded, format!("the request has {len} bytes; the limit is {max}"))
+        .with_hint("send less at once, or raise the server's --max-frame-bytes")
+}
+
+pub(crate) fn closed() -> Refusal {
+    Refusal::new(Reason::SessionEnded, "this manager handle is closed")
+        .with_hint("connect again for a new session")
+}
+
+fn lost_session() -> Refusal {
+    Refusal::new(
+        Reason::SessionEnded,
+        "the session was lost: the manager did not hear of it in time",
+    )
+    .with_hint("what it held is released, and its pending calls are gone; a new one is open")
+}
+
+fn restarted() -> Refusal {
+    Refusal::new(Reason::ManagerRestarted, "the manager has started again since")
+        .with_hint("what it held in memory is gone; named objects are made anew when they are used")
+}
+
+fn unknown_outcome(why: &str) -> Refusal {
+    Refusal::new(Reason::OutcomeUnknown, format!("the call may have been executed, or not: {why}"))
+        .with_hint("look whether it was before you do it again")
+}
+
+fn unreachable() -> Refusal {
+    Refusal::new(Reason::Unreachable, "the manager could not be reached within the call's timeout")
+        .with_hint("the call was withdrawn; the connection is still being tried")
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use mp_manager_proto::v1::{Grant, LockOp, Reply, lock_op};
+
+    use super::*;
+
+    const LEASE: u64 = 10_000;
+
+    /// A session whose time stands still unless it is told.
+    struct Fixture {
+        shared: Arc<Shared>,
+        now: Arc<AtomicU64>,
+        connection: u64,
+        link: Weak<Link>,
+    }
+
+    impl Fixture {
+        fn new() -> Self {
+            let now = Arc::new(AtomicU64::new(1));
+            let clock = Arc::clone(&now);
+            let clock = Clock::new(move || Duration::from_millis(clock.load(Ordering::Relaxed)));
+            let shared = Shared::new(clock);
+            let mut this = Self { shared, now, connection: 0, link: Weak::new() };
+            this.connect(welcome(1, false), 1);
+            this
+        }
+
+        fn connect(&mut self, welcome: Welcome, epoch: u64) {
+            let challenge = Challenge { epoch, server_id: epoch, ..Challenge::default() };
+            let now = self.shared.now();
+            (_, self.connection) = self.shared.connected(&welcome, &challenge, now);
+        }
+
+        fn resume(&mut self) {
+            self.shared.disconnected();
+            self.connect(welcome(1, true), 1);
+        }
+
+        fn wait(&self, ms: u64) {
+            self.now.fetch_add(ms, Ordering::Relaxed);
+        }
+
+        fn begin(&self, op: request::Op) -> Seq {
+            let request = Request { object: 1, op: Some(op), ..Request::default() };
+            match self.shared.begin(request, Scope::Server(self.shared.server()), Waker::noop()) {
+                Begun::Sent(seq) => seq,
+                _ => panic!("it cannot be sent"),
+            }
+        }
+
+        fn frame(&self) -> ClientFrame {
+            match self.shared.poll_frame(self.connection, Waker::noop()) {
+                Some(Some(frame)) => frame,
+                _ => panic!("nothing is to be said"),
+            }
+        }
+
+        fn is_quiet(&self) -> bool {
+            matches!(self.shared.poll_frame(self.connection, Waker::noop()), Some(None))
+        }
+
+        fn sent(&self) -> Vec<Seq> {
+            self.frame().requests.iter().map(|request| request.seq).collect()
+        }
+
+        fn hear(&self, echo: u64, replies: Vec<Reply>) {
+            let frame = ServerFrame { echo, replies, ..ServerFrame::default() };
+            assert!(self.shared.receive(&self.link, self.connection, frame).is_none());
+        }
+
+        fn result(&self, seq: Seq) -> Option<Result<reply::Result, Reason>> {
+            self.shared.poll_reply(seq, Waker::noop()).map(|result| match result {
+                Ok(arrived) => Ok(arrived.result),
+                Err(Failure::Refused(refusal)) => Err(refusal.reason()),
+                Err(Failure::Stale(_)) => Err(Reason::Unspecified),
+            })
+        }
+    }
+
+    fn welcome(session: u64, resumed: bool) -> Welcome {
+        let limits = Limits {
+            max_open_requests: 8,
+            max_requests_per_frame: 8,
+            max_frame_bytes: 1 << 10,
+            ..Limits::default()
+        };
+        Welcome { session, resumed, lease_ms: LEASE, limits: Some(limits), ..Welcome::default() }
+    }
+
+    fn acquire() -> request::Op {
+        request::Op::Lock(LockOp { op: Some(lock_op::Op::Acquire(Empty {})) })
+    }
+
+    fn release(token: u64) -> request::Op {
+        request::Op::Lock(LockOp { op: Some(lock_op::Op::Release(token)) })
+    }
+
+    fn granted(seq: Seq) -> Reply {
+        let grant = Grant { token: 7, depth: 1 };
+        Reply { seq, result: Some(reply::Result::Grant(grant)) }
+    }
+
+    fn done(seq: Seq) -> Reply {
+        Reply { seq, result: Some(reply::Result::Done(Empty {})) }
+    }
+
+    fn ranges(frame: &ClientFrame) -> Vec<(Seq, Seq)> {
+        frame.acks.iter().map(|range| (range.first, range.last)).collect()
+    }
+
+    #[test]
+    fn what_has_no_reply_is_sent_again() {
+        let mut session = Fixture::new();
+        let answered = session.begin(release(1));
+        let taken = session.begin(acquire());
+        let waiting = session.begin(acquire());
+        assert_eq!(session.sent(), [answered, taken, waiting]);
+        session.hear(1, vec![done(answered), granted(taken)]);
+        let cancelled = session.begin(acquire());
+        assert_eq!(session.sent(), [cancelled]);
+        session.shared.cancel(cancelled);
+        session.resume();
+        let frame = session.frame();
+        let Some(reconcile) = &frame.reconcile else { panic!("it says what it knows") };
+        assert_eq!(reconcile.open, [taken, waiting], "nobody has taken the grant yet");
+        assert_eq!(reconcile.cancelled, [cancelled]);
+        assert_eq!(frame.number, 1);
+        assert!(frame.acks.is_empty(), "what is not open is acknowledged");
+        let sent: Vec<_> = frame.requests.iter().map(|request| request.seq).collect();
+        assert_eq!(sent, [waiting]);
+        assert!(session.is_quiet());
+        assert!(matches!(session.result(answered), Some(Ok(reply::Result::Done(_)))));
+        assert!(matches!(session.result(taken), Some(Ok(reply::Result::Grant(_)))));
+        assert_eq!(ranges(&session.frame()), [(taken, taken)]);
+    }
+
+    #[test]
+    fn a_cancel_is_said_until_it_was_heard() {
+        let mut session = Fixture::new();
+        let seq = session.begin(acquire());
+        assert_eq!(session.sent(), [seq]);
+        session.shared.cancel(seq);
+        assert_eq!(session.frame().cancels, [seq]);
+        session.resume();
+        assert_eq!(session.frame().reconcile.unwrap_or_default().cancelled, [seq]);
+        session.resume();
+        assert_eq!(session.frame().reconcile.unwrap_or_default().cancelled, [seq]);
+        session.hear(1, vec![]);
+        session.resume();
+        assert!(session.frame().reconcile.unwrap_or_default().cancelled.is_empty());
+    }
+
+    #[test]
+    fn a_reply_that_is_final_is_acknowledged_when_it_arrives_and_a_grant_when_it_is_taken() {
+        let session = Fixture::new();
+        let grant = session.begin(acquire());
+        let last = session.begin(release(1));
+        session.frame();
+        session.hear(1, vec![granted(grant), done(last)]);
+        assert!(session.is_quiet(), "it is in no hurry");
+        assert!(matches!(session.result(grant), Some(Ok(_))));
+        assert_eq!(ranges(&session.frame()), [(last, last), (grant, grant)]);
+    }
+
+    #[test]
+    fn what_an_earlier_connection_brings_is_not_taken_in() {
+        let mut session = Fixture::new();
+        let seq = session.begin(acquire());
+        session.frame();
+        let earlier = session.connection;
+        session.resume();
+        let frame = ServerFrame { replies: vec![granted(seq)], ..ServerFrame::default() };
+        session.shared.receive(&session.link, earlier, frame);
+        assert!(session.result(seq).is_none());
+        assert!(session.shared.poll_frame(earlier, Waker::noop()).is_none());
+    }
+
+    #[test]
+    fn a_reply_said_twice_is_taken_once() {
+        let session = Fixture::new();
+        let seq = session.begin(acquire());
+        session.frame();
+        session.hear(1, vec![granted(seq), granted(seq)]);
+        assert!(matches!(session.result(seq), Some(Ok(_))));
+        assert_eq!(ranges(&session.frame()), [(seq, seq)]);
+        session.hear(2, vec![granted(seq)]);
+        assert!(session.is_quiet());
+    }
+
+    #[test]
+    fn a_lost_session_says_of_each_call_what_is_known() {
+        let mut session = Fixture::new();
+        let looked = session.begin(acquire());
+        let changed = session.begin(release(1));
+        session.frame();
+        session.shared.disconnected();
+        let unsent = session.begin(release(2));
+        let grant = session.shared.note_grant(1, (1, 9), release);
+        session.connect(welcome(2, false), 1);
+        assert_eq!(session.result(looked), Some(Err(Reason::SessionEnded)));
+        assert_eq!(session.result(changed), Some(Err(Reason::OutcomeUnknown)));
+        assert_eq!(*grant.borrow(), Some(Loss::Session));
+        assert_eq!(session.result(unsent), None);
+        let frame = session.frame();
+        assert_eq!(frame.reconcile, None);
+        assert_eq!(frame.requests.len(), 1, "what was never sent goes on");
+    }
+
+    #[test]
+    fn after_a_restart_nothing_reaches_another_object() {
+        let mut session = Fixture::new();
+        session.shared.disconnected();
+        let unsent = session.begin(release(2));
+        let held = session.shared.note_grant(1, (1, 9), release);
+        session.connect(welcome(1, false), 2);
+        assert_eq!(session.result(unsent), Some(Err(Reason::Unspecified)), "it is stale");
+        assert_eq!(*held.borrow(), Some(Loss::Restart));
+        session.shared.tell(told(1, release(9)), Scope::Session(1));
+        session.shared.tell(told(1, release(9)), Scope::Server(1));
+        assert!(session.is_quiet());
+    }
+
+    #[test]
+    fn what_is_held_is_lost_before_the_lease_is_over_and_given_back_if_it_was_not() {
+        let session = Fixture::new();
+        let incarnation = session.shared.lock().incarnation;
+        let grant = session.shared.note_grant(incarnation, (1, 7), release);
+        session.wait(9_899);
+        session.shared.look_at_lease();
+        assert_eq!(*grant.borrow(), None);
+        session.wait(1);
+        session.shared.look_at_lease();
+        assert_eq!(*grant.borrow(), Some(Loss::Lease));
+        let frame = session.frame();
+        assert_eq!(frame.requests[0].op, Some(release(7)));
+    }
+
+    #[test]
+    fn nothing_is_handed_over_while_the_lease_is_lost() {
+        let session = Fixture::new();
+        let seq = session.begin(acquire());
+        session.frame();
+        session.hear(0, vec![granted(seq)]);
+        session.wait(LEASE);
+        assert_eq!(session.result(seq), None);
+        session.hear(1, vec![]);
+        assert_eq!(session.result(seq), None, "that frame was sent too long ago");
+        let beat = session.shared.tick().beat.unwrap_or_default();
+        session.shared.beat_answered(session.connection, beat, 1);
+        assert!(matches!(session.result(seq), Some(Ok(_))));
+    }
+
+    #[test]
+    fn nobody_waits_for_longer_than_they_said_because_the_connection_is_gone() {
+        let session = Fixture::new();
+        let op = Some(acquire());
+        let request = Request { object: 1, timeout_us: Some(1_000_000), op, ..Request::default() };
+        let Begun::Sent(seq) = session.shared.begin(request, Scope::Any, Waker::noop()) else {
+            panic!("it can be sent")
+        };
+        session.frame();
+        session.wait(2_000);
+        session.shared.tick();
+        assert_eq!(session.result(seq), None, "the manager has yet to say so");
+        session.shared.disconnected();
+        session.shared.wait_disconnected();
+        assert_eq!(session.result(seq), Some(Err(Reason::Unreachable)));
+    }
+
+    #[test]
+    fn a_connection_on_which_nothing_is_heard_is_given_up_in_time() {
+        let session = Fixture::new();
+        session.wait(4_000);
+        let tick = session.shared.tick();
+        assert!(tick.beat.is_some() && !tick.stale);
+        session.wait(1_000);
+        assert!(session.shared.tick().stale);
+    }
+
+    #[test]
+    fn notices_of_loss_are_counted() {
+        let session = Fixture::new();
+        let lost = vec![mp_manager_proto::v1::Lost { object: 1, token: 7 }];
+        let frame = ServerFrame { echo: 0, lost, ..ServerFrame::default() };
+        session.shared.receive(&session.link, session.connection, frame);
+        session.begin(acquire());
+        assert_eq!(session.frame().losses, 1);
+        session.begin(acquire());
+        assert_eq!(session.frame().losses, 0, "once");
+    }
+
+    #[test]
+    fn what_fits_no_frame_is_refused_and_not_sent() {
+        let session = Fixture::new();
+        let request = Request {
+            fence: None,
+            op: Some(request::Op::Directory(mp_manager_proto::v1::DirectoryOp {
+                op: Some(mp_manager_proto::v1::directory_op::Op::Delete("x".repeat(1 << 10))),
+            })),
+            ..Request::default()
+        };
+        let begun = session.shared.begin(request, Scope::Any, Waker::noop());
+        let Begun::Failed(Failure::Refused(refusal)) = begun else { panic!("it is too long") };
+        assert_eq!(refusal.reason(), Reason::LimitExceeded);
+        assert!(session.is_quiet());
+    }
+
+    #[test]
+    fn a_call_given_up_before_it_was_sent_is_never_sent() {
+        let session = Fixture::new();
+        session.shared.cancel(session.begin(acquire()));
+        assert!(session.is_quiet());
+    }
+
+    #[test]
+    fn a_call_given_up_after_it_was_sent_is_cancelled() {
+        let session = Fixture::new();
+        let seq = session.begin(acquire());
+        assert_eq!(session.sent(), [seq]);
+        session.shared.cancel(seq);
+        assert_eq!(session.frame().cancels, [seq]);
+    }
+
+    #[test]
+    fn what_is_given_back_waits_for_nothing_and_is_not_cancelled() {
+        let session = Fixture::new();
+        for _ in 0..8 {
+            session.begin(acquire());
+        }
+        let request = Request { object: 1, op: Some(acquire()), ..Request::default() };
+        let begun = session.shared.begin(request, Scope::Any, Waker::noop());
+        assert!(matches!(begun, Begun::Later(_)));
+        let seq = session.shared.give_back(told(1, release(7)), Scope::Any).ok();
+        session.shared.detach(seq.unwrap_or_default());
+        assert_eq!(session.sent().len(), 8);
+        assert_eq!(session.frame().requests[0].op, Some(release(7)));
+        assert!(session.is_quiet());
+    }
+}

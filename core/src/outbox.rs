@@ -1,0 +1,772 @@
+//! What a session owes its client, and what its client has not yet confirmed.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use mp_manager_proto::{
+    encoded_len,
+    v1::{Error, Lost, Reconcile, Reply, SeqRange, ServerFrame, Value, reply},
+};
+
+use crate::{
+    call::{Answer, ObjectId, Seq},
+    losses::Losses,
+    session::{Generation, Load, Session, Settle, protocol},
+    stored::{self, Pin},
+};
+
+/// The outgoing half of a session: every call that is parked or whose reply is not acknowledged,
+/// and the references its client holds.
+///
+/// It is a leaf: other sessions' operations put replies in, under its own lock, and nothing is
+/// called from inside. `H` is how the driver names an object.
+///
+/// ```text
+///            ┌────────► parked ─────────┐
+///   request ─┤            │             ├─► replied: unsent ──► sent ──ack────► (forgotten)
+///            └────────────┼─────────────┘             ▲          │   └──cancel──► taken back by
+///                         └──cancel──► (forgotten)    └──resumed─┘                its object
+/// ```
+///
+/// A reply is kept until it is acknowledged, because it may have been lost with the stream that it
+/// was sent on. A reply for a call that is not open any more (it was cancelled) is dropped here,
+/// whoever sent it. With its acknowledgement the client counts a reply's references as its own, and
+/// so does the outbox.
+#[derive(Debug)]
+pub struct Outbox<H> {
+    /// The stream that may send.
+    generation: Generation,
+    /// It has to reconcile before it is told anything.
+    is_silent: bool,
+    open: BTreeMap<Seq, Open<H>>,
+    parked: usize,
+    /// Replies to send, and some that were dropped meanwhile.
+    unsent: VecDeque<Seq>,
+    unsent_bytes: usize,
+    unacknowledged_bytes: usize,
+    losses: Losses,
+    references: BTreeMap<ObjectId, (u64, Pin)>,
+    ended: Option<Option<Error>>,
+}
+
+#[derive(Debug)]
+enum Open<H> {
+    Parked(H),
+    Replied(Kept<H>),
+}
+
+/// A reply that is not acknowledged.
+#[derive(Debug)]
+struct Kept<H> {
+    result: reply::Result,
+    pins: Vec<Pin>,
+    bytes: usize,
+    is_sent: bool,
+    /// An ownership answer's object hears what became of it.
+    object: Option<H>,
+}
+
+/// What came of [settling](Outbox::settle) a frame. What is left of it is dropped outside all locks.
+#[derive(Debug)]
+#[must_use = "the objects have to be told"]
+pub struct Settled<H> {
+    /// Tell these objects that ownership was acknowledged.
+    pub acknowledged: Vec<(Seq, H)>,
+    /// Tell these objects that a caller has gone.
+    pub cancelled: Vec<(Seq, H)>,
+    /// What dropped replies kept alive.
+    pub pins: Vec<Pin>,
+}
+
+/// What an ended session had kept alive, to be dropped outside all locks.
+#[derive(Debug)]
+#[must_use = "drop it outside all locks"]
+pub struct Remains<H> {
+    _open: BTreeMap<Seq, Open<H>>,
+    _references: BTreeMap<ObjectId, (u64, Pin)>,
+}
+
+impl<H> Default for Settled<H> {
+    fn default() -> Self {
+        Self { acknowledged: Vec::new(), cancelled: Vec::new(), pins: Vec::new() }
+    }
+}
+
+impl<H> Default for Outbox<H> {
+    fn default() -> Self {
+        Self {
+            generation: Session::FIRST,
+            is_silent: false,
+            open: BTreeMap::new(),
+            parked: 0,
+            unsent: VecDeque::new(),
+            unsent_bytes: 0,
+            unacknowledged_bytes: 0,
+            losses: Losses::default(),
+            references: BTreeMap::new(),
+            ended: None,
+        }
+    }
+}
+
+impl<H> Outbox<H> {
+    /// From now on the stream of this generation speaks for the session, once it has reconciled.
+    /// Called with the session's lock held.
+    pub fn attach(&mut self, generation: Generation) {
+        self.generation = generation;
+        self.is_silent = true;
+        self.losses.rewind();
+    }
+
+    /// Whether the stream of this generation is the one that speaks for the session.
+    #[must_use]
+    pub fn is_current(&self, generation: Generation) -> bool {
+        self.generation == generation
+    }
+
+    /// A call waits inside `object`. Called with the object's lock held, so that its answer cannot
+    /// come first.
+    pub fn park(&mut self, seq: Seq, object: H) {
+        if self.ended.is_none() && self.open.insert(seq, Open::Parked(object)).is_none() {
+            self.parked += 1;
+        }
+    }
+
+    /// The reply to a call that was not parked. If the session has ended, what the reply kept alive
+    /// comes back.
+    #[must_use = "drop it outside all locks"]
+    pub fn reply(
+        &mut self,
+        seq: Seq,
+        result: Result<Answer, Error>,
+        object: impl FnOnce() -> H,
+    ) -> Vec<Pin> {
+        let is_owned = result.as_ref().is_ok_and(|answer| answer.ownership);
+        let (result, pins) = split(result);
+        self.replied(seq, result, pins, is_owned.then(object))
+    }
+
+    /// The reply to a call that hands nothing over. If the session has ended, what the reply kept
+    /// alive comes back.
+    #[must_use = "drop it outside all locks"]
+    pub fn conclude(&mut self, seq: Seq, result: Result<Answer, Error>) -> Vec<Pin> {
+        let (result, pins) = split(result);
+        self.replied(seq, result, pins, None)
+    }
+
+    fn replied(
+        &mut self,
+        seq: Seq,
+        result: reply::Result,
+        pins: Vec<Pin>,
+        object: Option<H>,
+    ) -> Vec<Pin> {
+        if self.ended.is_some() {
+            return pins;
+        }
+        let kept = self.keep(seq, result, pins, object);
+        self.open.insert(seq, Open::Replied(kept));
+        Vec::new()
+    }
+
+    /// Notes a reply as one to be sent.
+    fn keep(
+        &mut self,
+        seq: Seq,
+        result: reply::Result,
+        pins: Vec<Pin>,
+        object: Option<H>,
+    ) -> Kept<H> {
+        let bytes = weight(&result);
+        self.unsent_bytes += bytes;
+        self.unacknowledged_bytes += bytes;
+        self.unsent.push_back(seq);
+        Kept { result, pins, bytes, is_sent: false, object }
+    }
+
+    /// The object of an open call that is parked, or hands something over.
+    #[must_use]
+    pub fn object(&self, seq: Seq) -> Option<&H> {
+        match self.open.get(&seq)? {
+            Open::Parked(object) => Some(object),
+            Open::Replied(kept) => kept.object.as_ref(),
+        }
+    }
+
+    /// The reply to a parked call, from whoever's turn it was. Its object comes back, unless it has
+    /// to hear of the acknowledgement.
+    ///
+    /// # Errors
+    /// If nobody waits for it: what the reply kept alive, to be dropped outside all locks.
+    pub fn deliver(
+        &mut self,
+        seq: Seq,
+        result: Result<Answer, Error>,
+    ) -> Result<Option<H>, Vec<Pin>> {
+        let is_owned = result.as_ref().is_ok_and(|answer| answer.ownership);
+        let (result, pins) = split(result);
+        if !matches!(self.open.get(&seq), Some(Open::Parked(_))) {
+            return Err(pins);
+        }
+        self.parked -= 1;
+        let kept = self.keep(seq, result, pins, None);
+        let Some(Open::Parked(object)) = self.open.insert(seq, Open::Replied(kept)) else {
+            return Ok(None);
+        };
+        match self.open.get_mut(&seq) {
+            Some(Open::Replied(kept)) if is_owned => kept.object = Some(object),
+            _ => return Ok(Some(object)),
+        }
+        Ok(None)
+    }
+
+    /// A grant is gone without its holder's doing.
+    pub fn lose(&mut self, object: ObjectId, token: u64) {
+        if self.ended.is_none() {
+            self.losses.push(Lost { object, token });
+        }
+    }
+
+    /// Takes note of what a frame says of earlier requests. Called with the session's lock held.
+    /// The objects hear of what has come of it also when the second half is an error: the frame
+    /// breaks the protocol then, and the session has to end.
+    pub fn settle(&mut self, settle: Settle) -> (Settled<H>, Result<(), Error>) {
+        let mut settled = Settled::default();
+        let result = match self.ended {
+            None => self.settle_into(settle, &mut settled),
+            Some(_) => Ok(()),
+        };
+        (settled, result)
+    }
+
+    fn settle_into(&mut self, settle: Settle, settled: &mut Settled<H>) -> Result<(), Error> {
+        let Settle { losses, reconcile, acks, cancels, again } = settle;
+        self.losses.confirm(losses)?;
+        if let Some(reconcile) = reconcile {
+            self.reconcile(reconcile, settled)?;
+        }
+        self.acknowledge(acks, settled);
+        for seq in sorted(cancels) {
+            self.cancel(seq, settled);
+        }
+        match again.into_iter().find(|seq| !self.open.contains_key(seq)) {
+            Some(seq) => Err(protocol(format!("request {seq} came again after it was concluded"))),
+            None => Ok(()),
+        }
+    }
+
+    /// Replies that reached their caller.
+    fn acknowledge(&mut self, mut acks: Vec<SeqRange>, settled: &mut Settled<H>) {
+        // However often a seq is in them, it is looked at once.
+        acks.sort_unstable_by_key(|range| range.first);
+        let mut next = 0;
+        for SeqRange { first, last } in acks {
+            let first = first.max(next);
+            if first > last {
+                continue;
+            }
+            let replied = |_: &Seq, open: &mut Open<H>| matches!(open, Open::Replied(_));
+            for (seq, open) in self.open.extract_if(first..=last, replied) {
+                let Open::Replied(kept) = open else { continue };
+                self.unacknowledged_bytes -= kept.bytes;
+                if !kept.is_sent {
+                    self.unsent_bytes -= kept.bytes;
+                }
+                for pin in kept.pins {
+                    let id = pin.reference().object;
+                    self.references.entry(id).or_insert((0, pin)).0 += 1;
+                }
+                settled.acknowledged.extend(kept.object.map(|object| (seq, object)));
+            }
+            let Some(after) = last.checked_add(1) else { return };
+            next = after;
+        }
+    }
+
+    /// The caller of `seq` has gone.
+    fn cancel(&mut self, seq: Seq, settled: &mut Settled<H>) {
+        match self.open.remove(&seq) {
+            None => {}
+            Some(Open::Parked(object)) => {
+                self.parked -= 1;
+                settled.cancelled.push((seq, object));
+            }
+            Some(Open::Replied(kept)) => {
+                self.unacknowledged_bytes -= kept.bytes;
+                if !kept.is_sent {
+                    self.unsent_bytes -= kept.bytes;
+                }
+                settled.pins.extend(kept.pins);
+                settled.cancelled.extend(kept.object.map(|object| (seq, object)));
+            }
+        }
+    }
+
+    /// Compares with what the client knows: what it waits for is sent again, or stays parked; what
+    /// it does not speak of it has.
+    fn reconcile(&mut self, known: Reconcile, settled: &mut Settled<H>) -> Result<(), Error> {
+        let (waits, cancelled) = (sorted(known.open), sorted(known.cancelled));
+        let forgotten = self.open.iter().find(|(seq, open)| {
+            matches!(open, Open::Parked(_)) && !is_in(seq, &waits) && !is_in(seq, &cancelled)
+        });
+        if let Some((seq, _)) = forgotten {
+            return Err(protocol(format!("request {seq} was not answered, and is not asked for")));
+        }
+        for seq in cancelled {
+            self.cancel(seq, settled);
+        }
+        let has = self.open.keys().filter(|seq| !is_in(seq, &waits));
+        let has = has.map(|&seq| SeqRange { first: seq, last: seq }).collect();
+        self.acknowledge(has, settled);
+        self.send_again();
+        self.is_silent = false;
+        Ok(())
+    }
+
+    fn send_again(&mut self) {
+        self.unsent.clear();
+        self.unsent_bytes = 0;
+        for (&seq, open) in &mut self.open {
+            if let Open::Replied(kept) = open {
+                kept.is_sent = false;
+                self.unsent_bytes += kept.bytes;
+                self.unsent.push_back(seq);
+            }
+        }
+    }
+
+    /// What the stream of this generation has to say, if anything: replies of about `max_bytes`,
+    /// but one at least. There may be more to say.
+    pub fn take_frame(
+        &mut self,
+        generation: Generation,
+        echo: u64,
+        max_bytes: usize,
+    ) -> Option<ServerFrame> {
+        if !self.has_news(generation) {
+            return None;
+        }
+        let mut frame = ServerFrame { echo, ..ServerFrame::default() };
+        if !self.is_silent {
+            self.take_replies(&mut frame.replies, max_bytes);
+            frame.lost = self.losses.send();
+        }
+        frame.ended = self.ended.as_mut().and_then(Option::take);
+        Some(frame)
+    }
+
+    fn take_replies(&mut self, into: &mut Vec<Reply>, max_bytes: usize) {
+        into.reserve(self.unsent.len().min(1 + max_bytes / SMALL));
+        let mut bytes = 0;
+        while bytes < max_bytes
+            && let Some(seq) = self.unsent.pop_front()
+        {
+            if let Some(Open::Replied(kept)) = self.open.get_mut(&seq) {
+                kept.is_sent = true;
+                bytes += kept.bytes;
+                into.push(Reply { seq, result: Some(kept.result.clone()) });
+            }
+        }
+        self.unsent_bytes -= bytes;
+    }
+
+    /// Whether the stream of this generation has something to say.
+    pub fn has_news(&mut self, generation: Generation) -> bool {
+        if self.unsent_bytes == 0 {
+            // Nothing but replies that were dropped.
+            self.unsent.clear();
+        }
+        let speaks = !self.is_silent && (!self.unsent.is_empty() || self.losses.are_unsent());
+        self.is_current(generation) && (speaks || matches!(self.ended, Some(Some(_))))
+    }
+
+    /// How much is undecided.
+    #[must_use]
+    pub fn load(&self) -> Load {
+        Load {
+            open: self.open.len(),
+            parked: self.parked,
+            // What cannot be sent yet does not keep the client from reconciling.
+            unsent_bytes: if self.is_silent { 0 } else { self.unsent_bytes },
+            unacknowledged_bytes: self.unacknowledged_bytes,
+            too_many_losses: self.losses.are_too_many(),
+        }
+    }
+
+    /// The client let go of `count` of the references it was handed; the last one's pin comes back
+    /// to be dropped outside all locks.
+    #[must_use = "drop it outside all locks"]
+    pub fn release(&mut self, object: ObjectId, count: u64) -> Option<Pin> {
+        let held = self.references.get_mut(&object)?;
+        held.0 = held.0.saturating_sub(count);
+        if held.0 == 0 { self.references.remove(&object).map(|(_, pin)| pin) } else { None }
+    }
+
+    /// Objects the client refers to.
+    #[must_use]
+    pub fn references(&self) -> usize {
+        self.references.len()
+    }
+
+    /// Ends the session: nothing goes in any more. `why` is said to the client, if it listens.
+    pub fn end(&mut self, why: Option<Error>) -> Remains<H> {
+        self.ended.get_or_insert(why);
+        self.parked = 0;
+        self.unsent.clear();
+        (self.unsent_bytes, self.unacknowledged_bytes) = (0, 0);
+        self.losses = Losses::default();
+        Remains {
+            _open: std::mem::take(&mut self.open),
+            _references: std::mem::take(&mut self.references),
+        }
+    }
+
+    /// Whether it has ended.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        self.ended.is_some()
+    }
+}
+
+fn sorted(mut seqs: Vec<Seq>) -> Vec<Seq> {
+    seqs.sort_unstable();
+    seqs.dedup();
+    seqs
+}
+
+fn is_in(seq: &Seq, sorted: &[Seq]) -> bool {
+    sorted.binary_search(seq).is_ok()
+}
+
+fn split(result: Result<Answer, Error>) -> (reply::Result, Vec<Pin>) {
+    match result {
+        Ok(answer) => (answer.result, answer.pins),
+        Err(error) => (reply::Result::Error(error), Vec::new()),
+    }
+}
+
+/// What a reply weighs that says next to nothing.
+const SMALL: usize = 16;
+
+/// What a reply weighs in a frame, about.
+fn weight(result: &reply::Result) -> usize {
+    use mp_manager_proto::v1::pipe_message::Content;
+    use reply::Result as R;
+    let length = |value: &Value| stored::length(&value.data, value.refs.len());
+    let value = |value: &Option<Value>| value.as_ref().map_or(0, length);
+    SMALL
+        + match result {
+            R::Value(value) => length(value),
+            R::Entry(entry) => entry.key.len() + value(&entry.value),
+            R::Raw(bytes) => bytes.len(),
+            R::Page(page) => {
+                page.keys.iter().map(|key| SMALL + key.len()).sum::<usize>()
+                    + page.values.iter().map(|value| SMALL + length(value)).sum::<usize>()
+            }
+            R::Optionals(all) => all.items.iter().map(|item| SMALL + value(&item.value)).sum(),
+            R::Swap(swap) => value(&swap.current),
+            R::Delivery(delivery) => value(&delivery.value),
+            R::Deliveries(all) => {
+                all.deliveries.iter().map(|delivery| SMALL + value(&delivery.value)).sum()
+            }
+            R::Error(error) => error.message.len() + error.hint.len(),
+            R::Message(message) => match &message.content {
+                Some(Content::Value(value)) => length(value),
+                Some(Content::Raw(bytes)) => bytes.len(),
+                None => 0,
+            },
+            R::Listing(listing) => encoded_len(listing),
+            R::Inspection(inspection) => encoded_len(inspection),
+            _ => 0,
+        }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use mp_manager_proto::v1::{Reason, Ref};
+
+    use super::*;
+    use crate::stored::Referent;
+
+    struct Referred(ObjectId);
+
+    impl Referent for Referred {
+        fn reference(&self) -> Ref {
+            Ref { object: self.0, ..Ref::default() }
+        }
+    }
+
+    /// An outbox whose objects are numbers.
+    type TestOutbox = Outbox<u64>;
+
+    fn answer(outbox: &mut TestOutbox, seq: Seq, answer: Answer) {
+        assert!(outbox.reply(seq, Ok(answer), || 100 + seq).is_empty());
+    }
+
+    fn deliver(outbox: &mut TestOutbox, seq: Seq, answer: Answer) -> Option<u64> {
+        outbox.deliver(seq, Ok(answer)).expect("somebody waits for it")
+    }
+
+    fn grant() -> Answer {
+        Answer::grant(1, 1)
+    }
+
+    /// An answer that refers to these objects.
+    fn referring(pins: &[&Pin]) -> Answer {
+        Answer { pins: pins.iter().map(|pin| Pin::clone(pin)).collect(), ..Answer::done() }
+    }
+
+    fn pin(object: ObjectId) -> Pin {
+        Arc::new(Referred(object))
+    }
+
+    /// How many hold on to it, the test aside.
+    fn holds(pin: &Pin) -> usize {
+        Arc::strong_count(pin) - 1
+    }
+
+    fn sent_on(outbox: &mut TestOutbox, generation: Generation) -> Vec<Seq> {
+        let frame = outbox.take_frame(generation, 0, 1 << 20).unwrap_or_default();
+        frame.replies.into_iter().map(|reply| reply.seq).collect()
+    }
+
+    fn sent(outbox: &mut TestOutbox) -> Vec<Seq> {
+        let generation = outbox.generation;
+        sent_on(outbox, generation)
+    }
+
+    fn settle(outbox: &mut TestOutbox, settle: Settle) -> Settled<u64> {
+        let (settled, result) = outbox.settle(settle);
+        result.expect("it is in order");
+        settled
+    }
+
+    fn ack(outbox: &mut TestOutbox, ranges: &[(Seq, Seq)]) -> Vec<(Seq, u64)> {
+        let acks = ranges.iter().map(|&(first, last)| SeqRange { first, last }).collect();
+        settle(outbox, Settle { acks, ..Settle::default() }).acknowledged
+    }
+
+    fn cancel(outbox: &mut TestOutbox, seq: Seq) -> Vec<(Seq, u64)> {
+        settle(outbox, Settle { cancels: vec![seq], ..Settle::default() }).cancelled
+    }
+
+    fn resume(outbox: &mut TestOutbox) {
+        outbox.attach(outbox.generation + 1);
+    }
+
+    fn reconcile(open: &[Seq], cancelled: &[Seq]) -> Settle {
+        let reconcile = Reconcile { open: open.to_vec(), cancelled: cancelled.to_vec() };
+        Settle { reconcile: Some(reconcile), ..Settle::default() }
+    }
+
+    #[test]
+    fn a_reply_to_a_cancelled_call_goes_nowhere() {
+        let mut outbox = Outbox::default();
+        outbox.park(1, 7);
+        assert_eq!(cancel(&mut outbox, 1), [(1, 7)]);
+        assert!(outbox.deliver(1, Ok(grant())).is_err());
+        assert_eq!(sent(&mut outbox), []);
+        assert_eq!(cancel(&mut outbox, 1), []);
+    }
+
+    #[test]
+    fn a_reply_that_was_cancelled_before_it_was_sent_is_not_sent() {
+        let mut outbox = Outbox::default();
+        let object = pin(5);
+        answer(&mut outbox, 1, referring(&[&object]));
+        answer(&mut outbox, 2, grant());
+        answer(&mut outbox, 3, Answer::done());
+        // Final as it is; only the reply is dropped, and with it what it refers to.
+        assert_eq!(cancel(&mut outbox, 1), []);
+        assert_eq!(holds(&object), 0);
+        assert_eq!(cancel(&mut outbox, 2), [(2, 102)]);
+        assert_eq!(sent(&mut outbox), [3]);
+        assert_eq!((outbox.load().unsent_bytes, outbox.references()), (0, 0));
+        answer(&mut outbox, 4, Answer::done());
+        cancel(&mut outbox, 4);
+        assert_eq!(outbox.take_frame(1, 0, 1), None);
+    }
+
+    #[test]
+    fn every_reply_is_kept_until_it_is_acknowledged() {
+        let mut outbox = Outbox::default();
+        outbox.park(1, 7);
+        assert_eq!(deliver(&mut outbox, 1, grant()), None);
+        answer(&mut outbox, 2, Answer::done());
+        outbox.park(3, 7);
+        assert_eq!(deliver(&mut outbox, 3, Answer::done()), Some(7));
+        outbox.park(4, 7);
+        assert_eq!(sent(&mut outbox), [1, 2, 3]);
+        let load = outbox.load();
+        assert_eq!((load.open, load.parked), (4, 1));
+        assert!(load.unacknowledged_bytes > 0);
+        // Ownership is told of; what waits has nothing to acknowledge.
+        assert_eq!(ack(&mut outbox, &[(2, 4), (0, 1), (1, 3), (9, 8)]), [(1, 7)]);
+        assert_eq!((outbox.load().open, outbox.load().unacknowledged_bytes), (1, 0));
+        assert_eq!(ack(&mut outbox, &[(0, u64::MAX)]), []);
+        assert_eq!(cancel(&mut outbox, 1), []);
+        assert_eq!(cancel(&mut outbox, 4), [(4, 7)]);
+    }
+
+    #[test]
+    fn references_count_when_they_are_acknowledged() {
+        let mut outbox = Outbox::default();
+        let (one, two) = (pin(1), pin(2));
+        answer(&mut outbox, 1, referring(&[&one, &one]));
+        answer(&mut outbox, 2, referring(&[&one, &two]));
+        assert_eq!(sent(&mut outbox), [1, 2]);
+        // Handed out, kept alive, and not counted yet.
+        assert_eq!((outbox.references(), holds(&one)), (0, 3));
+        assert!(outbox.release(1, 1).is_none());
+        ack(&mut outbox, &[(1, 1)]);
+        assert_eq!(outbox.references(), 1);
+        assert!(outbox.release(1, 1).is_none());
+        assert!(outbox.release(1, 1).is_some());
+        // What is cancelled never counts.
+        cancel(&mut outbox, 2);
+        assert_eq!((outbox.references(), holds(&one), holds(&two)), (0, 0, 0));
+    }
+
+    #[test]
+    fn a_resumed_session_is_sent_again_what_it_waits_for() {
+        let mut outbox = Outbox::default();
+        for seq in 1..=4 {
+            answer(&mut outbox, seq, grant());
+        }
+        assert_eq!(sent(&mut outbox), [1, 2, 3, 4]);
+        answer(&mut outbox, 5, Answer::done());
+        resume(&mut outbox);
+        answer(&mut outbox, 6, Answer::done());
+        // The older stream is not told any more, and the new one not yet. That must not keep it
+        // from reading on.
+        assert_eq!(outbox.load().unsent_bytes, 0);
+        assert_eq!(sent_on(&mut outbox, 1), []);
+        assert_eq!(sent_on(&mut outbox, 2), []);
+        let settled = settle(&mut outbox, reconcile(&[2, 3, 5, 6, 99], &[4, 98]));
+        assert_eq!(settled.acknowledged, [(1, 101)]);
+        assert_eq!(settled.cancelled, [(4, 104)]);
+        assert_eq!(sent_on(&mut outbox, 1), []);
+        assert_eq!(sent_on(&mut outbox, 2), [2, 3, 5, 6]);
+        // Once for each stream.
+        assert_eq!(sent_on(&mut outbox, 2), []);
+        assert_eq!(ack(&mut outbox, &[(2, 6)]), [(2, 102), (3, 103)]);
+        assert_eq!(outbox.load().unacknowledged_bytes, 0);
+    }
+
+    #[test]
+    fn what_is_parked_stays_parked() {
+        let mut outbox = Outbox::default();
+        outbox.park(1, 7);
+        outbox.park(2, 8);
+        outbox.park(3, 9);
+        resume(&mut outbox);
+        assert_eq!(deliver(&mut outbox, 2, grant()), None);
+        assert_eq!(sent(&mut outbox), []);
+        let settled = settle(&mut outbox, reconcile(&[1, 2], &[3]));
+        assert_eq!((settled.acknowledged, settled.cancelled), (vec![], vec![(3, 9)]));
+        assert_eq!(outbox.object(1), Some(&7));
+        assert_eq!(sent(&mut outbox), [2]);
+        assert_eq!(deliver(&mut outbox, 1, grant()), None);
+        assert_eq!(sent(&mut outbox), [1]);
+    }
+
+    #[test]
+    fn what_is_parked_has_to_be_spoken_of() {
+        let mut outbox = Outbox::default();
+        outbox.park(1, 7);
+        resume(&mut outbox);
+        let (settled, result) = outbox.settle(reconcile(&[], &[]));
+        assert_eq!(result.unwrap_err().reason(), Reason::Protocol);
+        assert!(settled.acknowledged.is_empty() && settled.cancelled.is_empty());
+    }
+
+    #[test]
+    fn what_comes_again_has_to_be_open() {
+        let mut outbox = Outbox::default();
+        outbox.park(1, 7);
+        answer(&mut outbox, 2, Answer::done());
+        answer(&mut outbox, 3, grant());
+        resume(&mut outbox);
+        let again = |again: &[Seq]| Settle { again: again.to_vec(), ..Settle::default() };
+        drop(settle(&mut outbox, Settle { again: vec![1, 2], ..reconcile(&[1, 2], &[]) }));
+        drop(settle(&mut outbox, again(&[1, 2])));
+        for seq in [3, 9] {
+            let (_, result) = outbox.settle(again(&[seq]));
+            assert_eq!(result.unwrap_err().reason(), Reason::Protocol);
+        }
+        // Acks come first, and count even then.
+        answer(&mut outbox, 4, grant());
+        let acks = vec![SeqRange { first: 2, last: 4 }];
+        let (settled, result) = outbox.settle(Settle { acks, ..again(&[2]) });
+        assert_eq!(settled.acknowledged, [(4, 104)]);
+        assert!(result.unwrap_err().message.contains("request 2 came again"));
+    }
+
+    #[test]
+    fn losses_are_repeated_until_they_are_confirmed() {
+        let mut outbox = Outbox::<u64>::default();
+        let tokens = |outbox: &mut Outbox<u64>, generation| {
+            let frame = outbox.take_frame(generation, 0, 1).unwrap_or_default();
+            frame.lost.into_iter().map(|lost| lost.token).collect::<Vec<_>>()
+        };
+        outbox.lose(1, 11);
+        outbox.lose(1, 12);
+        assert_eq!(tokens(&mut outbox, 1), [11, 12]);
+        assert_eq!(tokens(&mut outbox, 1), []);
+        resume(&mut outbox);
+        outbox.lose(1, 13);
+        assert_eq!(tokens(&mut outbox, 2), []);
+        drop(settle(&mut outbox, Settle { losses: 1, ..reconcile(&[], &[]) }));
+        assert_eq!(tokens(&mut outbox, 2), [12, 13]);
+        let (_, result) = outbox.settle(Settle { losses: 4, ..Settle::default() });
+        assert_eq!(result.unwrap_err().reason(), Reason::Protocol);
+    }
+
+    #[test]
+    fn replies_are_weighed() {
+        let mut outbox = Outbox::<u64>::default();
+        answer(&mut outbox, 1, Answer::raw(vec![0; 1000]));
+        answer(&mut outbox, 2, Answer::done());
+        let both = outbox.load().unsent_bytes;
+        assert!(both > 1000);
+        assert_eq!(outbox.take_frame(1, 0, 1).unwrap().replies.len(), 1);
+        let load = outbox.load();
+        assert!((1..both - 1000).contains(&load.unsent_bytes));
+        assert_eq!(load.unacknowledged_bytes, both);
+        assert_eq!(outbox.take_frame(1, 0, 1).unwrap().replies.len(), 1);
+        assert_eq!(outbox.load().unsent_bytes, 0);
+        ack(&mut outbox, &[(1, 1)]);
+        assert!((1..both - 1000).contains(&outbox.load().unacknowledged_bytes));
+    }
+
+    #[test]
+    fn nothing_goes_into_an_ended_session() {
+        let mut outbox = Outbox::default();
+        let object = pin(5);
+        outbox.park(1, 7);
+        answer(&mut outbox, 2, referring(&[&object]));
+        let remains = outbox.end(None);
+        assert_eq!(holds(&object), 1);
+        drop(remains);
+        assert_eq!(holds(&object), 0);
+        assert!(outbox.deliver(1, Ok(Answer::done())).is_err());
+        assert_eq!(outbox.reply(2, Ok(referring(&[&object])), || 8).len(), 1);
+        outbox.park(3, 9);
+        outbox.lose(1, 1);
+        assert_eq!(outbox.load().open, 0);
+        assert_eq!(outbox.take_frame(1, 0, 1), None);
+    }
+
+    #[test]
+    fn why_it_ended_is_said_once_even_before_it_has_reconciled() {
+        let mut outbox = Outbox::<u64>::default();
+        answer(&mut outbox, 1, Answer::done());
+        resume(&mut outbox);
+        drop(outbox.end(Some(protocol("because"))));
+        assert_eq!(outbox.take_frame(1, 0, 1), None);
+        let frame = outbox.take_frame(2, 0, 1).unwrap();
+        assert!(frame.replies.is_empty() && frame.ended.is_some());
+        assert_eq!(outbox.take_frame(2, 0, 1), None);
+    }
+}

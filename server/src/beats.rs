@@ -1,0 +1,62 @@
+//! A connection's `KeepAlive` stream: proof of life that does not wait behind large values.
+
+use std::{
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+
+use futures_core::Stream;
+use mp_manager_core::v1::Beat;
+use tonic::{Status, Streaming};
+
+use crate::{session::Seat, store::Store};
+
+/// Answers each beat once its session was heard, and ends with the session, or when that is resumed
+/// on another connection.
+pub(crate) struct Beats {
+    store: Arc<Store>,
+    seat: Seat,
+    inbound: Streaming<Beat>,
+    is_over: bool,
+}
+
+impl Beats {
+    pub(crate) fn new(store: Arc<Store>, seat: Seat, inbound: Streaming<Beat>) -> Self {
+        Self { store, seat, inbound, is_over: false }
+    }
+
+    fn take_in(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Beat, Status>>> {
+        let Seat { session, generation } = &self.seat;
+        if !session.register_beats(*generation, cx.waker()) {
+            return Poll::Ready(Some(Err(not_its_session())));
+        }
+        Poll::Ready(match ready!(Pin::new(&mut self.inbound).poll_next(cx)) {
+            Some(Ok(beat)) => {
+                let heard = session.heard(*generation, self.store.leases.now());
+                Some(heard.map(|echo| Beat { echo, ..beat }).ok_or_else(not_its_session))
+            }
+            other => other,
+        })
+    }
+}
+
+impl Stream for Beats {
+    type Item = Result<Beat, Status>;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let this = self.get_mut();
+        if this.is_over {
+            return Poll::Ready(None);
+        }
+        let beat = ready!(this.take_in(cx));
+        this.is_over = !matches!(beat, Some(Ok(_)));
+        Poll::Ready(beat)
+    }
+}
+
+fn not_its_session() -> Status {
+    Status::failed_precondition(
+        "this connection has no session any more: it has ended, or was resumed on another",
+    )
+}

@@ -1,0 +1,193 @@
+//! A process that uses the manager: real proxies and calls, on a connection and a scheduler made by
+//! hand.
+
+use std::{
+    cell::Cell,
+    future::Future,
+    pin::Pin,
+    rc::Rc,
+    sync::{Arc, Mutex, PoisonError},
+    task::{Context, Poll, Wake, Waker},
+    time::Duration,
+};
+
+use mp_manager::{Manager, simulation::Wire};
+use mp_manager_core::{Error, Reason};
+
+use super::{
+    network::ConnectionId,
+    world::{Micros, World},
+};
+
+/// What a process does at the same time as other things.
+pub(super) type Task = Pin<Box<dyn Future<Output = ()>>>;
+
+/// A simulated process.
+pub(super) struct Process {
+    pub(super) wire: Wire,
+    /// Dropped when every task has ended: the last one says goodbye.
+    pub(super) manager: Option<Manager>,
+    tasks: Vec<Option<Task>>,
+    ready: Arc<Mutex<Vec<usize>>>,
+    pub(super) phase: Phase,
+    pub(super) is_unix: bool,
+    /// It does nothing until then.
+    pub(super) stopped_until: Micros,
+    pub(super) pause: Micros,
+    pub(super) is_polled: bool,
+    pub(super) is_sending: bool,
+    /// Counts what the next tick is for, so that an earlier one is not taken for it.
+    pub(super) ticks: u64,
+    now: Box<dyn Fn() -> Duration>,
+}
+
+/// How far it has come with its connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// It will try to connect.
+    Away,
+    /// It has said hello.
+    Greeting { connection: ConnectionId, asked: Duration },
+    /// It is in.
+    Connected { connection: ConnectionId, number: u64 },
+    /// It has left, or was killed.
+    Gone,
+}
+
+struct TaskWaker {
+    task: usize,
+    ready: Arc<Mutex<Vec<usize>>>,
+}
+
+impl Wake for TaskWaker {
+    fn wake(self: Arc<Self>) {
+        let mut ready = self.ready.lock().unwrap_or_else(PoisonError::into_inner);
+        if !ready.contains(&self.task) {
+            ready.push(self.task);
+        }
+    }
+}
+
+impl Process {
+    pub(super) fn new<E: 'static>(world: &World<E>, is_unix: bool) -> Self {
+        let clock = Arc::new(world.clock());
+        let shared = Arc::clone(&clock);
+        let (manager, wire) = Wire::new(move || shared());
+        Self {
+            wire,
+            manager: Some(manager),
+            tasks: Vec::new(),
+            ready: Arc::default(),
+            phase: Phase::Away,
+            is_unix,
+            stopped_until: 0,
+            pause: 0,
+            is_polled: false,
+            is_sending: false,
+            ticks: 0,
+            now: Box::new(move || clock()),
+        }
+    }
+
+    /// Its own time.
+    pub(super) fn now(&self) -> Duration {
+        (self.now)()
+    }
+
+    pub(super) fn spawn(&mut self, task: Task) {
+        self.ready.lock().unwrap_or_else(PoisonError::into_inner).push(self.tasks.len());
+        self.tasks.push(Some(task));
+    }
+
+    pub(super) fn has_ready_tasks(&self) -> bool {
+        !self.ready.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
+    }
+
+    pub(super) fn unfinished(&self) -> usize {
+        self.tasks.iter().flatten().count()
+    }
+
+    /// Lets every task go on that can, in any order.
+    pub(super) fn poll<E>(&mut self, world: &World<E>) {
+        loop {
+            let mut ready =
+                std::mem::take(&mut *self.ready.lock().unwrap_or_else(PoisonError::into_inner));
+            if ready.is_empty() {
+                break;
+            }
+            while !ready.is_empty() {
+                let next = usize::try_from(world.below(ready.len() as u64)).unwrap_or(0);
+                self.poll_task(ready.swap_remove(next));
+            }
+        }
+        if self.unfinished() == 0 {
+            self.manager = None;
+        }
+    }
+
+    fn poll_task(&mut self, task: usize) {
+        let waker = Waker::from(Arc::new(TaskWaker { task, ready: Arc::clone(&self.ready) }));
+        if let Some(slot) = self.tasks.get_mut(task)
+            && let Some(future) = slot
+            && future.as_mut().poll(&mut Context::from_waker(&waker)).is_ready()
+        {
+            *slot = None;
+        }
+    }
+
+    /// It is killed: nothing of it runs any more, not even what would be said at its end.
+    pub(super) fn kill(&mut self) {
+        self.phase = Phase::Gone;
+        self.tasks.clear();
+        self.manager = None;
+        let why = Error::new(Reason::SessionEnded, "killed");
+        self.wire.end(why);
+    }
+
+    pub(super) fn connection(&self) -> Option<ConnectionId> {
+        match self.phase {
+            Phase::Greeting { connection, .. } | Phase::Connected { connection, .. } => {
+                Some(connection)
+            }
+            Phase::Away | Phase::Gone => None,
+        }
+    }
+}
+
+/// A moment to come; sleeping until then.
+pub(super) struct Sleep {
+    alarm: Rc<Alarm>,
+}
+
+#[derive(Default)]
+pub(super) struct Alarm {
+    rang: Cell<bool>,
+    waker: Cell<Option<Waker>>,
+}
+
+impl Alarm {
+    pub(super) fn ring(&self) {
+        self.rang.set(true);
+        if let Some(waker) = self.waker.take() {
+            waker.wake();
+        }
+    }
+}
+
+impl Sleep {
+    pub(super) fn new(alarm: Rc<Alarm>) -> Self {
+        Self { alarm }
+    }
+}
+
+impl Future for Sleep {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        if self.alarm.rang.get() {
+            return Poll::Ready(());
+        }
+        self.alarm.waker.set(Some(cx.waker().clone()));
+        Poll::Pending
+    }
+}

@@ -1,0 +1,58 @@
+//! No more permits are held than there are, and none gets lost.
+
+use std::{
+    collections::BTreeMap,
+    rc::{Rc, Weak},
+};
+
+use super::mutual_exclusion::{EPOCH, Holder};
+
+#[derive(Default)]
+pub(in crate::sim) struct Permits {
+    semaphores: BTreeMap<String, Vec<(u64, u64, Weak<dyn Holder>)>>,
+    left: BTreeMap<String, (u64, u64)>,
+    pub(super) violations: Vec<String>,
+}
+
+impl Permits {
+    /// A process has acquired `permits` of `total`, under `token`.
+    pub(in crate::sim) fn acquired(
+        &mut self,
+        name: &str,
+        (permits, total): (u64, u64),
+        token: u64,
+        holder: &Rc<dyn Holder>,
+    ) {
+        let holders = self.semaphores.entry(name.to_owned()).or_default();
+        holders.retain(|(_, _, holder)| holder.strong_count() > 0);
+        let believes = |holder: &Weak<dyn Holder>| {
+            holder.upgrade().is_some_and(|holder| holder.believes_to_hold())
+        };
+        let held: u64 = holders
+            .iter()
+            .filter(|(_, theirs, holder)| theirs / EPOCH == token / EPOCH && believes(holder))
+            .map(|(permits, _, _)| permits)
+            .sum();
+        if held + permits > total {
+            self.violations.push(format!(
+                "{name}: {permits} permits were granted while {held} of {total} are held"
+            ));
+        }
+        holders.push((permits, token, Rc::downgrade(holder)));
+    }
+
+    /// Nobody holds any, and so many are there.
+    pub(in crate::sim) fn available(&mut self, name: &str, available: u64, total: u64) {
+        self.left.insert(name.to_owned(), (available, total));
+    }
+
+    pub(super) fn finish(&mut self) {
+        for (name, (available, total)) in &self.left {
+            if available != total {
+                self.violations.push(format!(
+                    "{name}: {available} of {total} permits are left when nobody holds any"
+                ));
+            }
+        }
+    }
+}

@@ -1,0 +1,67 @@
+//! What a seed means: how many take part, in what, and how much goes wrong.
+
+use std::time::Duration;
+
+use super::{
+    run::Trouble,
+    workloads::Workload,
+    world::{Micros, World},
+};
+
+/// Drawn once, at the beginning.
+#[derive(Debug)]
+pub(super) struct Plan {
+    pub(super) processes: usize,
+    pub(super) workloads: Vec<Workload>,
+    pub(super) lease: Duration,
+    /// How long something is under way, from and to.
+    pub(super) delay: (Micros, Micros),
+    pub(super) trouble_for: Micros,
+    pub(super) trouble_every: Micros,
+    troubles: Vec<Trouble>,
+    /// How long a task does nothing, at most.
+    pub(super) longest_pause: Micros,
+    /// How much each task does.
+    pub(super) rounds: u64,
+}
+
+impl Plan {
+    pub(super) fn draw<E>(world: &World<E>) -> Self {
+        use Trouble::{Cut, HalfOpen, Kill, Restart, Stop, StopServer};
+        let mut troubles = vec![Cut, Cut, Cut];
+        for (trouble, one_in) in
+            [(HalfOpen, 2), (Stop, 2), (Kill, 2), (StopServer, 4), (Restart, 6)]
+        {
+            if world.one_in(one_in) {
+                troubles.push(trouble);
+            }
+        }
+        let may_restart = troubles.contains(&Restart);
+        let possible: Vec<_> =
+            Workload::ALL.into_iter().filter(|w| !may_restart || w.survives_restart()).collect();
+        let mut workloads: Vec<_> =
+            (0..=world.below(2)).filter_map(|_| world.pick(&possible).copied()).collect();
+        workloads.dedup();
+        let is_crowd = world.one_in(400);
+        let processes = if is_crowd { 100 + world.below(200) } else { 2 + world.below(4) };
+        let slowest = *world.pick(&[300, 2_000, 20_000, 250_000]).unwrap_or(&300);
+        // A crowd has to wait for one another.
+        let slowest = if is_crowd { 300 } else { slowest };
+        let every = *world.pick(&[5_000, 50_000, 300_000, 2_000_000]).unwrap_or(&50_000);
+        Self {
+            processes: usize::try_from(processes).unwrap_or(2),
+            workloads,
+            lease: Duration::from_secs(1 + world.below(3)),
+            delay: (20, slowest),
+            trouble_for: every * (8 + world.below(16)),
+            trouble_every: every,
+            troubles,
+            longest_pause: if is_crowd { 2_000 } else { 300_000 },
+            rounds: if is_crowd { 2 } else { 3 + world.below(8) },
+        }
+    }
+
+    pub(super) fn draw_trouble<E>(&self, world: &World<E>) -> Trouble {
+        *world.pick(&self.troubles).unwrap_or(&Trouble::Cut)
+    }
+}

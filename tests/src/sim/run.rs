@@ -1,0 +1,548 @@
+//! One simulation: processes, a manager that may start again, a network, and trouble.
+
+use std::{cell::RefCell, collections::BTreeSet, rc::Rc, task::Waker, time::Duration};
+
+use mp_manager_core::{Error, Reason};
+
+use super::{
+    Report,
+    client::{Alarm, Phase, Process},
+    invariants::Oracle,
+    network::{ClientId, ConnectionId, Down, Network, Up},
+    plan::Plan,
+    server::{Later, Server},
+    workloads::{self, Context},
+    world::{Micros, World},
+};
+
+/// What happens next.
+pub(super) enum Event {
+    Up(ConnectionId, Up),
+    Down(ConnectionId, Down),
+    /// At the manager that started with this epoch.
+    Server(u64, Later),
+    Poll(ClientId),
+    Send(ClientId),
+    Tick(ClientId, u64),
+    Connect(ClientId),
+    /// An attempt to connect has taken too long.
+    Late(ClientId, ConnectionId),
+    Ring(Rc<Alarm>),
+    Trouble,
+}
+
+/// Nothing goes wrong any more for so long before everybody must have come to an end.
+const CALM: Micros = 90_000_000;
+/// An attempt to connect takes no longer.
+const LONGEST_ATTEMPT: Micros = 3_000_000;
+/// The first pause before connecting again, and the longest.
+const PAUSES: (Micros, Micros) = (10_000, 1_000_000);
+
+pub(super) struct Run {
+    world: Rc<World<Event>>,
+    plan: Plan,
+    server: Server,
+    network: Network,
+    processes: Vec<Process>,
+    oracle: Rc<RefCell<Oracle>>,
+    /// When nothing goes wrong any more.
+    calm_from: Micros,
+}
+
+/// Runs one seed.
+pub(super) fn run(seed: u64, verbose: bool) -> Report {
+    let world = World::new(seed, verbose);
+    let plan = Plan::draw(&world);
+    let server = Server::new(1, world.duration(), plan.lease);
+    let oracle = Rc::new(RefCell::new(Oracle::new(&plan)));
+    let calm_from = plan.trouble_for;
+    let (network, processes) = (Network::default(), Vec::new());
+    let mut run = Run { world, plan, server, network, processes, oracle, calm_from };
+    run.begin();
+    run.go_on();
+    run.report(seed)
+}
+
+impl Run {
+    fn begin(&mut self) {
+        for _ in 0..self.plan.processes {
+            self.start_process();
+        }
+        self.flush_server();
+        self.trouble_later();
+    }
+
+    fn start_process(&mut self) {
+        let id = self.processes.len();
+        let is_unix = self.world.one_in(4);
+        let mut process = Process::new(&self.world, is_unix);
+        let times = (self.calm_from, self.plan.longest_pause);
+        if let Some(manager) = process.manager.clone() {
+            let context = Context::new(&self.world, &self.oracle, manager, id, times);
+            for task in workloads::tasks(&self.plan, &context) {
+                process.spawn(task);
+            }
+        }
+        self.processes.push(process);
+        self.world.after(self.world.between(0, 5_000), Event::Connect(id));
+        self.poll_later(id);
+    }
+
+    fn go_on(&mut self) {
+        let end = self.calm_from + CALM;
+        while let Some(event) = self.world.next(end) {
+            self.happen(event);
+            self.flush_server();
+            if self.oracle.borrow().has_failed() || self.is_finished() {
+                return;
+            }
+        }
+    }
+
+    /// Everybody has come to an end, and the sessions of the dead are over.
+    fn is_finished(&self) -> bool {
+        self.world.now() >= self.calm_from
+            && self.server.sessions.is_empty()
+            && self.processes.iter().all(|process| process.phase == Phase::Gone)
+    }
+
+    fn report(mut self, seed: u64) -> Report {
+        let mut oracle = self.oracle.borrow_mut();
+        if !oracle.has_failed() {
+            for (id, process) in self.processes.iter().enumerate() {
+                if process.phase != Phase::Gone {
+                    let (unfinished, phase) = (process.unfinished(), process.phase);
+                    oracle.calls.has_not_ended(id, unfinished, &format!("{phase:?}"));
+                }
+            }
+            let wrong = self.server.leftovers(&BTreeSet::new());
+            oracle.dead_sessions.left(wrong);
+            oracle.finish();
+        }
+        let violations = oracle.violations();
+        drop(oracle);
+        self.processes.clear();
+        let trace = self.world.trace.borrow();
+        Report {
+            seed,
+            violations,
+            hash: trace.hash(),
+            events: trace.events(),
+            time: Duration::from_micros(self.world.now()),
+        }
+    }
+
+    fn note(&self, what: std::fmt::Arguments<'_>) {
+        self.world.trace.borrow_mut().note(self.world.now(), what);
+    }
+
+    fn happen(&mut self, event: Event) {
+        match event {
+            Event::Up(connection, up) => self.arrive_up(connection, up),
+            Event::Down(connection, down) => self.arrive_down(connection, down),
+            Event::Server(epoch, later) => {
+                if epoch == self.server.epoch {
+                    if self.server.stopped_until > self.world.now() {
+                        self.world.at(self.server.stopped_until, Event::Server(epoch, later));
+                    } else {
+                        self.server.happen(&self.world, later);
+                    }
+                }
+            }
+            Event::Poll(id) => self.poll(id),
+            Event::Send(id) => self.send(id),
+            Event::Tick(id, number) => self.tick(id, number),
+            Event::Connect(id) => self.connect(id),
+            Event::Late(id, connection) => {
+                if matches!(self.processes[id].phase, Phase::Greeting { connection: c, .. } if c == connection)
+                {
+                    self.give_up(id, connection);
+                }
+            }
+            Event::Ring(alarm) => {
+                alarm.ring();
+                for id in 0..self.processes.len() {
+                    if self.processes[id].has_ready_tasks() {
+                        self.poll_later(id);
+                    }
+                }
+            }
+            Event::Trouble => self.trouble(),
+        }
+    }
+
+    /// Sends off what the server has to say, and notes what it wants to happen.
+    fn flush_server(&mut self) {
+        for (connection, down) in std::mem::take(&mut self.server.out) {
+            self.send_down(connection, down);
+        }
+        for (delay, later) in std::mem::take(&mut self.server.later) {
+            self.world.after(delay, Event::Server(self.server.epoch, later));
+        }
+    }
+
+    fn delay(&self) -> Micros {
+        self.world.between(self.plan.delay.0, self.plan.delay.1)
+    }
+
+    fn send_down(&mut self, connection: ConnectionId, down: Down) {
+        if matches!(down, Down::End) {
+            return self.cut_by_server(connection);
+        }
+        let (now, delay) = (self.world.now(), self.delay());
+        if let Some(arrival) = self.network.send_down(connection, now, delay) {
+            self.world.at(arrival, Event::Down(connection, down));
+        }
+    }
+
+    fn send_up(&mut self, connection: ConnectionId, up: Up) {
+        let (now, delay) = (self.world.now(), self.delay());
+        if let Some(arrival) = self.network.send_up(connection, now, delay) {
+            self.world.at(arrival, Event::Up(connection, up));
+        }
+    }
+
+    /// The server says nothing more on it; the client gets what is under way, and then the end.
+    fn cut_by_server(&mut self, connection: ConnectionId) {
+        let (_, down) = self.network.close(connection, true, false);
+        self.world.at(down + 1, Event::Down(connection, Down::End));
+    }
+
+    /// The client, or its death, ends the connection; the server hears of it after the rest.
+    fn cut_by_client(&mut self, connection: ConnectionId) {
+        let loses = self.world.one_in(2);
+        let (up, _) = self.network.close(connection, loses, true);
+        self.world.at(up + self.delay(), Event::Up(connection, Up::End));
+    }
+}
+
+/// What arrives.
+impl Run {
+    fn arrive_up(&mut self, connection: ConnectionId, up: Up) {
+        let Some(state) = self.network.get(connection) else { return };
+        if state.server_epoch != self.server.epoch {
+            return;
+        }
+        if self.server.stopped_until > self.world.now() {
+            return self.world.at(self.server.stopped_until, Event::Up(connection, up));
+        }
+        let is_unix = state.is_unix;
+        if matches!(up, Up::End) {
+            self.note(format_args!("{connection} ends at the server"));
+            self.server.ended(&self.world, connection, is_unix);
+            return;
+        }
+        if !self.network.arrives_up(connection) {
+            return;
+        }
+        match up {
+            Up::Hello(resume) => {
+                self.note(format_args!("{connection} says hello"));
+                self.server.hello(&self.world, connection, resume);
+            }
+            Up::Frame(frame) => self.server.frame(&self.world, connection, frame),
+            Up::Beat(beat) => self.server.beat(&self.world, connection, beat),
+            Up::End => {}
+        }
+    }
+
+    fn arrive_down(&mut self, connection: ConnectionId, down: Down) {
+        let Some(state) = self.network.get(connection) else { return };
+        let id = state.client;
+        let stopped_until = self.processes[id].stopped_until;
+        if stopped_until > self.world.now() {
+            return self.world.at(stopped_until, Event::Down(connection, down));
+        }
+        if self.processes[id].connection() != Some(connection) {
+            return;
+        }
+        if matches!(down, Down::End) {
+            return self.disconnected(id);
+        }
+        if !self.network.arrives_down(connection) {
+            return;
+        }
+        match (down, self.processes[id].phase) {
+            (Down::Welcome(welcome, challenge), Phase::Greeting { asked, .. }) => {
+                let process = &mut self.processes[id];
+                let (resumed, number) = process.wire.connected(&welcome, &challenge, asked);
+                process.phase = Phase::Connected { connection, number };
+                process.pause = 0;
+                self.note(format_args!("process {id} is in ({resumed})"));
+                self.tick_later(id, 0);
+            }
+            (Down::Refused, _) => self.give_up(id, connection),
+            (Down::Frame(frame), Phase::Connected { number, .. }) => {
+                let farewell = self.processes[id].wire.receive(number, frame);
+                if let Some(why) = farewell {
+                    self.note(format_args!("process {id} hears the end: {}", why.message));
+                    if !matches!(why.reason(), Reason::SessionEnded | Reason::ShuttingDown) {
+                        self.oracle.borrow_mut().calls.broke_the_protocol(id, &why.to_string());
+                    }
+                    self.processes[id].wire.disconnected();
+                    self.processes[id].wire.session_ended(why);
+                    self.processes[id].phase = Phase::Away;
+                    self.cut_by_client(connection);
+                    self.connect_later(id);
+                }
+            }
+            (Down::Beat(beat), Phase::Connected { number, .. }) => {
+                self.processes[id].wire.beat_answered(number, &beat);
+            }
+            _ => {}
+        }
+        self.poll_later(id);
+    }
+}
+
+/// What processes do.
+impl Run {
+    fn poll_later(&mut self, id: ClientId) {
+        let process = &mut self.processes[id];
+        if !std::mem::replace(&mut process.is_polled, true) {
+            self.world.after(self.world.between(0, 50), Event::Poll(id));
+        }
+    }
+
+    fn poll(&mut self, id: ClientId) {
+        let now = self.world.now();
+        let process = &mut self.processes[id];
+        if process.stopped_until > now {
+            return self.world.at(process.stopped_until, Event::Poll(id));
+        }
+        process.is_polled = false;
+        if process.phase == Phase::Gone {
+            return;
+        }
+        process.poll(&self.world);
+        if !std::mem::replace(&mut process.is_sending, true) {
+            self.world.after(self.world.between(0, 50), Event::Send(id));
+        }
+    }
+
+    fn send(&mut self, id: ClientId) {
+        let process = &mut self.processes[id];
+        if process.stopped_until > self.world.now() {
+            return self.world.at(process.stopped_until, Event::Send(id));
+        }
+        process.is_sending = false;
+        if process.wire.is_leaving() && !matches!(process.phase, Phase::Connected { .. }) {
+            // It leaves without a word.
+            process.kill();
+            return;
+        }
+        let Phase::Connected { connection, number } = process.phase else { return };
+        match process.wire.poll_frame(number, Waker::noop()) {
+            Some(Some(frame)) => {
+                self.note(format_args!("process {id} sends frame {}", frame.number));
+                let is_last = frame.goodbye.is_some();
+                self.send_up(connection, Up::Frame(frame));
+                if is_last {
+                    self.note(format_args!("process {id} leaves"));
+                    self.processes[id].kill();
+                    // What it said is under way; the end comes after it.
+                    let (up, _) = self.network.close(connection, false, true);
+                    self.world.at(up + 1, Event::Up(connection, Up::End));
+                } else {
+                    self.processes[id].is_sending = true;
+                    self.world.after(self.world.between(0, 50), Event::Send(id));
+                }
+            }
+            Some(None) | None => {}
+        }
+        if self.processes[id].has_ready_tasks() {
+            self.poll_later(id);
+        }
+    }
+
+    fn tick_later(&mut self, id: ClientId, delay: Micros) {
+        let process = &mut self.processes[id];
+        process.ticks += 1;
+        self.world.after(delay, Event::Tick(id, process.ticks));
+    }
+
+    fn tick(&mut self, id: ClientId, number: u64) {
+        let process = &mut self.processes[id];
+        if process.stopped_until > self.world.now() {
+            return self.world.at(process.stopped_until, Event::Tick(id, number));
+        }
+        if process.ticks != number || process.phase == Phase::Gone {
+            return;
+        }
+        let Phase::Connected { connection, .. } = process.phase else {
+            process.wire.wait_disconnected();
+            self.poll_later(id);
+            return self.tick_later(id, 100_000);
+        };
+        let (beat, is_stale, next) = process.wire.tick();
+        let delay = next.saturating_sub(process.now()).as_micros();
+        if is_stale {
+            self.note(format_args!("process {id} hears nothing"));
+            return self.give_up(id, connection);
+        }
+        if let Some(beat) = beat {
+            self.send_up(connection, Up::Beat(beat));
+        }
+        self.poll_later(id);
+        let delay = u64::try_from(delay).unwrap_or(u64::MAX).clamp(1_000, 10_000_000);
+        self.tick_later(id, delay + self.world.between(0, 2_000));
+    }
+
+    fn give_up(&mut self, id: ClientId, connection: ConnectionId) {
+        self.disconnected(id);
+        self.cut_by_client(connection);
+    }
+
+    fn disconnected(&mut self, id: ClientId) {
+        self.note(format_args!("process {id} is disconnected"));
+        let process = &mut self.processes[id];
+        if process.phase == Phase::Gone {
+            return;
+        }
+        process.wire.disconnected();
+        if process.is_unix {
+            process.wire.session_ended(Error::new(Reason::SessionEnded, "the socket is closed"));
+        }
+        process.phase = Phase::Away;
+        self.tick_later(id, 100_000);
+        self.connect_later(id);
+        self.poll_later(id);
+    }
+
+    fn connect_later(&mut self, id: ClientId) {
+        let process = &mut self.processes[id];
+        let pause = process.pause;
+        process.pause = (pause * 2).clamp(PAUSES.0, PAUSES.1);
+        let pause = pause / 2 + self.world.below(pause / 2 + 1);
+        self.world.after(pause, Event::Connect(id));
+    }
+
+    fn connect(&mut self, id: ClientId) {
+        let process = &mut self.processes[id];
+        if process.stopped_until > self.world.now() {
+            return self.world.at(process.stopped_until, Event::Connect(id));
+        }
+        if process.phase != Phase::Away {
+            return;
+        }
+        if process.wire.is_leaving() {
+            return process.kill();
+        }
+        let asked = process.now();
+        let hello = Up::Hello(process.wire.resume());
+        let connection = self.network.open(id, self.server.epoch, process.is_unix);
+        process.phase = Phase::Greeting { connection, asked };
+        self.send_up(connection, hello);
+        self.world.after(LONGEST_ATTEMPT, Event::Late(id, connection));
+    }
+}
+
+/// What goes wrong.
+impl Run {
+    fn trouble_later(&mut self) {
+        let pause = self.world.between(self.plan.trouble_every / 4, self.plan.trouble_every * 4);
+        if self.world.now() + pause < self.calm_from {
+            self.world.after(pause, Event::Trouble);
+        }
+    }
+
+    fn trouble(&mut self) {
+        match self.plan.draw_trouble(&self.world) {
+            Trouble::Cut => self.cut_any(),
+            Trouble::HalfOpen => self.silence_any(),
+            Trouble::Stop => self.stop_any(),
+            Trouble::Kill => self.kill_any(),
+            Trouble::StopServer if self.server.stopped_until > self.world.now() => {}
+            Trouble::StopServer => {
+                let pause = self.world.between(10_000, 12_000_000);
+                self.note(format_args!("the server stops for {pause}"));
+                let until = (self.world.now() + pause).min(self.calm_from);
+                self.server.stopped_until = until;
+            }
+            Trouble::Restart => self.restart(),
+        }
+        self.trouble_later();
+    }
+
+    /// One that may break: a unix socket is as good as the kernel.
+    fn any_connection(&self) -> Option<ConnectionId> {
+        let may_break =
+            |&id: &ConnectionId| self.network.get(id).is_some_and(|connection| !connection.is_unix);
+        let open: Vec<_> = self.network.open_ones().into_iter().filter(may_break).collect();
+        self.world.pick(&open).copied()
+    }
+
+    fn cut_any(&mut self) {
+        let Some(connection) = self.any_connection() else { return };
+        self.note(format_args!("{connection} is cut"));
+        let (loses_up, loses_down) = (self.world.one_in(2), self.world.one_in(2));
+        let (up, down) = self.network.close(connection, loses_up, loses_down);
+        self.world.at(up + self.delay(), Event::Up(connection, Up::End));
+        self.world.at(down + self.delay(), Event::Down(connection, Down::End));
+    }
+
+    /// Nothing arrives any more, and neither end is told.
+    fn silence_any(&mut self) {
+        let Some(connection) = self.any_connection() else { return };
+        self.note(format_args!("{connection} falls silent"));
+        let (loses_up, loses_down) = (self.world.one_in(2), self.world.one_in(2));
+        self.network.close(connection, loses_up, loses_down);
+    }
+
+    fn any_process(&self) -> Option<ClientId> {
+        let alive: Vec<_> = (0..self.processes.len())
+            .filter(|&id| self.processes[id].phase != Phase::Gone)
+            .collect();
+        self.world.pick(&alive).copied()
+    }
+
+    fn stop_any(&mut self) {
+        let Some(id) = self.any_process() else { return };
+        if self.processes[id].stopped_until > self.world.now() {
+            return;
+        }
+        let longest = u64::try_from(self.plan.lease.as_micros()).unwrap_or(u64::MAX) * 2;
+        let pause = self.world.between(1_000, longest);
+        self.note(format_args!("process {id} stops for {pause}"));
+        self.processes[id].stopped_until = self.world.now() + pause;
+    }
+
+    fn kill_any(&mut self) {
+        let Some(id) = self.any_process() else { return };
+        self.note(format_args!("process {id} is killed"));
+        let connection = self.processes[id].connection();
+        self.processes[id].kill();
+        if let Some(connection) = connection {
+            if self.world.one_in(3) && !self.processes[id].is_unix {
+                // Its machine has gone with it: nobody is told.
+                self.network.close(connection, true, true);
+            } else {
+                self.cut_by_client(connection);
+            }
+        }
+        self.start_process();
+    }
+
+    fn restart(&mut self) {
+        let epoch = self.server.epoch + 1;
+        self.note(format_args!("the server starts again, {epoch}"));
+        for connection in self.network.open_ones() {
+            let loses = self.world.one_in(2);
+            let (_, down) = self.network.close(connection, true, loses);
+            self.world.at(down + self.delay(), Event::Down(connection, Down::End));
+        }
+        self.oracle.borrow_mut().restarted(epoch);
+        self.server = Server::new(epoch, self.world.duration(), self.plan.lease);
+    }
+}
+
+/// What may go wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Trouble {
+    Cut,
+    HalfOpen,
+    Stop,
+    Kill,
+    StopServer,
+    Restart,
+}

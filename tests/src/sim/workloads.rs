@@ -1,0 +1,469 @@
+//! What the processes do with the manager: each of them in terms of the public proxies, and with an
+//! eye on what must hold.
+
+use std::{cell::RefCell, future::Future, pin::pin, rc::Rc, task::Poll, time::Duration};
+
+use mp_manager::{Error, LockGuard, Manager, Permit, Result};
+
+use super::{
+    client::{Alarm, Sleep, Task},
+    invariants::{Held, Holder, Oracle},
+    network::ClientId,
+    plan::Plan,
+    run::Event,
+    world::{Micros, World},
+};
+
+/// One kind of work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Workload {
+    Lock,
+    Permits,
+    Count,
+    Queue,
+    Barrier,
+    Condition,
+    Event,
+}
+
+impl Workload {
+    pub(super) const ALL: [Self; 7] = [
+        Self::Lock,
+        Self::Permits,
+        Self::Count,
+        Self::Queue,
+        Self::Barrier,
+        Self::Condition,
+        Self::Event,
+    ];
+
+    /// Whether what it shows makes sense when the manager forgets everything.
+    pub(super) fn survives_restart(self) -> bool {
+        matches!(self, Self::Lock | Self::Permits | Self::Barrier)
+    }
+}
+
+const PERMITS: usize = 3;
+const PARTIES: usize = 2;
+const SECOND: Micros = 1_000_000;
+
+/// What a process' tasks know.
+#[derive(Clone)]
+pub(super) struct Context {
+    world: Rc<World<Event>>,
+    oracle: Rc<RefCell<Oracle>>,
+    manager: Manager,
+    process: ClientId,
+    calm_from: Micros,
+    longest_pause: Micros,
+}
+
+/// The tasks of one process.
+pub(super) fn tasks(plan: &Plan, context: &Context) -> Vec<Task> {
+    let rounds = plan.rounds;
+    let mut tasks: Vec<Task> = Vec::new();
+    for workload in &plan.workloads {
+        let again = || context.clone();
+        match workload {
+            Workload::Lock => {
+                for _ in 0..=context.world.below(2) {
+                    tasks.push(Box::pin(lock(again(), rounds)));
+                }
+            }
+            Workload::Permits => tasks.push(Box::pin(permits(again(), rounds))),
+            Workload::Count => tasks.push(Box::pin(count(again(), rounds * 3))),
+            Workload::Queue => {
+                tasks.push(Box::pin(produce(again(), rounds)));
+                tasks.push(Box::pin(consume(again())));
+            }
+            Workload::Barrier => tasks.push(Box::pin(barrier(again(), rounds))),
+            Workload::Condition => {
+                tasks.push(Box::pin(fill(again(), rounds)));
+                if context.process > 0 {
+                    tasks.push(Box::pin(take(again(), rounds)));
+                }
+            }
+            Workload::Event => tasks.push(Box::pin(event(again(), rounds))),
+        }
+    }
+    tasks
+}
+
+impl Context {
+    pub(super) fn new(
+        world: &Rc<World<Event>>,
+        oracle: &Rc<RefCell<Oracle>>,
+        manager: Manager,
+        process: ClientId,
+        (calm_from, longest_pause): (Micros, Micros),
+    ) -> Self {
+        let (world, oracle) = (Rc::clone(world), Rc::clone(oracle));
+        Self { world, oracle, manager, process, calm_from, longest_pause }
+    }
+
+    fn sleep(&self, time: Micros) -> Sleep {
+        let alarm = Rc::new(Alarm::default());
+        self.world.after(time, Event::Ring(Rc::clone(&alarm)));
+        Sleep::new(alarm)
+    }
+
+    async fn sleep_until(&self, time: Micros) {
+        self.sleep(time.saturating_sub(self.world.now())).await;
+    }
+
+    async fn pause(&self) {
+        let longest = *self.world.pick(&[100, 5_000, 300_000]).unwrap_or(&100);
+        self.sleep(self.world.below(longest.min(self.longest_pause))).await;
+    }
+
+    /// The outcome, unless its caller loses patience: the call is given up then.
+    async fn patiently<T>(&self, future: impl Future<Output = T>) -> Option<T> {
+        if !self.world.one_in(5) {
+            return Some(future.await);
+        }
+        let longest = *self.world.pick(&[50, 2_000, 100_000, 2_000_000]).unwrap_or(&50);
+        let mut patience = pin!(self.sleep(self.world.below(longest)));
+        let mut future = pin!(future);
+        std::future::poll_fn(|cx| {
+            if let Poll::Ready(result) = future.as_mut().poll(cx) {
+                return Poll::Ready(Some(result));
+            }
+            patience.as_mut().poll(cx).map(|()| None)
+        })
+        .await
+    }
+
+    /// What was asked for, unless it failed with its session, as it may.
+    fn expect<T>(&self, operation: &str, result: Result<T>) -> Option<T> {
+        match result {
+            Ok(value) => Some(value),
+            Err(
+                Error::SessionLost(_)
+                | Error::ManagerRestarted(_)
+                | Error::OutcomeUnknown(_)
+                | Error::Unreachable(_),
+            ) => {
+                self.oracle.borrow_mut().wakeups.somebody_died();
+                None
+            }
+            Err(error) => {
+                let error = error.to_string();
+                self.oracle.borrow_mut().calls.failed(self.process, operation, &error);
+                None
+            }
+        }
+    }
+
+    /// Opens something, for as long as it takes.
+    async fn open<T, F: Future<Output = Result<T>>>(
+        &self,
+        mut open: impl FnMut(&Manager) -> F,
+    ) -> T {
+        loop {
+            if let Some(opened) = self.expect("open", open(&self.manager).await) {
+                return opened;
+            }
+            self.pause().await;
+        }
+    }
+
+    fn note(&self, what: std::fmt::Arguments<'_>) {
+        let process = self.process;
+        let now = self.world.now();
+        self.world.trace.borrow_mut().note(now, format_args!("process {process}: {what}"));
+    }
+}
+
+impl Holder for RefCell<Option<LockGuard>> {
+    fn believes_to_hold(&self) -> bool {
+        self.borrow().as_ref().is_some_and(|guard| !guard.is_lost())
+    }
+}
+
+impl Holder for RefCell<Option<Permit>> {
+    fn believes_to_hold(&self) -> bool {
+        self.borrow().as_ref().is_some_and(|permit| !permit.is_lost())
+    }
+}
+
+async fn lock(my: Context, rounds: u64) {
+    const NAME: &str = "lock";
+    let lock = my.open(|manager| manager.lock(NAME).open()).await;
+    let written = my.open(|manager| manager.value("written", &0_u64).open()).await;
+    for _ in 0..rounds {
+        my.pause().await;
+        let acquired = if my.world.one_in(3) {
+            let timeout = Duration::from_micros(my.world.below(3 * SECOND));
+            my.patiently(lock.acquire_timeout(timeout)).await
+        } else {
+            my.patiently(async { lock.acquire().await.map(Some) }).await
+        };
+        let Some(guard) = acquired.and_then(|result| my.expect("acquire", result)).flatten() else {
+            continue;
+        };
+        let token = guard.token();
+        my.note(format_args!("has the lock, {token}"));
+        let held: Held<LockGuard> = Rc::new(RefCell::new(Some(guard)));
+        let holder = Rc::clone(&held) as Rc<dyn Holder>;
+        my.oracle.borrow_mut().mutual_exclusion.acquired(NAME, my.process, token, &holder);
+        my.pause().await;
+        let fenced = held.borrow().as_ref().map(|guard| written.fenced(guard));
+        if let Some(fenced) = fenced {
+            match my.patiently(fenced.swap(&token)).await {
+                Some(Err(Error::Fenced(_))) | None => {}
+                Some(result) => {
+                    if let Some(previous) = my.expect("swap", result) {
+                        my.oracle.borrow_mut().mutual_exclusion.wrote(NAME, token, previous);
+                    }
+                }
+            }
+        }
+        my.pause().await;
+        let guard = held.borrow_mut().take();
+        my.note(format_args!("lets go of the lock, {token}"));
+        if let Some(guard) = guard
+            && my.world.one_in(2)
+        {
+            match my.patiently(guard.release()).await {
+                Some(Err(Error::NotHeld(_))) | None => {}
+                Some(result) => _ = my.expect("release", result),
+            }
+        }
+    }
+}
+
+async fn permits(my: Context, rounds: u64) {
+    const NAME: &str = "permits";
+    let semaphore = my.open(|manager| manager.bounded_semaphore(NAME, PERMITS).open()).await;
+    for _ in 0..rounds {
+        my.pause().await;
+        let wanted = 1 + usize::try_from(my.world.below(PERMITS as u64)).unwrap_or(0);
+        let acquired = my.patiently(semaphore.acquire_many(wanted)).await;
+        let Some(permit) = acquired.and_then(|result| my.expect("acquire_many", result)) else {
+            continue;
+        };
+        let token = permit.token();
+        my.note(format_args!("has {wanted} permits, {token}"));
+        let held: Held<Permit> = Rc::new(RefCell::new(Some(permit)));
+        let holder = Rc::clone(&held) as Rc<dyn Holder>;
+        let numbers = (wanted as u64, PERMITS as u64);
+        my.oracle.borrow_mut().permits.acquired(NAME, numbers, token, &holder);
+        my.pause().await;
+        let permit = held.borrow_mut().take();
+        if let Some(permit) = permit
+            && my.world.one_in(2)
+        {
+            match my.patiently(permit.release()).await {
+                Some(Err(Error::NotHeld(_))) | None => {}
+                Some(result) => _ = my.expect("release", result),
+            }
+        }
+    }
+    // By then everybody is here, and nobody holds any for ever.
+    my.sleep_until(my.calm_from + 60 * SECOND).await;
+    if let Some(available) = my.expect("available", semaphore.available().await) {
+        my.oracle.borrow_mut().permits.available(NAME, available as u64, PERMITS as u64);
+    }
+}
+
+async fn count(my: Context, rounds: u64) {
+    const NAME: &str = "counter";
+    let counter = my.open(|manager| manager.value(NAME, &0_u64).open()).await;
+    for _ in 0..rounds {
+        my.pause().await;
+        my.oracle.borrow_mut().exactly_once.begins(NAME);
+        match my.patiently(counter.add(&1)).await {
+            Some(Ok(value)) => my.oracle.borrow_mut().exactly_once.confirmed(NAME, value),
+            // It was not even sent.
+            Some(Err(Error::SessionLost(_) | Error::ManagerRestarted(_))) => {
+                my.oracle.borrow_mut().exactly_once.refused(NAME);
+            }
+            Some(result) => _ = my.expect("add", result),
+            None => {}
+        }
+    }
+    if let Some(value) = my.expect("get", counter.get().await) {
+        my.oracle.borrow_mut().exactly_once.seen(NAME, value);
+    }
+}
+
+type Item = (u64, u64);
+
+async fn produce(my: Context, rounds: u64) {
+    let queue = my.open(|manager| manager.queue::<Item>("queue").maxsize(6).open()).await;
+    let producer = my.process as u64;
+    for number in 0..rounds * 2 {
+        my.pause().await;
+        let item = (producer, number);
+        my.oracle.borrow_mut().queue.putting(item);
+        let put = match my.world.below(3) {
+            0 => {
+                let timeout = Duration::from_micros(my.world.below(SECOND));
+                my.patiently(queue.put_timeout(&item, timeout)).await
+            }
+            _ => my.patiently(queue.put(&item)).await,
+        };
+        match put {
+            Some(Ok(())) => my.oracle.borrow_mut().queue.put(item),
+            Some(Err(Error::QueueFull(_) | Error::SessionLost(_))) => {
+                my.oracle.borrow_mut().queue.not_put(item);
+            }
+            Some(result) => _ = my.expect("put", result),
+            None => {}
+        }
+    }
+}
+
+async fn consume(my: Context) {
+    let queue = my.open(|manager| manager.queue::<Item>("queue").maxsize(6).open()).await;
+    let consumer = my.process as u64;
+    loop {
+        my.pause().await;
+        let timeout = Duration::from_micros(my.world.below(4 * SECOND));
+        let is_last = my.world.now() > my.calm_from + 30 * SECOND;
+        if my.world.one_in(2) && !is_last {
+            let leased = my.patiently(queue.lease_timeout(timeout)).await;
+            let Some(leased) = leased.and_then(|result| my.expect("lease", result)).flatten()
+            else {
+                continue;
+            };
+            let item = *leased;
+            my.note(format_args!("leases {item:?}"));
+            my.oracle.borrow_mut().queue.received(consumer, item, leased.deliveries());
+            my.pause().await;
+            match my.world.below(4) {
+                0 => drop(leased),
+                1 => drop(leased.reject().await),
+                _ => match my.patiently(leased.done()).await {
+                    Some(Ok(())) => my.oracle.borrow_mut().queue.finished(item),
+                    Some(Err(Error::NotHeld(_))) | None => {}
+                    Some(result) => _ = my.expect("done", result),
+                },
+            }
+            continue;
+        }
+        let got = my.patiently(queue.get_counted_timeout(timeout)).await;
+        match got.and_then(|result| my.expect("get", result)) {
+            Some(Some(received)) => {
+                my.note(format_args!("gets {:?}", received.value));
+                let mut oracle = my.oracle.borrow_mut();
+                oracle.queue.received(consumer, received.value, received.deliveries);
+            }
+            Some(None) if is_last => return my.oracle.borrow_mut().queue.drained(),
+            _ => {}
+        }
+    }
+}
+
+/// Whoever waits at the barrier, until it does not any more.
+struct Arrival {
+    my: Context,
+    call: u64,
+}
+
+impl Drop for Arrival {
+    fn drop(&mut self) {
+        // It may count until the manager knows.
+        let over = self.my.world.now() + 20 * SECOND;
+        self.my.oracle.borrow_mut().barrier.leaves(self.call, over);
+    }
+}
+
+async fn barrier(my: Context, rounds: u64) {
+    const NAME: &str = "barrier";
+    let barrier = my.open(|manager| manager.barrier(NAME, PARTIES).open()).await;
+    for _ in 0..rounds {
+        my.pause().await;
+        let timeout = Duration::from_micros(SECOND + my.world.below(3 * SECOND));
+        let call = my.oracle.borrow_mut().barrier.arrives(my.process, my.world.now());
+        let arrival = Arrival { my: my.clone(), call };
+        match my.patiently(barrier.wait_timeout(timeout)).await {
+            Some(Ok(_)) => {
+                let now = my.world.now();
+                my.oracle.borrow_mut().barrier.passes(NAME, call, PARTIES, now);
+            }
+            Some(Err(Error::BarrierBroken(_))) => drop(barrier.reset().await),
+            Some(Err(error)) => _ = my.expect("wait", Err::<(), _>(error)),
+            None => {}
+        }
+        drop(arrival);
+    }
+}
+
+/// Puts something where others wait for it, and wakes one of them.
+async fn fill(my: Context, rounds: u64) {
+    let condition = my.open(|manager| manager.condition("condition").open()).await;
+    let items = my.open(|manager| manager.value("items", &0_u64).open()).await;
+    for _ in 0..rounds {
+        my.pause().await;
+        let Some(guard) = my.expect("acquire", condition.acquire().await) else { continue };
+        if my.expect("add", items.add(&1).await).is_some() {
+            match guard.notify_one().await {
+                Err(Error::NotOwner(_) | Error::NotHeld(_)) => {
+                    my.oracle.borrow_mut().wakeups.somebody_died();
+                }
+                result => _ = my.expect("notify_one", result),
+            }
+        }
+    }
+    if my.process > 0 {
+        return;
+    }
+    my.sleep_until(my.calm_from + 20 * SECOND).await;
+    let since = my.world.now();
+    if my.expect("get", items.get().await).is_some_and(|items| items > 0) {
+        my.sleep(15 * SECOND).await;
+        if my.expect("get", items.get().await).is_some_and(|items| items > 0) {
+            my.oracle.borrow_mut().wakeups.something_is_there(since);
+        }
+    }
+}
+
+async fn take(my: Context, rounds: u64) {
+    let condition = my.open(|manager| manager.condition("condition").open()).await;
+    let items = my.open(|manager| manager.value("items", &0_u64).open()).await;
+    for _ in 0..rounds {
+        my.pause().await;
+        let Some(mut guard) = my.expect("acquire", condition.acquire().await) else { continue };
+        loop {
+            let Some(there) = my.expect("get", items.get().await) else { break };
+            if there > 0 {
+                my.expect("set", items.set(&(there - 1)).await);
+                break;
+            }
+            let end = my.calm_from + 60 * SECOND;
+            let timeout = end.saturating_sub(my.world.now());
+            my.oracle.borrow_mut().wakeups.waits(my.process, my.world.now());
+            let waited = condition.wait_timeout(guard, Duration::from_micros(timeout)).await;
+            my.oracle.borrow_mut().wakeups.goes_on(my.process);
+            match waited {
+                Ok((woken, true)) => guard = woken,
+                Ok((_, false)) => return,
+                Err(Error::NotHeld(_) | Error::NotOwner(_)) => break,
+                Err(error) => {
+                    my.expect("wait", Err::<(), _>(error));
+                    break;
+                }
+            }
+        }
+    }
+}
+
+async fn event(my: Context, rounds: u64) {
+    let event = my.open(|manager| manager.event("event").open()).await;
+    for _ in 0..rounds {
+        my.pause().await;
+        match my.world.below(3) {
+            0 => _ = my.patiently(event.set()).await.map(|result| my.expect("set", result)),
+            1 => _ = my.patiently(event.clear()).await.map(|result| my.expect("clear", result)),
+            _ => {
+                let timeout = Duration::from_micros(my.world.below(5 * SECOND));
+                let waited = my.patiently(event.wait_timeout(timeout)).await;
+                let _ = waited.map(|result| my.expect("wait", result));
+            }
+        }
+    }
+    // The last one to come here lets everybody go.
+    my.expect("set", event.set().await);
+    my.expect("wait", event.wait().await);
+}
