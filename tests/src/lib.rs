@@ -6,7 +6,6 @@ pub mod linear;
 pub mod log;
 pub mod raw;
 pub mod rogue;
-pub mod sim;
 pub mod tls;
 pub mod victim;
 

@@ -9,25 +9,25 @@ mod permits;
 mod queue;
 mod wakeups;
 
-pub(super) use mutual_exclusion::{Held, Holder};
+pub(crate) use mutual_exclusion::{Held, Holder};
 
-use super::plan::Plan;
+use crate::plan::Plan;
 
 /// Sees everything, and says what was wrong.
-pub(super) struct Oracle {
-    pub(super) mutual_exclusion: mutual_exclusion::MutualExclusion,
-    pub(super) permits: permits::Permits,
-    pub(super) exactly_once: exactly_once::ExactlyOnce,
-    pub(super) queue: queue::Ledger,
-    pub(super) barrier: barrier::Arrivals,
-    pub(super) wakeups: wakeups::WakeUps,
-    pub(super) dead_sessions: dead_sessions::DeadSessions,
-    pub(super) calls: calls::Calls,
+pub(crate) struct Oracle {
+    pub(crate) mutual_exclusion: mutual_exclusion::MutualExclusion,
+    pub(crate) permits: permits::Permits,
+    pub(crate) exactly_once: exactly_once::ExactlyOnce,
+    pub(crate) queue: queue::Ledger,
+    pub(crate) barrier: barrier::Arrivals,
+    pub(crate) wakeups: wakeups::WakeUps,
+    pub(crate) dead_sessions: dead_sessions::DeadSessions,
+    pub(crate) calls: calls::Calls,
     epoch: u64,
 }
 
 impl Oracle {
-    pub(super) fn new(_: &Plan) -> Self {
+    pub(crate) fn new(_: &Plan) -> Self {
         Self {
             mutual_exclusion: Default::default(),
             permits: Default::default(),
@@ -42,22 +42,22 @@ impl Oracle {
     }
 
     /// The manager has forgotten everything.
-    pub(super) fn restarted(&mut self, epoch: u64) {
+    pub(crate) fn restarted(&mut self, epoch: u64) {
         self.epoch = epoch;
     }
 
-    pub(super) fn has_failed(&self) -> bool {
+    pub(crate) fn has_failed(&self) -> bool {
         !self.violations().is_empty()
     }
 
     /// Looks at what can be told only at the end.
-    pub(super) fn finish(&mut self) {
+    pub(crate) fn finish(&mut self) {
         self.queue.finish();
         self.exactly_once.finish();
         self.permits.finish();
     }
 
-    pub(super) fn violations(&self) -> Vec<String> {
+    pub(crate) fn violations(&self) -> Vec<String> {
         [
             &self.mutual_exclusion.violations,
             &self.permits.violations,

@@ -4,7 +4,7 @@ use std::{cell::RefCell, collections::BTreeSet, rc::Rc, task::Waker, time::Durat
 
 use mp_manager_core::{Error, Reason};
 
-use super::{
+use crate::{
     Report,
     client::{Alarm, Phase, Process},
     invariants::Oracle,
@@ -16,7 +16,7 @@ use super::{
 };
 
 /// What happens next.
-pub(super) enum Event {
+pub(crate) enum Event {
     Up(ConnectionId, Up),
     Down(ConnectionId, Down),
     /// At the manager that started with this epoch.
@@ -38,7 +38,7 @@ const LONGEST_ATTEMPT: Micros = 3_000_000;
 /// The first pause before connecting again, and the longest.
 const PAUSES: (Micros, Micros) = (10_000, 1_000_000);
 
-pub(super) struct Run {
+pub(crate) struct Run {
     world: Rc<World<Event>>,
     plan: Plan,
     server: Server,
@@ -50,7 +50,7 @@ pub(super) struct Run {
 }
 
 /// Runs one seed.
-pub(super) fn run(seed: u64, verbose: bool) -> Report {
+pub(crate) fn run(seed: u64, verbose: bool) -> Report {
     let world = World::new(seed, verbose);
     let plan = Plan::draw(&world);
     let server = Server::new(1, world.duration(), plan.lease);
@@ -542,7 +542,7 @@ impl Run {
 
 /// What may go wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Trouble {
+pub(crate) enum Trouble {
     Cut,
     HalfOpen,
     Stop,

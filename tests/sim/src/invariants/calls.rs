@@ -1,23 +1,23 @@
 //! Every call ends, and in a way that it may.
 
 #[derive(Default)]
-pub(in crate::sim) struct Calls {
+pub(crate) struct Calls {
     pub(super) violations: Vec<String>,
 }
 
 impl Calls {
     /// A process has not come to its end, long after the last trouble.
-    pub(in crate::sim) fn has_not_ended(&mut self, process: usize, tasks: usize, phase: &str) {
+    pub(crate) fn has_not_ended(&mut self, process: usize, tasks: usize, phase: &str) {
         self.violations
             .push(format!("process {process} has not ended: {tasks} tasks go on, {phase}"));
     }
 
     /// A call failed in a way that nothing here explains.
-    pub(in crate::sim) fn failed(&mut self, process: usize, operation: &str, error: &str) {
+    pub(crate) fn failed(&mut self, process: usize, operation: &str, error: &str) {
         self.violations.push(format!("process {process}: {operation} failed: {error}"));
     }
 
-    pub(in crate::sim) fn broke_the_protocol(&mut self, process: usize, why: &str) {
+    pub(crate) fn broke_the_protocol(&mut self, process: usize, why: &str) {
         self.violations.push(format!("the session of process {process} was ended: {why}"));
     }
 }

@@ -3,6 +3,7 @@
 //! everything that happens.
 
 mod client;
+pub mod command;
 mod invariants;
 mod network;
 mod plan;

@@ -8,7 +8,7 @@ use std::{
 use super::mutual_exclusion::{EPOCH, Holder};
 
 #[derive(Default)]
-pub(in crate::sim) struct Permits {
+pub(crate) struct Permits {
     semaphores: BTreeMap<String, Vec<(u64, u64, Weak<dyn Holder>)>>,
     left: BTreeMap<String, (u64, u64)>,
     pub(super) violations: Vec<String>,
@@ -16,7 +16,7 @@ pub(in crate::sim) struct Permits {
 
 impl Permits {
     /// A process has acquired `permits` of `total`, under `token`.
-    pub(in crate::sim) fn acquired(
+    pub(crate) fn acquired(
         &mut self,
         name: &str,
         (permits, total): (u64, u64),
@@ -42,7 +42,7 @@ impl Permits {
     }
 
     /// Nobody holds any, and so many are there.
-    pub(in crate::sim) fn available(&mut self, name: &str, available: u64, total: u64) {
+    pub(crate) fn available(&mut self, name: &str, available: u64, total: u64) {
         self.left.insert(name.to_owned(), (available, total));
     }
 

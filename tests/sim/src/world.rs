@@ -13,22 +13,22 @@ use std::{
 
 use fastrand::Rng;
 
-use super::trace::Trace;
+use crate::trace::Trace;
 
 /// Microseconds since the simulation began.
-pub(super) type Micros = u64;
+pub(crate) type Micros = u64;
 
 /// What everything in a simulation shares. One seed decides all of it.
-pub(super) struct World<E> {
+pub(crate) struct World<E> {
     now: Arc<AtomicU64>,
     rng: RefCell<Rng>,
     events: RefCell<BTreeMap<(Micros, u64), E>>,
     scheduled: Cell<u64>,
-    pub(super) trace: RefCell<Trace>,
+    pub(crate) trace: RefCell<Trace>,
 }
 
 impl<E> World<E> {
-    pub(super) fn new(seed: u64, verbose: bool) -> Rc<Self> {
+    pub(crate) fn new(seed: u64, verbose: bool) -> Rc<Self> {
         Rc::new(Self {
             now: Arc::default(),
             rng: RefCell::new(Rng::with_seed(seed)),
@@ -38,34 +38,34 @@ impl<E> World<E> {
         })
     }
 
-    pub(super) fn now(&self) -> Micros {
+    pub(crate) fn now(&self) -> Micros {
         self.now.load(Ordering::Relaxed)
     }
 
-    pub(super) fn duration(&self) -> Duration {
+    pub(crate) fn duration(&self) -> Duration {
         Duration::from_micros(self.now())
     }
 
     /// A clock that began at some other time, and runs a little faster or slower.
-    pub(super) fn clock(&self) -> impl Fn() -> Duration + Send + Sync + use<E> {
+    pub(crate) fn clock(&self) -> impl Fn() -> Duration + Send + Sync + use<E> {
         let now = Arc::clone(&self.now);
         let (offset, rate) = (self.below(1 << 40), 9_960 + self.below(81));
         move || Duration::from_micros(offset + now.load(Ordering::Relaxed) * rate / 10_000)
     }
 
     /// `event` happens within `delay` of now; of those at one time the first scheduled is first.
-    pub(super) fn after(&self, delay: Micros, event: E) {
+    pub(crate) fn after(&self, delay: Micros, event: E) {
         self.at(self.now() + delay, event);
     }
 
-    pub(super) fn at(&self, time: Micros, event: E) {
+    pub(crate) fn at(&self, time: Micros, event: E) {
         let number = self.scheduled.get();
         self.scheduled.set(number + 1);
         self.events.borrow_mut().insert((time.max(self.now()), number), event);
     }
 
     /// Goes on to the next event before `end`.
-    pub(super) fn next(&self, end: Micros) -> Option<E> {
+    pub(crate) fn next(&self, end: Micros) -> Option<E> {
         let mut events = self.events.borrow_mut();
         let entry = events.first_entry().filter(|entry| entry.key().0 <= end)?;
         let ((time, _), event) = entry.remove_entry();
@@ -74,23 +74,23 @@ impl<E> World<E> {
     }
 
     /// A number below `n`.
-    pub(super) fn below(&self, n: u64) -> u64 {
+    pub(crate) fn below(&self, n: u64) -> u64 {
         self.rng.borrow_mut().u64(0..n.max(1))
     }
 
     /// True once in `n` times.
-    pub(super) fn one_in(&self, n: u64) -> bool {
+    pub(crate) fn one_in(&self, n: u64) -> bool {
         self.below(n) == 0
     }
 
     /// Anything from `least` to `most`, mostly near `least`.
-    pub(super) fn between(&self, least: Micros, most: Micros) -> Micros {
+    pub(crate) fn between(&self, least: Micros, most: Micros) -> Micros {
         let span = most.saturating_sub(least) + 1;
         let long = self.one_in(8);
         least + if long { self.below(span) } else { self.below(span / 16 + 1) }
     }
 
-    pub(super) fn pick<'a, T>(&self, from: &'a [T]) -> Option<&'a T> {
+    pub(crate) fn pick<'a, T>(&self, from: &'a [T]) -> Option<&'a T> {
         from.get(usize::try_from(self.below(from.len() as u64)).unwrap_or(0))
     }
 }

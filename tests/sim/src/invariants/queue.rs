@@ -4,10 +4,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A producer, and how many items it had put before.
-pub(in crate::sim) type Item = (u64, u64);
+pub(crate) type Item = (u64, u64);
 
 #[derive(Default)]
-pub(in crate::sim) struct Ledger {
+pub(crate) struct Ledger {
     confirmed: BTreeSet<Item>,
     unknown: BTreeSet<Item>,
     /// How often each item was received, and how often it was finished.
@@ -21,16 +21,16 @@ pub(in crate::sim) struct Ledger {
 }
 
 impl Ledger {
-    pub(in crate::sim) fn putting(&mut self, item: Item) {
+    pub(crate) fn putting(&mut self, item: Item) {
         self.unknown.insert(item);
     }
 
-    pub(in crate::sim) fn put(&mut self, item: Item) {
+    pub(crate) fn put(&mut self, item: Item) {
         self.unknown.remove(&item);
         self.confirmed.insert(item);
     }
 
-    pub(in crate::sim) fn not_put(&mut self, item: Item) {
+    pub(crate) fn not_put(&mut self, item: Item) {
         self.unknown.remove(&item);
         if self.received.contains_key(&item) {
             self.violations.push(format!("item {item:?} was refused and delivered"));
@@ -38,7 +38,7 @@ impl Ledger {
     }
 
     /// A consumer received it; `deliveries` counts those before as well.
-    pub(in crate::sim) fn received(&mut self, consumer: u64, item: Item, deliveries: u32) {
+    pub(crate) fn received(&mut self, consumer: u64, item: Item, deliveries: u32) {
         if !self.confirmed.contains(&item) && !self.unknown.contains(&item) {
             self.violations.push(format!("item {item:?} was never put, and delivered"));
         }
@@ -60,7 +60,7 @@ impl Ledger {
     }
 
     /// A leased item was confirmed to be done.
-    pub(in crate::sim) fn finished(&mut self, item: Item) {
+    pub(crate) fn finished(&mut self, item: Item) {
         let times = self.finished.entry(item).or_default();
         *times += 1;
         if *times > 1 {
@@ -69,7 +69,7 @@ impl Ledger {
     }
 
     /// The queue is empty, and nobody puts anything any more.
-    pub(in crate::sim) fn drained(&mut self) {
+    pub(crate) fn drained(&mut self) {
         self.is_drained = true;
     }
 

@@ -14,36 +14,36 @@ use std::{
 use mp_manager::{Manager, simulation::Wire};
 use mp_manager_core::{Error, Reason};
 
-use super::{
+use crate::{
     network::ConnectionId,
     world::{Micros, World},
 };
 
 /// What a process does at the same time as other things.
-pub(super) type Task = Pin<Box<dyn Future<Output = ()>>>;
+pub(crate) type Task = Pin<Box<dyn Future<Output = ()>>>;
 
 /// A simulated process.
-pub(super) struct Process {
-    pub(super) wire: Wire,
+pub(crate) struct Process {
+    pub(crate) wire: Wire,
     /// Dropped when every task has ended: the last one says goodbye.
-    pub(super) manager: Option<Manager>,
+    pub(crate) manager: Option<Manager>,
     tasks: Vec<Option<Task>>,
     ready: Arc<Mutex<Vec<usize>>>,
-    pub(super) phase: Phase,
-    pub(super) is_unix: bool,
+    pub(crate) phase: Phase,
+    pub(crate) is_unix: bool,
     /// It does nothing until then.
-    pub(super) stopped_until: Micros,
-    pub(super) pause: Micros,
-    pub(super) is_polled: bool,
-    pub(super) is_sending: bool,
+    pub(crate) stopped_until: Micros,
+    pub(crate) pause: Micros,
+    pub(crate) is_polled: bool,
+    pub(crate) is_sending: bool,
     /// Counts what the next tick is for, so that an earlier one is not taken for it.
-    pub(super) ticks: u64,
+    pub(crate) ticks: u64,
     now: Box<dyn Fn() -> Duration>,
 }
 
 /// How far it has come with its connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Phase {
+pub(crate) enum Phase {
     /// It will try to connect.
     Away,
     /// It has said hello.
@@ -69,7 +69,7 @@ impl Wake for TaskWaker {
 }
 
 impl Process {
-    pub(super) fn new<E: 'static>(world: &World<E>, is_unix: bool) -> Self {
+    pub(crate) fn new<E: 'static>(world: &World<E>, is_unix: bool) -> Self {
         let clock = Arc::new(world.clock());
         let shared = Arc::clone(&clock);
         let (manager, wire) = Wire::new(move || shared());
@@ -90,25 +90,25 @@ impl Process {
     }
 
     /// Its own time.
-    pub(super) fn now(&self) -> Duration {
+    pub(crate) fn now(&self) -> Duration {
         (self.now)()
     }
 
-    pub(super) fn spawn(&mut self, task: Task) {
+    pub(crate) fn spawn(&mut self, task: Task) {
         self.ready.lock().unwrap_or_else(PoisonError::into_inner).push(self.tasks.len());
         self.tasks.push(Some(task));
     }
 
-    pub(super) fn has_ready_tasks(&self) -> bool {
+    pub(crate) fn has_ready_tasks(&self) -> bool {
         !self.ready.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
     }
 
-    pub(super) fn unfinished(&self) -> usize {
+    pub(crate) fn unfinished(&self) -> usize {
         self.tasks.iter().flatten().count()
     }
 
     /// Lets every task go on that can, in any order.
-    pub(super) fn poll<E>(&mut self, world: &World<E>) {
+    pub(crate) fn poll<E>(&mut self, world: &World<E>) {
         loop {
             let mut ready =
                 std::mem::take(&mut *self.ready.lock().unwrap_or_else(PoisonError::into_inner));
@@ -136,7 +136,7 @@ impl Process {
     }
 
     /// It is killed: nothing of it runs any more, not even what would be said at its end.
-    pub(super) fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         self.phase = Phase::Gone;
         self.tasks.clear();
         self.manager = None;
@@ -144,7 +144,7 @@ impl Process {
         self.wire.end(why);
     }
 
-    pub(super) fn connection(&self) -> Option<ConnectionId> {
+    pub(crate) fn connection(&self) -> Option<ConnectionId> {
         match self.phase {
             Phase::Greeting { connection, .. } | Phase::Connected { connection, .. } => {
                 Some(connection)
@@ -155,18 +155,18 @@ impl Process {
 }
 
 /// A moment to come; sleeping until then.
-pub(super) struct Sleep {
+pub(crate) struct Sleep {
     alarm: Rc<Alarm>,
 }
 
 #[derive(Default)]
-pub(super) struct Alarm {
+pub(crate) struct Alarm {
     rang: Cell<bool>,
     waker: Cell<Option<Waker>>,
 }
 
 impl Alarm {
-    pub(super) fn ring(&self) {
+    pub(crate) fn ring(&self) {
         self.rang.set(true);
         if let Some(waker) = self.waker.take() {
             waker.wake();
@@ -175,7 +175,7 @@ impl Alarm {
 }
 
 impl Sleep {
-    pub(super) fn new(alarm: Rc<Alarm>) -> Self {
+    pub(crate) fn new(alarm: Rc<Alarm>) -> Self {
         Self { alarm }
     }
 }

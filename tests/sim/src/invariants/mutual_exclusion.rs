@@ -8,18 +8,18 @@ use std::{
 };
 
 /// Whoever holds something, as it knows itself: it looks at its own clock.
-pub(in crate::sim) trait Holder {
+pub(crate) trait Holder {
     fn believes_to_hold(&self) -> bool;
 }
 
 /// A guard as long as its process lives.
-pub(in crate::sim) type Held<G> = Rc<RefCell<Option<G>>>;
+pub(crate) type Held<G> = Rc<RefCell<Option<G>>>;
 
 /// Tokens of one start of the manager are below this many above those of the one before.
-pub(in crate::sim) const EPOCH: u64 = 1_000_000;
+pub(crate) const EPOCH: u64 = 1_000_000;
 
 #[derive(Default)]
-pub(in crate::sim) struct MutualExclusion {
+pub(crate) struct MutualExclusion {
     locks: BTreeMap<String, Lock>,
     pub(super) violations: Vec<String>,
 }
@@ -33,7 +33,7 @@ struct Lock {
 
 impl MutualExclusion {
     /// `process` has acquired the lock.
-    pub(in crate::sim) fn acquired(
+    pub(crate) fn acquired(
         &mut self,
         lock: &str,
         process: usize,
@@ -62,7 +62,7 @@ impl MutualExclusion {
     }
 
     /// A fenced write of `token` replaced that of `previous`.
-    pub(in crate::sim) fn wrote(&mut self, lock: &str, token: u64, previous: u64) {
+    pub(crate) fn wrote(&mut self, lock: &str, token: u64, previous: u64) {
         if previous > token {
             self.violations.push(format!(
                 "{lock}: a write fenced by token {token} came after one by token {previous}"

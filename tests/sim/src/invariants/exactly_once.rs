@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 #[derive(Default)]
-pub(in crate::sim) struct ExactlyOnce {
+pub(crate) struct ExactlyOnce {
     counters: BTreeMap<String, Counter>,
     pub(super) violations: Vec<String>,
 }
@@ -18,12 +18,12 @@ struct Counter {
 
 impl ExactlyOnce {
     /// An addition is under way.
-    pub(in crate::sim) fn begins(&mut self, name: &str) {
+    pub(crate) fn begins(&mut self, name: &str) {
         self.counters.entry(name.to_owned()).or_default().unknown += 1;
     }
 
     /// It was confirmed; the counter stood at `value` then.
-    pub(in crate::sim) fn confirmed(&mut self, name: &str, value: u64) {
+    pub(crate) fn confirmed(&mut self, name: &str, value: u64) {
         let counter = self.counters.entry(name.to_owned()).or_default();
         counter.unknown -= 1;
         counter.confirmed += 1;
@@ -31,12 +31,12 @@ impl ExactlyOnce {
     }
 
     /// It did not happen, for certain.
-    pub(in crate::sim) fn refused(&mut self, name: &str) {
+    pub(crate) fn refused(&mut self, name: &str) {
         self.counters.entry(name.to_owned()).or_default().unknown -= 1;
     }
 
     /// The counter stands at `value`.
-    pub(in crate::sim) fn seen(&mut self, name: &str, value: u64) {
+    pub(crate) fn seen(&mut self, name: &str, value: u64) {
         let counter = self.counters.entry(name.to_owned()).or_default();
         counter.look(name, value, &mut self.violations);
     }

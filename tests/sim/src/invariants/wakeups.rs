@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 #[derive(Default)]
-pub(in crate::sim) struct WakeUps {
+pub(crate) struct WakeUps {
     /// Since when each process waits.
     waiting: BTreeMap<usize, u64>,
     /// A process that was woken may have died with it, or lost its session.
@@ -12,21 +12,21 @@ pub(in crate::sim) struct WakeUps {
 }
 
 impl WakeUps {
-    pub(in crate::sim) fn waits(&mut self, process: usize, now: u64) {
+    pub(crate) fn waits(&mut self, process: usize, now: u64) {
         self.waiting.insert(process, now);
     }
 
-    pub(in crate::sim) fn goes_on(&mut self, process: usize) {
+    pub(crate) fn goes_on(&mut self, process: usize) {
         self.waiting.remove(&process);
     }
 
     /// Somebody's session was lost, or a process was killed.
-    pub(in crate::sim) fn somebody_died(&mut self) {
+    pub(crate) fn somebody_died(&mut self) {
         self.may_be_lost = true;
     }
 
     /// Something is there to be taken, and has been since `since`, when all was quiet already.
-    pub(in crate::sim) fn something_is_there(&mut self, since: u64) {
+    pub(crate) fn something_is_there(&mut self, since: u64) {
         if self.may_be_lost {
             return;
         }

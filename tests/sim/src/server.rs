@@ -23,14 +23,14 @@ use mp_manager_core::{
     },
 };
 
-use super::{
+use crate::{
     network::{ConnectionId, Down},
     world::{Micros, World},
 };
 
 /// What the manager wants to happen later.
 #[derive(Debug)]
-pub(super) enum Later {
+pub(crate) enum Later {
     /// The next step of an activity.
     Step(Activity),
     /// A stream looks at what has arrived, and says what there is to say.
@@ -49,11 +49,11 @@ const FRAME_BYTES: usize = 400;
 const TICK: Micros = 50_000;
 const DRAIN: Duration = Duration::from_millis(20);
 
-pub(super) struct Server {
-    pub(super) epoch: u64,
-    pub(super) sessions: BTreeMap<SessionId, Client>,
+pub(crate) struct Server {
+    pub(crate) epoch: u64,
+    pub(crate) sessions: BTreeMap<SessionId, Client>,
     names: BTreeMap<String, Arc<Cell>>,
-    pub(super) cells: BTreeMap<ObjectId, Arc<Cell>>,
+    pub(crate) cells: BTreeMap<ObjectId, Arc<Cell>>,
     streams: BTreeMap<ConnectionId, Stream>,
     activities: BTreeMap<Activity, Line>,
     next_activity: Activity,
@@ -65,14 +65,14 @@ pub(super) struct Server {
     limits: Limits,
     object_limits: ObjectLimits,
     /// It does nothing until then.
-    pub(super) stopped_until: Micros,
-    pub(super) out: Vec<(ConnectionId, Down)>,
-    pub(super) later: Vec<(Micros, Later)>,
+    pub(crate) stopped_until: Micros,
+    pub(crate) out: Vec<(ConnectionId, Down)>,
+    pub(crate) later: Vec<(Micros, Later)>,
 }
 
 /// A session, and what is known of its client.
-pub(super) struct Client {
-    pub(super) session: Session,
+pub(crate) struct Client {
+    pub(crate) session: Session,
     outbox: Outbox<Arc<Cell>>,
     secret: Bytes,
     touched: BTreeSet<ObjectId>,
@@ -91,7 +91,7 @@ struct Stream {
     is_polled: bool,
 }
 
-pub(super) struct Cell {
+pub(crate) struct Cell {
     id: ObjectId,
     kind: Kind,
     server: u64,
@@ -123,7 +123,7 @@ enum Step {
 }
 
 impl Server {
-    pub(super) fn new(epoch: u64, now: Duration, lease: Duration) -> Self {
+    pub(crate) fn new(epoch: u64, now: Duration, lease: Duration) -> Self {
         let limits = Limits {
             max_requests_per_frame: 64,
             max_open_requests: 256,
@@ -153,7 +153,7 @@ impl Server {
     }
 
     /// A client's first words: it is in, with the session it asked for if that is here.
-    pub(super) fn hello<E>(
+    pub(crate) fn hello<E>(
         &mut self,
         world: &World<E>,
         connection: ConnectionId,
@@ -228,7 +228,7 @@ impl Server {
     }
 
     /// A frame has arrived.
-    pub(super) fn frame<E>(
+    pub(crate) fn frame<E>(
         &mut self,
         world: &World<E>,
         connection: ConnectionId,
@@ -241,7 +241,7 @@ impl Server {
     }
 
     /// A beat has arrived.
-    pub(super) fn beat<E>(&mut self, world: &World<E>, connection: ConnectionId, beat: Beat) {
+    pub(crate) fn beat<E>(&mut self, world: &World<E>, connection: ConnectionId, beat: Beat) {
         let now = self.clock.now(world.duration());
         let Some(stream) = self.streams.get(&connection) else { return };
         let Some(client) = self.sessions.get_mut(&stream.session) else { return };
@@ -252,7 +252,7 @@ impl Server {
     }
 
     /// A connection is over.
-    pub(super) fn ended<E>(&mut self, world: &World<E>, connection: ConnectionId, is_unix: bool) {
+    pub(crate) fn ended<E>(&mut self, world: &World<E>, connection: ConnectionId, is_unix: bool) {
         let Some(stream) = self.streams.remove(&connection) else { return };
         let is_current = self
             .sessions
@@ -298,7 +298,7 @@ impl Server {
         self.later.push((world.between(0, 100), Later::Step(activity)));
     }
 
-    pub(super) fn happen<E>(&mut self, world: &World<E>, later: Later) {
+    pub(crate) fn happen<E>(&mut self, world: &World<E>, later: Later) {
         match later {
             Later::Step(activity) => self.step(world, activity),
             Later::Poll(connection) => self.poll(world, connection),
@@ -614,7 +614,7 @@ impl Server {
 
     /// What is wrong once everybody who died is past their lease: `alive` are the sessions of those
     /// who did not.
-    pub(super) fn leftovers(&self, alive: &BTreeSet<SessionId>) -> Vec<String> {
+    pub(crate) fn leftovers(&self, alive: &BTreeSet<SessionId>) -> Vec<String> {
         let mut wrong = Vec::new();
         for id in self.sessions.keys().filter(|id| !alive.contains(id)) {
             wrong.push(format!("session {id} of a dead client goes on"));

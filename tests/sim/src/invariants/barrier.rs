@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 #[derive(Default)]
-pub(in crate::sim) struct Arrivals {
+pub(crate) struct Arrivals {
     calls: BTreeMap<u64, Call>,
     next: u64,
     pub(super) violations: Vec<String>,
@@ -18,21 +18,21 @@ struct Call {
 
 impl Arrivals {
     /// A party arrives; the number of its call.
-    pub(in crate::sim) fn arrives(&mut self, process: usize, now: u64) -> u64 {
+    pub(crate) fn arrives(&mut self, process: usize, now: u64) -> u64 {
         self.next += 1;
         self.calls.insert(self.next, Call { process, began: now, over: None });
         self.next
     }
 
     /// It does not count from `over` on.
-    pub(in crate::sim) fn leaves(&mut self, call: u64, over: u64) {
+    pub(crate) fn leaves(&mut self, call: u64, over: u64) {
         if let Some(call) = self.calls.get_mut(&call) {
             call.over.get_or_insert(over);
         }
     }
 
     /// It passed, with all of `parties`.
-    pub(in crate::sim) fn passes(&mut self, name: &str, call: u64, parties: usize, now: u64) {
+    pub(crate) fn passes(&mut self, name: &str, call: u64, parties: usize, now: u64) {
         self.leaves(call, now);
         let Some(began) = self.calls.get(&call).map(|call| call.began) else { return };
         let there = self

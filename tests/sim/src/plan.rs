@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{
+use crate::{
     run::Trouble,
     workloads::Workload,
     world::{Micros, World},
@@ -10,23 +10,23 @@ use super::{
 
 /// Drawn once, at the beginning.
 #[derive(Debug)]
-pub(super) struct Plan {
-    pub(super) processes: usize,
-    pub(super) workloads: Vec<Workload>,
-    pub(super) lease: Duration,
+pub(crate) struct Plan {
+    pub(crate) processes: usize,
+    pub(crate) workloads: Vec<Workload>,
+    pub(crate) lease: Duration,
     /// How long something is under way, from and to.
-    pub(super) delay: (Micros, Micros),
-    pub(super) trouble_for: Micros,
-    pub(super) trouble_every: Micros,
+    pub(crate) delay: (Micros, Micros),
+    pub(crate) trouble_for: Micros,
+    pub(crate) trouble_every: Micros,
     troubles: Vec<Trouble>,
     /// How long a task does nothing, at most.
-    pub(super) longest_pause: Micros,
+    pub(crate) longest_pause: Micros,
     /// How much each task does.
-    pub(super) rounds: u64,
+    pub(crate) rounds: u64,
 }
 
 impl Plan {
-    pub(super) fn draw<E>(world: &World<E>) -> Self {
+    pub(crate) fn draw<E>(world: &World<E>) -> Self {
         use Trouble::{Cut, HalfOpen, Kill, Restart, Stop, StopServer};
         let mut troubles = vec![Cut, Cut, Cut];
         for (trouble, one_in) in
@@ -61,7 +61,7 @@ impl Plan {
         }
     }
 
-    pub(super) fn draw_trouble<E>(&self, world: &World<E>) -> Trouble {
+    pub(crate) fn draw_trouble<E>(&self, world: &World<E>) -> Trouble {
         *world.pick(&self.troubles).unwrap_or(&Trouble::Cut)
     }
 }

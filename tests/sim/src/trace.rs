@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 /// Hashes every line; prints them if asked to.
-pub(super) struct Trace {
+pub(crate) struct Trace {
     hash: u64,
     events: u64,
     line: String,
@@ -11,11 +11,11 @@ pub(super) struct Trace {
 }
 
 impl Trace {
-    pub(super) fn new(verbose: bool) -> Self {
+    pub(crate) fn new(verbose: bool) -> Self {
         Self { hash: 0xcbf2_9ce4_8422_2325, events: 0, line: String::new(), verbose }
     }
 
-    pub(super) fn note(&mut self, now: u64, what: std::fmt::Arguments<'_>) {
+    pub(crate) fn note(&mut self, now: u64, what: std::fmt::Arguments<'_>) {
         self.line.clear();
         // Writing to a string does not fail.
         let _ = write!(self.line, "{now} {what}");
@@ -28,11 +28,11 @@ impl Trace {
         }
     }
 
-    pub(super) fn hash(&self) -> u64 {
+    pub(crate) fn hash(&self) -> u64 {
         self.hash
     }
 
-    pub(super) fn events(&self) -> u64 {
+    pub(crate) fn events(&self) -> u64 {
         self.events
     }
 }

@@ -5,7 +5,7 @@ use std::{cell::RefCell, future::Future, pin::pin, rc::Rc, task::Poll, time::Dur
 
 use mp_manager::{Error, LockGuard, Manager, Permit, Result};
 
-use super::{
+use crate::{
     client::{Alarm, Sleep, Task},
     invariants::{Held, Holder, Oracle},
     network::ClientId,
@@ -16,7 +16,7 @@ use super::{
 
 /// One kind of work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Workload {
+pub(crate) enum Workload {
     Lock,
     Permits,
     Count,
@@ -27,7 +27,7 @@ pub(super) enum Workload {
 }
 
 impl Workload {
-    pub(super) const ALL: [Self; 7] = [
+    pub(crate) const ALL: [Self; 7] = [
         Self::Lock,
         Self::Permits,
         Self::Count,
@@ -38,7 +38,7 @@ impl Workload {
     ];
 
     /// Whether what it shows makes sense when the manager forgets everything.
-    pub(super) fn survives_restart(self) -> bool {
+    pub(crate) fn survives_restart(self) -> bool {
         matches!(self, Self::Lock | Self::Permits | Self::Barrier)
     }
 }
@@ -49,7 +49,7 @@ const SECOND: Micros = 1_000_000;
 
 /// What a process' tasks know.
 #[derive(Clone)]
-pub(super) struct Context {
+pub(crate) struct Context {
     world: Rc<World<Event>>,
     oracle: Rc<RefCell<Oracle>>,
     manager: Manager,
@@ -59,7 +59,7 @@ pub(super) struct Context {
 }
 
 /// The tasks of one process.
-pub(super) fn tasks(plan: &Plan, context: &Context) -> Vec<Task> {
+pub(crate) fn tasks(plan: &Plan, context: &Context) -> Vec<Task> {
     let rounds = plan.rounds;
     let mut tasks: Vec<Task> = Vec::new();
     for workload in &plan.workloads {
@@ -90,7 +90,7 @@ pub(super) fn tasks(plan: &Plan, context: &Context) -> Vec<Task> {
 }
 
 impl Context {
-    pub(super) fn new(
+    pub(crate) fn new(
         world: &Rc<World<Event>>,
         oracle: &Rc<RefCell<Oracle>>,
         manager: Manager,

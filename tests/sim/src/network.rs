@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 
 use mp_manager_core::v1::{Beat, Challenge, ClientFrame, Resume, ServerFrame, Welcome};
 
-use super::world::Micros;
+use crate::world::Micros;
 
-pub(super) type ClientId = usize;
-pub(super) type ConnectionId = u64;
+pub(crate) type ClientId = usize;
+pub(crate) type ConnectionId = u64;
 
 /// What a client says. The handshake has its real steps, but for the arithmetic.
 #[derive(Debug)]
-pub(super) enum Up {
+pub(crate) enum Up {
     Hello(Option<(Resume, bytes::Bytes)>),
     Frame(ClientFrame),
     Beat(Beat),
@@ -21,7 +21,7 @@ pub(super) enum Up {
 
 /// What the server says.
 #[derive(Debug)]
-pub(super) enum Down {
+pub(crate) enum Down {
     Welcome(Box<Welcome>, Challenge),
     Refused,
     Frame(ServerFrame),
@@ -31,11 +31,11 @@ pub(super) enum Down {
 }
 
 /// One connection between a client and the server of that time.
-pub(super) struct Connection {
-    pub(super) client: ClientId,
-    pub(super) server_epoch: u64,
+pub(crate) struct Connection {
+    pub(crate) client: ClientId,
+    pub(crate) server_epoch: u64,
     /// The end of it proves the death of its client, as on a unix socket.
-    pub(super) is_unix: bool,
+    pub(crate) is_unix: bool,
     up: Direction,
     down: Direction,
 }
@@ -50,13 +50,13 @@ struct Direction {
 }
 
 #[derive(Default)]
-pub(super) struct Network {
+pub(crate) struct Network {
     connections: BTreeMap<ConnectionId, Connection>,
     next: ConnectionId,
 }
 
 impl Network {
-    pub(super) fn open(
+    pub(crate) fn open(
         &mut self,
         client: ClientId,
         server_epoch: u64,
@@ -69,19 +69,19 @@ impl Network {
         self.next
     }
 
-    pub(super) fn get(&self, id: ConnectionId) -> Option<&Connection> {
+    pub(crate) fn get(&self, id: ConnectionId) -> Option<&Connection> {
         self.connections.get(&id)
     }
 
     /// The connections that are open in both directions.
-    pub(super) fn open_ones(&self) -> Vec<ConnectionId> {
+    pub(crate) fn open_ones(&self) -> Vec<ConnectionId> {
         let is_open =
             |connection: &Connection| !connection.up.is_closed && !connection.down.is_closed;
         self.connections.iter().filter(|(_, c)| is_open(c)).map(|(id, _)| *id).collect()
     }
 
     /// When something that is said now arrives upwards, if it does.
-    pub(super) fn send_up(
+    pub(crate) fn send_up(
         &mut self,
         id: ConnectionId,
         now: Micros,
@@ -91,7 +91,7 @@ impl Network {
     }
 
     /// When something that is said now arrives downwards, if it does.
-    pub(super) fn send_down(
+    pub(crate) fn send_down(
         &mut self,
         id: ConnectionId,
         now: Micros,
@@ -100,16 +100,16 @@ impl Network {
         self.connections.get_mut(&id)?.down.send(now, delay)
     }
 
-    pub(super) fn arrives_up(&self, id: ConnectionId) -> bool {
+    pub(crate) fn arrives_up(&self, id: ConnectionId) -> bool {
         self.connections.get(&id).is_some_and(|connection| !connection.up.is_dead)
     }
 
-    pub(super) fn arrives_down(&self, id: ConnectionId) -> bool {
+    pub(crate) fn arrives_down(&self, id: ConnectionId) -> bool {
         self.connections.get(&id).is_some_and(|connection| !connection.down.is_dead)
     }
 
     /// Takes no more; what is under way may be lost. When the ends of it arrive, if they do.
-    pub(super) fn close(
+    pub(crate) fn close(
         &mut self,
         id: ConnectionId,
         loses_up: bool,

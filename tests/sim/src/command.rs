@@ -1,0 +1,142 @@
+//! The command: `sim --seeds 100000`, or one seed in detail: `sim --seed 7 --verbose`.
+
+use std::{
+    env,
+    process::ExitCode,
+    sync::atomic::{AtomicU64, Ordering},
+    thread,
+    time::{Duration, Instant},
+};
+
+use crate::{self as sim, Report};
+
+const USAGE: &str = "\
+usage: sim [--seeds N] [--from SEED] [--twice] [--keep-going]
+       sim --seed SEED [--verbose]
+
+  --seeds N     how many seeds to run, 1000 unless said
+  --from SEED   the first of them, 1 unless said
+  --twice       runs each seed twice and compares everything that happened
+  --keep-going  does not stop at the first violation
+  --seed SEED   runs this one
+  --verbose     prints everything that happens";
+
+struct Arguments {
+    first: u64,
+    count: u64,
+    twice: bool,
+    keep_going: bool,
+    verbose: bool,
+}
+
+/// Does what the arguments say.
+#[must_use]
+pub fn main() -> ExitCode {
+    let Some(arguments) = parse(env::args().skip(1)) else {
+        eprintln!("{USAGE}");
+        return ExitCode::from(2);
+    };
+    if arguments.verbose {
+        let report = sim::run(arguments.first, true);
+        println!("{report:#?}");
+        return if report.violations.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+    }
+    run(&arguments)
+}
+
+fn parse(mut words: impl Iterator<Item = String>) -> Option<Arguments> {
+    let (first, count) = (1, 1000);
+    let mut arguments = Arguments { first, count, twice: false, keep_going: false, verbose: false };
+    while let Some(word) = words.next() {
+        match word.as_str() {
+            "--seeds" => arguments.count = words.next()?.parse().ok()?,
+            "--from" => arguments.first = words.next()?.parse().ok()?,
+            "--seed" => {
+                arguments.first = words.next()?.parse().ok()?;
+                arguments.count = 1;
+            }
+            "--twice" => arguments.twice = true,
+            "--keep-going" => arguments.keep_going = true,
+            "--verbose" => arguments.verbose = true,
+            _ => return None,
+        }
+    }
+    Some(arguments)
+}
+
+/// What came of many seeds.
+#[derive(Default)]
+struct Totals {
+    seeds: u64,
+    failed: u64,
+    events: u64,
+    time: Duration,
+}
+
+fn run(arguments: &Arguments) -> ExitCode {
+    let began = Instant::now();
+    let next = AtomicU64::new(arguments.first);
+    let end = arguments.first.saturating_add(arguments.count);
+    let threads = thread::available_parallelism().map_or(1, usize::from);
+    let totals = thread::scope(|scope| {
+        let work = || {
+            let mut totals = Totals::default();
+            loop {
+                let seed = next.fetch_add(1, Ordering::Relaxed);
+                if seed >= end {
+                    return totals;
+                }
+                let report = sim::run(seed, false);
+                if !accept(&report, arguments.twice) {
+                    totals.failed += 1;
+                    if !arguments.keep_going {
+                        next.store(end, Ordering::Relaxed);
+                    }
+                }
+                totals.seeds += 1;
+                totals.events += report.events;
+                totals.time += report.time;
+            }
+        };
+        let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
+        workers.into_iter().filter_map(|worker| worker.join().ok()).fold(
+            Totals::default(),
+            |sum, part| Totals {
+                seeds: sum.seeds + part.seeds,
+                failed: sum.failed + part.failed,
+                events: sum.events + part.events,
+                time: sum.time + part.time,
+            },
+        )
+    });
+    let took = began.elapsed();
+    let Totals { seeds, failed, events, time } = totals;
+    println!(
+        "{seeds} seeds, {failed} with violations; {events} events in {took:.1?}; \
+         {:.0} simulated seconds per second",
+        time.as_secs_f64() / took.as_secs_f64()
+    );
+    // A worker that panicked did not count its last seed.
+    if failed == 0 && seeds == arguments.count { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Whether nothing is wrong with it; says so otherwise, and how to see it again.
+fn accept(report: &Report, twice: bool) -> bool {
+    let mut wrong = report.violations.clone();
+    if twice && wrong.is_empty() {
+        let again = sim::run(report.seed, false);
+        if again.hash != report.hash {
+            wrong.push(format!("it went another way the second time: {again:?}"));
+        }
+    }
+    for what in &wrong {
+        println!("seed {}: {what}", report.seed);
+    }
+    if !wrong.is_empty() {
+        let seed = report.seed;
+        println!(
+            "again: cargo run --release -p mp-manager-tests --bin sim -- --seed {seed} --verbose"
+        );
+    }
+    wrong.is_empty()
+}
