@@ -13,6 +13,7 @@ Exit codes:
   2      wrong usage or configuration
   3      there is no such object, key, index or value
   69     cannot connect, or the session was lost
+  73     the grant of --fence does not stand: nothing was written
   75     the timeout passed
   76     lock: the lock was lost, and the command was killed
   77     authentication failed
@@ -36,6 +37,7 @@ const FAILED: u8 = 1;
 const USAGE: u8 = 2;
 const ABSENT: u8 = 3;
 const UNAVAILABLE: u8 = 69;
+const FENCED: u8 = 73;
 const TIMED_OUT: u8 = 75;
 const LOCK_LOST: u8 = 76;
 const NOT_AUTHENTICATED: u8 = 77;
@@ -133,6 +135,7 @@ fn client_code(error: &mp_manager::Error) -> u8 {
         | E::IndexOutOfRange(_)
         | E::ValueNotFound(_)
         | E::Empty(_) => ABSENT,
+        E::Fenced(_) => FENCED,
         E::QueueFull(_) => TIMED_OUT,
         _ => FAILED,
     }

@@ -243,6 +243,8 @@ impl<'de> Deserialize<'de> for Payload {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     const JSON: Texts = Texts { raw: false };
@@ -310,6 +312,37 @@ mod tests {
             (proxy, r#"{"$ref":{"kind":"dict","id":7}}"#),
         ] {
             assert_eq!(JSON.text(&rmp_serde::from_slice(&bytes).unwrap()), text);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_is_stored_is_printed_as_json_if_at_all(bytes: Vec<u8>) {
+            // Containers of what there is, as random bytes rarely are one.
+            let in_an_array = [&[0xdc, 0, 4], &bytes[..]].concat();
+            let in_a_map = [&[0x82], &bytes[..]].concat();
+            for bytes in [bytes, in_an_array, in_a_map] {
+                if let Ok(stored) = rmp_serde::from_slice::<Json>(&bytes) {
+                    let text = JSON.text(&stored);
+                    prop_assert!(serde_json::from_str::<Value>(&text).is_ok(), "{text}");
+                }
+            }
+        }
+
+        #[test]
+        fn an_argument_keeps_its_value_or_is_refused(text in r#"[-+.0-9eE\[\]{}",:\\ a]{0,40}"#) {
+            if let Ok(value) = JSON.value(&text) {
+                prop_assert_eq!(&JSON.value(&JSON.text(&value)).unwrap(), &value);
+            }
+        }
+
+        #[test]
+        fn an_integer_is_exact_or_refused(n: i128, shift in 0_u32..128) {
+            let text = (n >> shift).to_string();
+            let fits = text.parse::<i64>().is_ok() || text.parse::<u64>().is_ok();
+            let value = JSON.value(&text);
+            prop_assert_eq!(value.is_ok(), fits, "{}", text);
+            prop_assert!(value.is_err() || JSON.text(&value.unwrap()) == text);
         }
     }
 }

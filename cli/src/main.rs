@@ -8,6 +8,7 @@ mod authkey;
 mod child;
 mod commands;
 mod error;
+mod fence;
 mod json;
 mod logging;
 mod options;

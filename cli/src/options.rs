@@ -86,7 +86,10 @@ impl Options {
         let result = act(&manager, &mut signals).await;
         // Also after an error: what the session holds is released now, not when it is missed.
         let goodbye = async { Ok(manager.close().await?) };
-        signals.interrupt(goodbye).await.and(result)
+        let closed = signals.interrupt(goodbye).await;
+        // What went wrong first is what there is to say.
+        let output = result?;
+        closed.map(|()| output)
     }
 
     async fn connect(&self, purpose: &str) -> Result<Manager, Error> {

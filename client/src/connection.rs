@@ -102,18 +102,17 @@ impl Connection {
             let why = match end {
                 End::Gone(why) => {
                     self.close(&why);
-                    why
+                    Refusal::new(Reason::SessionEnded, why)
                 }
                 End::Farewell(why) if self.may_come_back(&why) => {
-                    let message = why.message.clone();
-                    self.shared.session_ended(why);
-                    message
+                    self.shared.session_ended(why.clone());
+                    why
                 }
                 End::Farewell(why) => return self.shared.end(why),
             };
             drop(streams);
             streams = tokio::select! {
-                again = self.reconnect(&why) => match again {
+                again = self.reconnect(why) => match again {
                     Ok(streams) => streams,
                     Err(why) => return self.shared.end(why),
                 },
@@ -188,16 +187,16 @@ impl Connection {
     }
 
     /// Tries to connect until it succeeds, or there is no sense in it any more.
-    async fn reconnect(&self, why: &str) -> Result<Streams, Refusal> {
+    async fn reconnect(&self, why: Refusal) -> Result<Streams, Refusal> {
         let patience = self.patience();
         let deadline = self.shared.now().saturating_add(patience);
         let mut pause = FIRST_PAUSE;
-        let mut why = why.to_owned();
+        let mut last = why.message.clone();
         while !self.target.reconnect_timeout.is_zero() {
             match self.attempt().await {
                 Ok(streams) => return Ok(streams),
                 Err(Attempt::Hopeless(refusal)) => return Err(refusal),
-                Err(Attempt::Failed(message)) => why = message,
+                Err(Attempt::Failed(message)) => last = message,
             }
             if self.shared.now() >= deadline {
                 break;
@@ -206,9 +205,9 @@ impl Connection {
             pause = LONGEST_PAUSE.min(pause * 2);
         }
         let message =
-            format!("the connection is gone, and did not come back within {patience:?}: {why}");
+            format!("the connection is gone, and did not come back within {patience:?}: {last}");
         let hint = "what the session held is released; connect again for a new one";
-        Err(Refusal::new(Reason::SessionEnded, message).with_hint(hint))
+        Err(Refusal::new(why.reason(), message).with_hint(hint))
     }
 
     /// How long trying to connect again makes sense. The socket of a manager inside a program is

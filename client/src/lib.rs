@@ -79,9 +79,9 @@ mod tls;
 pub use error::{Context, Error, Result};
 pub use fence::Fence;
 pub use manager::{
-    ADDRESS_VARIABLE, AUTHKEY_FILE_VARIABLE, AUTHKEY_VARIABLE, Builder, Holding, Inspection, Kind,
-    Manager, ObjectInfo, SessionInfo, Statistics, TLS_CA_VARIABLE, TLS_CERT_VARIABLE,
-    TLS_KEY_VARIABLE, Waiting,
+    ADDRESS_VARIABLE, AUTHKEY_FILE_VARIABLE, AUTHKEY_VARIABLE, Builder, FENCE_VARIABLE, Holding,
+    Inspection, Kind, Manager, ObjectInfo, SessionInfo, Statistics, TLS_CA_VARIABLE,
+    TLS_CERT_VARIABLE, TLS_KEY_VARIABLE, Waiting,
 };
 pub use mp_manager_proto::{address::Address, authkey::Authkey, tls::Pem};
 pub use open::{Name, Open, Unnamed};

@@ -41,6 +41,9 @@ pub const TLS_CERT_VARIABLE: &str = "MP_MANAGER_TLS_CERT";
 /// The environment variable with the path of a PEM file that has the private key of that
 /// certificate.
 pub const TLS_KEY_VARIABLE: &str = "MP_MANAGER_TLS_KEY";
+/// The environment variable in which a command that `mp-manager lock` runs finds its lock's
+/// [`Fence`](crate::Fence), as text. Nothing is fenced by it unless somebody reads it.
+pub const FENCE_VARIABLE: &str = "MP_MANAGER_FENCE";
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const RECONNECT_TIMEOUT: Duration = Duration::from_secs(60);

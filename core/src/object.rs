@@ -63,8 +63,8 @@ pub fn unsupported() -> Error {
 
 macro_rules! objects {
     ($($kind:ident: $op:ident,)*) => {
-        /// A shared object of any kind.
-        #[derive(Debug)]
+        /// A shared object of any kind. A clone is for who wants to see what would become of it.
+        #[derive(Debug, Clone)]
         #[expect(missing_docs, reason = "the kinds are documented where they are defined")]
         pub enum Object {
             $($kind($kind),)*

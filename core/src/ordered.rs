@@ -10,7 +10,7 @@ use bytes::Bytes;
 use foldhash::fast::FixedState;
 use hashbrown::HashTable;
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Slot<V> {
     ordinal: u64,
     hash: u64,
@@ -19,7 +19,7 @@ struct Slot<V> {
 }
 
 /// Insertion-ordered; the seed decides where entries sit in the table, never their order.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct OrderedMap<V> {
     slots: Vec<Slot<V>>,
     table: HashTable<usize>,

@@ -65,6 +65,17 @@ struct Kept<H> {
     object: Option<H>,
 }
 
+impl<H> Kept<H> {
+    fn new(result: reply::Result, pins: Vec<Pin>, object: Option<H>) -> Self {
+        let bytes = weight(&result);
+        Self { result, pins, bytes, is_sent: false, object }
+    }
+
+    fn unsent_bytes(&self) -> usize {
+        if self.is_sent { 0 } else { self.bytes }
+    }
+}
+
 /// What came of [settling](Outbox::settle) a frame. What is left of it is dropped outside all locks.
 #[derive(Debug)]
 #[must_use = "the objects have to be told"]
@@ -163,24 +174,17 @@ impl<H> Outbox<H> {
         if self.ended.is_some() {
             return pins;
         }
-        let kept = self.keep(seq, result, pins, object);
+        let kept = Kept::new(result, pins, object);
+        self.queue(seq, kept.bytes);
         self.open.insert(seq, Open::Replied(kept));
         Vec::new()
     }
 
     /// Notes a reply as one to be sent.
-    fn keep(
-        &mut self,
-        seq: Seq,
-        result: reply::Result,
-        pins: Vec<Pin>,
-        object: Option<H>,
-    ) -> Kept<H> {
-        let bytes = weight(&result);
+    fn queue(&mut self, seq: Seq, bytes: usize) {
         self.unsent_bytes += bytes;
         self.unacknowledged_bytes += bytes;
         self.unsent.push_back(seq);
-        Kept { result, pins, bytes, is_sent: false, object }
     }
 
     /// The object of an open call that is parked, or hands something over.
@@ -204,19 +208,19 @@ impl<H> Outbox<H> {
     ) -> Result<Option<H>, Vec<Pin>> {
         let is_owned = result.as_ref().is_ok_and(|answer| answer.ownership);
         let (result, pins) = split(result);
-        if !matches!(self.open.get(&seq), Some(Open::Parked(_))) {
-            return Err(pins);
+        let Some(open @ Open::Parked(_)) = self.open.get_mut(&seq) else { return Err(pins) };
+        let kept = Kept::new(result, pins, None);
+        let bytes = kept.bytes;
+        let mut object = match std::mem::replace(open, Open::Replied(kept)) {
+            Open::Parked(object) => Some(object),
+            Open::Replied(_) => None,
+        };
+        if is_owned && let Open::Replied(kept) = open {
+            kept.object = object.take();
         }
         self.parked -= 1;
-        let kept = self.keep(seq, result, pins, None);
-        let Some(Open::Parked(object)) = self.open.insert(seq, Open::Replied(kept)) else {
-            return Ok(None);
-        };
-        match self.open.get_mut(&seq) {
-            Some(Open::Replied(kept)) if is_owned => kept.object = Some(object),
-            _ => return Ok(Some(object)),
-        }
-        Ok(None)
+        self.queue(seq, bytes);
+        Ok(object)
     }
 
     /// A grant is gone without its holder's doing.
@@ -268,9 +272,7 @@ impl<H> Outbox<H> {
             for (seq, open) in self.open.extract_if(first..=last, replied) {
                 let Open::Replied(kept) = open else { continue };
                 self.unacknowledged_bytes -= kept.bytes;
-                if !kept.is_sent {
-                    self.unsent_bytes -= kept.bytes;
-                }
+                self.unsent_bytes -= kept.unsent_bytes();
                 for pin in kept.pins {
                     let id = pin.reference().object;
                     self.references.entry(id).or_insert((0, pin)).0 += 1;
@@ -292,9 +294,7 @@ impl<H> Outbox<H> {
             }
             Some(Open::Replied(kept)) => {
                 self.unacknowledged_bytes -= kept.bytes;
-                if !kept.is_sent {
-                    self.unsent_bytes -= kept.bytes;
-                }
+                self.unsent_bytes -= kept.unsent_bytes();
                 settled.pins.extend(kept.pins);
                 settled.cancelled.extend(kept.object.map(|object| (seq, object)));
             }

@@ -9,7 +9,7 @@ use crate::call::{CallId, SessionId};
 /// Parked calls in the order they came, each with what the object needs to know of it.
 ///
 /// Everything is logarithmic in the length of the line, also leaving from its middle.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Waiters<T> {
     line: BTreeMap<u64, (CallId, T)>,
     places: BTreeMap<CallId, u64>,

@@ -193,6 +193,7 @@ mod tests {
             "tls:host:1",
             "a b",
             "[a[]:1",
+            "[[]",
         ] {
             let error = text.parse::<Address>().unwrap_err().to_string();
             assert!(error.contains(&format!("\"{text}\"")), "{error}");

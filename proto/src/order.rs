@@ -158,7 +158,7 @@ fn name(token: &Token<'_>) -> &'static str {
         Token::F32(_) | Token::F64(_) => "a float",
         Token::Text(_) => "a string",
         Token::Binary(_) => "bytes",
-        Token::Extension(_) => "an extension value",
+        Token::Extension(..) => "an extension value",
         Token::Array(_) => "an array",
         Token::Map(_) => "a map",
     }

@@ -183,7 +183,7 @@ pub(crate) enum Token<'a> {
     F64(f64),
     Text(&'a [u8]),
     Binary(&'a [u8]),
-    Extension(i8),
+    Extension(i8, &'a [u8]),
     Array(u32),
     Map(u32),
 }
@@ -221,8 +221,7 @@ impl<'a> Cursor<'a> {
 
     fn extension(&mut self, n: usize) -> Result<Token<'a>, CodecError> {
         let code = i8::from_be_bytes(self.array()?);
-        self.bytes(n)?;
-        Ok(Token::Extension(code))
+        Ok(Token::Extension(code, self.bytes(n)?))
     }
 
     pub(crate) fn next(&mut self) -> Result<Token<'a>, CodecError> {
@@ -307,7 +306,7 @@ impl<'a> Cursor<'a> {
     }
 }
 
-/// Rewrites a value so that equal ones have equal bytes.
+/// Rewrites a value in the fewest bytes, and so that equal ones have equal bytes.
 struct Canonicalizer {
     /// Whether it is for a key, which NaN and proxies cannot be.
     keys: bool,
@@ -323,6 +322,8 @@ impl Canonicalizer {
         let start = input.rest;
         let token = input.next()?;
         let read = &start[..start.len() - input.rest.len()];
+        // Lengths are no longer than the 32 bits they were read from, and writing to a vector cannot
+        // fail.
         match token {
             Token::F32(x) if self.keys && x.is_nan() => return Err(CodecError::NanKey),
             Token::F64(x) if self.keys && x.is_nan() => return Err(CodecError::NanKey),
@@ -335,18 +336,30 @@ impl Canonicalizer {
                 out.extend(0_f64.to_be_bytes());
             }
             Token::Integer(n) => write_integer(out, n),
-            Token::Extension(extension::PROXY) if self.keys => return Err(CodecError::ProxyKey),
+            Token::Text(text) => {
+                let _ = rmp::encode::write_str_len(out, text.len() as u32);
+                out.extend(text);
+            }
+            Token::Binary(bytes) => {
+                let _ = rmp::encode::write_bin_len(out, bytes.len() as u32);
+                out.extend(bytes);
+            }
+            Token::Extension(extension::PROXY, _) if self.keys => return Err(CodecError::ProxyKey),
+            Token::Extension(code, bytes) => {
+                let _ = rmp::encode::write_ext_meta(out, bytes.len() as u32, code);
+                out.extend(bytes);
+            }
             Token::Array(n) => {
                 let depth = depth.checked_sub(1).ok_or(CodecError::TooDeep)?;
-                out.extend(read);
+                let _ = rmp::encode::write_array_len(out, n);
                 (0..n).try_for_each(|_| self.write(input, out, depth))?;
             }
             Token::Map(n) => {
                 let depth = depth.checked_sub(1).ok_or(CodecError::TooDeep)?;
-                out.extend(read);
+                let _ = rmp::encode::write_map_len(out, n);
                 self.write_map(n, input, out, depth)?;
             }
-            _ => out.extend(read),
+            Token::Nil | Token::Bool(_) | Token::F32(_) | Token::F64(_) => out.extend(read),
         }
         Ok(())
     }
@@ -398,6 +411,10 @@ mod tests {
         let backwards = encode_key(&Pairs(vec![("b", 2), ("a", 1)])).unwrap();
         assert_eq!(forwards, backwards);
         assert_eq!(encode_key(&-0.0).unwrap(), encode_key(&0.0).unwrap());
+        assert!(is_canonical(&forwards) && is_canonical(b"\xa1a"));
+        for longer in [&b"\xd9\x01a"[..], b"\xc5\0\x01a", b"\xdc\0\x01\x01", b"\xc7\x01\x05a"] {
+            assert!(!is_canonical(longer), "{longer:?}");
+        }
     }
 
     #[test]

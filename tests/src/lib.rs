@@ -1,6 +1,8 @@
 //! What the tests that cross crates share: a server on a port of its own.
 
+pub mod fault_proxy;
 pub mod fuzz;
+pub mod linear;
 pub mod log;
 pub mod raw;
 pub mod rogue;

@@ -1,5 +1,6 @@
 //! What is promised when a process is killed with SIGKILL, with real processes: what it held passes
-//! on, what it waited for goes to the living, and what it left behind is gone.
+//! on, what it waited for goes to the living, and what it left behind is gone. Over a unix socket, so
+//! at once; over a network all of it is when the process' lease has run out.
 
 use std::{path::Path, time::Duration};
 
@@ -9,17 +10,21 @@ use mp_manager_tests::{
     victim::{Victim, holder, until, waiters},
     within,
 };
+use tempfile::TempDir;
 
 struct Scene {
     server: TestServer,
     manager: Manager,
+    /// Of the socket.
+    _directory: TempDir,
 }
 
 impl Scene {
     async fn set() -> Self {
-        let server = TestServer::start();
+        let directory = tempfile::tempdir().expect("there is room for a socket");
+        let server = TestServer::in_directory(directory.path());
         let manager = Manager::connect(&server.address(), AUTHKEY).await.expect("it is there");
-        Self { server, manager }
+        Self { server, manager, _directory: directory }
     }
 
     /// A process that is in position.
@@ -30,6 +35,9 @@ impl Scene {
         victim
     }
 }
+
+/// For how long nobody need try to connect again to what is gone.
+const MOMENT: Duration = Duration::from_millis(100);
 
 fn start(address: &str, position: &str) -> Victim {
     Victim::start(env!("CARGO_BIN_EXE_victim"), address, position)
@@ -281,7 +289,8 @@ async fn an_embedded_manager_dies_with_its_process() {
 async fn a_killed_daemon_is_noticed_by_all() {
     let mut daemon = start("127.0.0.1:0", "serve");
     let address = daemon.says().await;
-    let manager = within(Manager::connect(&address, AUTHKEY)).await.unwrap();
+    let impatient = Manager::builder().authkey(AUTHKEY).reconnect_timeout(MOMENT);
+    let manager = within(impatient.connect(&address)).await.unwrap();
     let lock = manager.lock("resource").await.unwrap();
     let guard = lock.acquire().await.unwrap();
     let waiting = tokio::spawn(async move { lock.acquire().await });
@@ -298,7 +307,8 @@ async fn a_killed_daemon_is_noticed_by_all() {
 #[tokio::test]
 async fn a_daemon_that_stops_says_so() {
     let server = TestServer::with(|options| options.shutdown_grace = Duration::from_secs(10));
-    let manager = Manager::connect(&server.address(), AUTHKEY).await.unwrap();
+    let impatient = Manager::builder().authkey(AUTHKEY).reconnect_timeout(MOMENT);
+    let manager = impatient.connect(&server.address()).await.unwrap();
     let lock = manager.lock("resource").await.unwrap();
     let guard = lock.acquire().await.unwrap();
     let waiting = tokio::spawn(async move { lock.acquire().await });

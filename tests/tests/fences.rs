@@ -63,6 +63,14 @@ async fn what_is_fenced_never_waits() -> Result<()> {
     fenced.put(&1).await?;
     assert!(matches!(fenced.put(&2).await, Err(Error::QueueFull(_))));
     assert_eq!(fenced.get().await?, 1);
+    for nothing in [fenced.get().await.map(drop), fenced.lease().await.map(drop)] {
+        assert!(matches!(nothing, Err(Error::Empty(_))), "{nothing:?}");
+    }
+    // The item that was taken is not finished.
+    let join = fenced.join().await;
+    assert!(matches!(join, Err(Error::InvalidArgument(_))), "{join:?}");
+    fenced.task_done().await?;
+    fenced.join().await?;
     Ok(())
 }
 

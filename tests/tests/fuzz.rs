@@ -1,53 +1,52 @@
-//! The fuzz targets on known bytes and on random ones; `cargo fuzz` runs them for longer.
+//! The fuzz targets on their corpus and on random bytes; `.ci/fuzz` runs them for longer.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, fs, path::Path};
 
-use mp_manager_tests::fuzz::TARGETS;
+use mp_manager_tests::fuzz::{TARGETS, corpus, objects, seeds};
 use proptest::prelude::*;
 
-/// What once made a difference, or looks as if it could.
-const CORPUS: [&[u8]; 16] = [
-    b"",
-    &[0],
-    &[0xff; 64],
-    // Containers that announce more than there is.
-    &[0xdd, 0xff, 0xff, 0xff, 0xff],
-    &[0xdf, 0xff, 0xff, 0xff, 0xff, 1],
-    &[0xc6, 0xff, 0xff, 0xff, 0xff, 1],
-    // Deeper than anything may be.
-    &[0x91; 4096],
-    &[0x81; 4096],
-    // -0.0 and NaN.
-    &[0xcb, 0x80, 0, 0, 0, 0, 0, 0, 0, 0xcb, 0x7f, 0xf8, 0, 0, 0, 0, 0, 1],
-    // A map whose keys stand in the wrong order.
-    &[0x82, 2, 0, 1, 0],
-    // A reference to dict 1 of manager 0, and one that is too short.
-    &[0xc7, 18, 1, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 1, 0],
-    &[0xd6, 1, 0, 0, 0, 0],
-    // A frame that acknowledges everything.
-    &[8, 1, 18, 11, 16, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1],
-    b"[::1]:7117",
-    b"unix:///run/manager.sock",
-    b"tcp://[::1",
-];
+#[test]
+fn the_corpus_breaks_nothing() {
+    for (name, _) in TARGETS {
+        for file in files(&corpus(name)) {
+            let data = fs::read(corpus(name).join(file)).unwrap();
+            // Also what is meant for others.
+            for (_, target) in TARGETS {
+                target(&data);
+            }
+        }
+    }
+}
 
 #[test]
-fn what_is_known_to_be_hard_breaks_nothing() {
-    for data in CORPUS {
-        for (_, target) in TARGETS {
-            target(data);
+fn the_corpus_is_what_the_seeds_are() {
+    let hint = "`cargo run -p mp-manager-tests --bin seeds` writes the seeds";
+    for (target, _) in TARGETS {
+        let seeds: Vec<_> = seeds().into_iter().filter(|seed| seed.0 == target).collect();
+        let names = seeds.iter().map(|seed| seed.1.to_owned()).collect();
+        let mut there = files(&corpus(target));
+        there.retain(|name| !is_added_by_libfuzzer(name));
+        assert_eq!(there, names, "{target}: {hint}, and does not remove what is none any more");
+        assert!(!there.is_empty(), "{target} has no seeds");
+        for (_, name, data) in seeds {
+            assert!(
+                fs::read(corpus(target).join(name)).unwrap() == data,
+                "{target}/{name}: {hint}"
+            );
         }
     }
 }
 
 #[test]
 fn each_target_can_be_run_by_cargo_fuzz() {
-    let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/../fuzz/fuzz_targets");
-    let files: BTreeSet<String> = std::fs::read_dir(directory)
-        .unwrap()
-        .map(|file| file.unwrap().path().file_stem().unwrap().to_string_lossy().into_owned())
-        .collect();
-    assert_eq!(files, TARGETS.map(|(name, _)| name.to_owned()).into());
+    let directory = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../fuzz"));
+    let names = TARGETS.map(|(name, _)| name);
+    let sources = names.map(|name| format!("{name}.rs"));
+    assert_eq!(files(&directory.join("fuzz_targets")), sources.into());
+    let manifest = fs::read_to_string(directory.join("Cargo.toml")).unwrap();
+    let declared = manifest.lines().filter_map(|line| line.strip_prefix("path = \"fuzz_targets/"));
+    let declared = declared.map(|path| path.trim_end_matches(".rs\"").to_owned()).collect();
+    assert_eq!(BTreeSet::from(names.map(str::to_owned)), declared);
 }
 
 proptest! {
@@ -64,6 +63,16 @@ proptest! {
 
     #[test]
     fn random_operations_break_no_object(data in prop::collection::vec(any::<u8>(), 0..1000)) {
-        mp_manager_tests::fuzz::objects(&data);
+        objects(&data);
     }
+}
+
+fn files(directory: &Path) -> BTreeSet<String> {
+    let files = fs::read_dir(directory).expect("the directory is there").flatten();
+    files.map(|file| file.file_name().to_string_lossy().into_owned()).collect()
+}
+
+/// Its names are hashes.
+fn is_added_by_libfuzzer(name: &str) -> bool {
+    name.len() == 40 && name.bytes().all(|byte| byte.is_ascii_hexdigit())
 }

@@ -10,7 +10,8 @@ async fn nobody_is_answered_after_a_shutdown() -> Result<()> {
     let server = TestServer::with(|options| options.shutdown_grace = Duration::from_secs(10));
     let mut others = Vec::new();
     for _ in 0..64 {
-        others.push(Manager::connect(&server.address(), AUTHKEY).await?);
+        let impatient = Manager::builder().authkey(AUTHKEY).reconnect_timeout(Duration::ZERO);
+        others.push(impatient.connect(&server.address()).await?);
     }
     Manager::connect(&server.address(), AUTHKEY).await?.shutdown().await?;
     for other in others {

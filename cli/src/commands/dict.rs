@@ -6,6 +6,7 @@ use serde_json::json;
 
 use crate::{
     error::Error,
+    fence::Fenced,
     json::{Json, Texts},
     options::{Format, Options},
     output::{print_line, print_rows},
@@ -40,6 +41,8 @@ enum Action {
         key: String,
         #[arg(allow_negative_numbers = true)]
         value: String,
+        #[command(flatten)]
+        fenced: Fenced,
     },
     /// Add to the number a key has, which is 0 if it has none, and print the sum
     Add {
@@ -48,12 +51,16 @@ enum Action {
         key: String,
         #[arg(allow_negative_numbers = true)]
         number: String,
+        #[command(flatten)]
+        fenced: Fenced,
     },
     /// Remove a key
     Del {
         name: String,
         #[arg(allow_negative_numbers = true)]
         key: String,
+        #[command(flatten)]
+        fenced: Fenced,
     },
     /// Print all keys and values, in the order of their insertion
     Items { name: String },
@@ -71,19 +78,20 @@ impl Dict {
                 let value = options.with("dict get", existing(&name), get).await?;
                 print_line(&texts.text(&value.ok_or_else(|| absent(&name, &key))?))
             }
-            Action::Set { name, key, value } => {
+            Action::Set { name, key, value, fenced } => {
                 let (key, value) = (texts.key(&key)?, texts.value(&value)?);
-                let insert = async |dict: Proxy| dict.insert(&key, &value).await;
+                let insert =
+                    async |dict| fenced.apply(dict, Proxy::fenced).insert(&key, &value).await;
                 options.with("dict set", any(&name), insert).await.map(drop)
             }
-            Action::Add { name, key, number } => {
+            Action::Add { name, key, number, fenced } => {
                 let (key, number) = (texts.key(&key)?, texts.value(&number)?);
-                let add = async |dict: Proxy| dict.add(&key, &number).await;
+                let add = async |dict| fenced.apply(dict, Proxy::fenced).add(&key, &number).await;
                 print_line(&texts.text(&options.with("dict add", any(&name), add).await?))
             }
-            Action::Del { name, key } => {
+            Action::Del { name, key, fenced } => {
                 let encoded = texts.key(&key)?;
-                let remove = async |dict: Proxy| dict.remove(&encoded).await;
+                let remove = async |dict| fenced.apply(dict, Proxy::fenced).remove(&encoded).await;
                 let removed = options.with("dict del", existing(&name), remove).await?;
                 removed.map(drop).ok_or_else(|| absent(&name, &key))
             }

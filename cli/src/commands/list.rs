@@ -5,6 +5,7 @@ use mp_manager::{Manager, Open};
 
 use crate::{
     error::Error,
+    fence::Fenced,
     json::{Json, Texts},
     options::Options,
     output::{print_line, print_values},
@@ -38,12 +39,16 @@ enum Action {
         index: i64,
         #[arg(allow_negative_numbers = true)]
         value: String,
+        #[command(flatten)]
+        fenced: Fenced,
     },
     /// Add a value at the end; the list is created if need be
     Push {
         name: String,
         #[arg(allow_negative_numbers = true)]
         value: String,
+        #[command(flatten)]
+        fenced: Fenced,
     },
     /// Remove a value and print it
     Pop {
@@ -51,6 +56,8 @@ enum Action {
         /// Which one; the last unless it is given
         #[arg(default_value = "-1", hide_default_value = true, allow_negative_numbers = true)]
         index: i64,
+        #[command(flatten)]
+        fenced: Fenced,
     },
     /// Print all values, one on each line
     Items { name: String },
@@ -66,18 +73,18 @@ impl List {
                 let get = async |list: Proxy| list.get(index).await;
                 print_line(&texts.text(&options.with("list get", existing(&name), get).await?))
             }
-            Action::Set { name, index, value } => {
+            Action::Set { name, index, value, fenced } => {
                 let value = texts.value(&value)?;
-                let set = async |list: Proxy| list.set(index, &value).await;
+                let set = async |list| fenced.apply(list, Proxy::fenced).set(index, &value).await;
                 options.with("list set", existing(&name), set).await
             }
-            Action::Push { name, value } => {
+            Action::Push { name, value, fenced } => {
                 let value = texts.value(&value)?;
-                let push = async |list: Proxy| list.push(&value).await;
+                let push = async |list| fenced.apply(list, Proxy::fenced).push(&value).await;
                 options.with("list push", any(&name), push).await
             }
-            Action::Pop { name, index } => {
-                let pop = async |list: Proxy| list.pop_at(index).await;
+            Action::Pop { name, index, fenced } => {
+                let pop = async |list| fenced.apply(list, Proxy::fenced).pop_at(index).await;
                 print_line(&texts.text(&options.with("list pop", existing(&name), pop).await?))
             }
             Action::Items { name } => {

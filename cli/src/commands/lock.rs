@@ -2,13 +2,14 @@
 
 use std::{
     ffi::OsString,
+    io::{self, Write},
     os::unix::process::ExitStatusExt,
     process::{ExitCode, ExitStatus},
     time::Duration,
 };
 
 use clap::Args;
-use mp_manager::{LockGuard, Manager};
+use mp_manager::{Fence, LockGuard, Manager};
 
 use crate::{
     child::Running,
@@ -25,7 +26,13 @@ use crate::{
 ///
 /// The command finds the fencing token in MP_MANAGER_FENCING_TOKEN, and the manager in
 /// MP_MANAGER_ADDRESS. Signals are passed on to it. If the lock is lost while it runs, because the
-/// manager is or because somebody else has released the lock, the command is killed.
+/// manager is or because somebody else has released the lock, the command is killed: with SIGTERM,
+/// and with SIGKILL after the grace. The exit code is 76 then.
+///
+/// A lock protects nothing from a command that was stopped for longer than the lock waited for it.
+/// What the command writes with --fence "$MP_MANAGER_FENCE" is written only while the lock is held.
+/// Nothing is fenced by itself: fenced commands never wait, and a fence is good for one manager
+/// only. Of locks inside each other it is the inner one's.
 #[derive(Debug, Args)]
 pub(crate) struct Lock {
     /// The lock, which is created if need be
@@ -81,6 +88,7 @@ impl Lock {
         let command_state = match status {
             Some(status) => format!("the command had ended ({status})"),
             None => {
+                self.tell_of_loss();
                 command.kill(self.grace).await?;
                 "the command was killed".into()
             }
@@ -89,6 +97,12 @@ impl Lock {
         guard.release().await.map_err(|error| lost(error.to_string()))?;
         status.ok_or_else(|| lost("the lock was lost".into()))
     }
+
+    /// At once, as the command may take its time to end; whether anybody reads it or not.
+    fn tell_of_loss(&self) {
+        let told = format!("mp-manager: lock \"{}\" was lost: ending the command\n", self.name);
+        let _ = io::stderr().write_all(told.as_bytes());
+    }
 }
 
 /// What the command needs to use the same manager, and to prove that its lock stands. The authkey
@@ -96,6 +110,7 @@ impl Lock {
 fn environment(options: &Options, guard: &LockGuard) -> Vec<(OsString, OsString)> {
     let mut environment = vec![
         ("MP_MANAGER_FENCING_TOKEN".into(), guard.token().to_string().into()),
+        (mp_manager::FENCE_VARIABLE.into(), Fence::from(guard).to_string().into()),
         (mp_manager::ADDRESS_VARIABLE.into(), options.address.to_string().into()),
     ];
     if let Some(file) = &options.authkey_file {

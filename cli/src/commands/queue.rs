@@ -7,6 +7,7 @@ use mp_manager::{Delivery, Manager, Open};
 
 use crate::{
     error::Error,
+    fence::Fenced,
     json::{Json, Texts},
     options::Options,
     output::print_line,
@@ -17,7 +18,7 @@ type Proxy = mp_manager::Queue<Json>;
 
 /// Use a shared queue
 ///
-/// A VALUE is JSON; - reads it from standard input.
+/// A VALUE is JSON; - reads it from standard input. With --fence nothing waits.
 #[derive(Debug, Args)]
 pub(crate) struct Queue {
     #[command(flatten)]
@@ -34,15 +35,19 @@ enum Action {
         #[arg(allow_negative_numbers = true)]
         value: String,
         /// How long to wait for room; as long as it takes unless it is given, 0 not at all
-        #[arg(long, value_name = "SECONDS", value_parser = parse::seconds)]
+        #[arg(long, value_name = "SECONDS", value_parser = parse::seconds, conflicts_with = "fence")]
         timeout: Option<Duration>,
+        #[command(flatten)]
+        fenced: Fenced,
     },
     /// Take the next value out and print it; it goes back if it cannot be printed
     Get {
         name: String,
         /// How long to wait for one; as long as it takes unless it is given, 0 not at all
-        #[arg(long, value_name = "SECONDS", value_parser = parse::seconds)]
+        #[arg(long, value_name = "SECONDS", value_parser = parse::seconds, conflicts_with = "fence")]
         timeout: Option<Duration>,
+        #[command(flatten)]
+        fenced: Fenced,
     },
     /// Print the next value, which stays
     Peek { name: String },
@@ -54,17 +59,22 @@ impl Queue {
     pub(crate) async fn run(self, options: &Options) -> Result<(), Error> {
         let Self { texts, action } = self;
         match action {
-            Action::Put { name, value, timeout } => {
+            Action::Put { name, value, timeout, fenced } => {
                 let value = texts.value(&value)?;
-                let put = async |queue: Proxy| match timeout {
-                    Some(timeout) => queue.put_timeout(&value, timeout).await,
-                    None => queue.put(&value).await,
+                let put = async |queue| {
+                    let queue = fenced.apply(queue, Proxy::fenced);
+                    match timeout {
+                        Some(timeout) => queue.put_timeout(&value, timeout).await,
+                        None => queue.put(&value).await,
+                    }
                 };
                 options.with("queue put", any(&name), put).await
             }
-            Action::Get { name, timeout } => {
+            Action::Get { name, timeout, fenced } => {
                 let get = async |manager: &Manager| {
-                    let delivery = next(any(&name)(manager).await?, &name, timeout).await?;
+                    let queue = fenced.apply(any(&name)(manager).await?, Proxy::fenced);
+                    let timeout = if fenced.is_given() { Some(Duration::ZERO) } else { timeout };
+                    let delivery = next(queue, &name, timeout).await?;
                     print_line(&texts.text(&delivery))?;
                     Ok(delivery.done().await?)
                 };

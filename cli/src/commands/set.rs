@@ -5,6 +5,7 @@ use mp_manager::{Manager, Open};
 
 use crate::{
     error::Error,
+    fence::Fenced,
     json::{Json, Texts},
     options::Options,
     output::{print_line, print_values},
@@ -30,12 +31,16 @@ enum Action {
         name: String,
         #[arg(allow_negative_numbers = true)]
         element: String,
+        #[command(flatten)]
+        fenced: Fenced,
     },
     /// Remove an element
     Del {
         name: String,
         #[arg(allow_negative_numbers = true)]
         element: String,
+        #[command(flatten)]
+        fenced: Fenced,
     },
     /// Succeed if the element is there, and fail with exit code 3 if not
     Contains {
@@ -53,14 +58,14 @@ impl Set {
     pub(crate) async fn run(self, options: &Options) -> Result<(), Error> {
         let Self { texts, action } = self;
         match action {
-            Action::Add { name, element } => {
+            Action::Add { name, element, fenced } => {
                 let element = texts.value(&element)?;
-                let add = async |set: Proxy| set.add(&element).await;
+                let add = async |set| fenced.apply(set, Proxy::fenced).add(&element).await;
                 options.with("set add", any(&name), add).await.map(drop)
             }
-            Action::Del { name, element } => {
+            Action::Del { name, element, fenced } => {
                 let element = texts.value(&element)?;
-                let discard = async |set: Proxy| set.discard(&element).await;
+                let discard = async |set| fenced.apply(set, Proxy::fenced).discard(&element).await;
                 let was_there = options.with("set del", existing(&name), discard).await?;
                 require(was_there, &name, &element)
             }

@@ -5,6 +5,7 @@ use mp_manager::Manager;
 
 use crate::{
     error::Error,
+    fence::Fenced,
     json::{Json, Texts},
     options::Options,
     output::print_line,
@@ -27,17 +28,21 @@ pub(crate) struct Value {
 enum Action {
     /// Print it
     Get { name: String },
-    /// Replace it; it is created if need be
+    /// Replace it; it is created if need be, but not with --fence
     Set {
         name: String,
         #[arg(allow_negative_numbers = true)]
         value: String,
+        #[command(flatten)]
+        fenced: Fenced,
     },
     /// Add to it and print the sum; it begins as 0
     Add {
         name: String,
         #[arg(allow_negative_numbers = true)]
         number: String,
+        #[command(flatten)]
+        fenced: Fenced,
     },
 }
 
@@ -50,16 +55,20 @@ impl Value {
                 let get = async |value: Proxy| value.get().await;
                 print_line(&texts.text(&options.with("value get", existing, get).await?))
             }
-            Action::Set { name, value: new } => {
+            Action::Set { name, value: new, fenced } => {
                 let new = texts.value(&new)?;
-                let any = |manager: &Manager| manager.value(&name, &new);
-                let set = async |value: Proxy| value.set(&new).await;
-                options.with("value set", any, set).await
+                let open = |manager: &Manager| {
+                    let any = manager.value(&name, &new);
+                    // Creating it would set it, whether the grant stands or not.
+                    if fenced.is_given() { any.existing() } else { any }
+                };
+                let set = async |value| fenced.apply(value, Proxy::fenced).set(&new).await;
+                options.with("value set", open, set).await
             }
-            Action::Add { name, number } => {
+            Action::Add { name, number, fenced } => {
                 let number = texts.value(&number)?;
                 let any = |manager: &Manager| manager.value(&name, &Json(0.into()));
-                let add = async |value: Proxy| value.add(&number).await;
+                let add = async |value| fenced.apply(value, Proxy::fenced).add(&number).await;
                 print_line(&texts.text(&options.with("value add", any, add).await?))
             }
         }

@@ -6,7 +6,7 @@ use std::{
     fs,
     io::{BufRead, BufReader, Lines, Read},
     path::PathBuf,
-    process::{Child, ChildStdout, Command, ExitStatus, Stdio},
+    process::{Child, ChildStderr, ChildStdout, Command, ExitStatus, Stdio},
 };
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -86,18 +86,32 @@ pub(crate) fn finish(command: &mut Command) -> Finished {
 pub(crate) struct Running {
     child: Child,
     stdout: Lines<BufReader<ChildStdout>>,
+    stderr: Option<BufReader<ChildStderr>>,
 }
 
 impl Running {
     pub(crate) fn start(command: &mut Command) -> Self {
         let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
         let stdout = BufReader::new(child.stdout.take().unwrap()).lines();
-        Self { child, stdout }
+        let stderr = child.stderr.take().map(BufReader::new);
+        Self { child, stdout, stderr }
     }
 
     /// The next line it prints; `None` when nobody is left who could print one.
     pub(crate) fn line(&mut self) -> Option<String> {
         self.stdout.next().map(Result::unwrap)
+    }
+
+    /// The next line it complains with, if its standard error is a pipe.
+    pub(crate) fn complaint(&mut self) -> String {
+        let mut line = String::new();
+        self.stderr.as_mut().unwrap().read_line(&mut line).unwrap();
+        line
+    }
+
+    /// Ends its standard input, which is a pipe.
+    pub(crate) fn end_input(&mut self) {
+        drop(self.child.stdin.take().unwrap());
     }
 
     pub(crate) fn signal(&self, signal: Signal) {
@@ -111,7 +125,7 @@ impl Running {
     /// Waits for the end of a process whose standard error is a pipe.
     pub(crate) fn finish(mut self) -> Finished {
         let mut stderr = String::new();
-        self.child.stderr.take().unwrap().read_to_string(&mut stderr).unwrap();
+        self.stderr.take().unwrap().read_to_string(&mut stderr).unwrap();
         let stdout = std::iter::from_fn(|| self.line()).collect();
         Finished { code: self.wait().code(), stdout, stderr }
     }

@@ -93,7 +93,21 @@ fn a_lock_that_is_deleted_is_lost() {
     let daemon = Daemon::start();
     let holder = hold(&daemon, "echo held; cat");
     daemon.run(&["rm", "L"]).printed();
-    holder.finish().failed(76);
+    let finished = holder.finish();
+    assert_eq!(finished.code, Some(76), "{finished:?}");
+}
+
+#[test]
+fn a_lost_lock_is_told_before_the_command_has_ended() {
+    let daemon = Daemon::start();
+    // What it does about the signal takes until its input ends.
+    let script = "trap 'cat; exit' TERM; (echo held; exec cat)";
+    let mut holder = hold_with(&daemon, &["lock", "L", "--grace", "600", "--"], script);
+    daemon.run(&["rm", "L"]).printed();
+    let complaint = holder.complaint();
+    assert!(complaint.contains("lock \"L\" was lost"), "{complaint}");
+    holder.end_input();
+    assert_eq!(holder.wait().code(), Some(76));
 }
 
 #[test]

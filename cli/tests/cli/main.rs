@@ -1,5 +1,6 @@
 //! The `mp-manager` binary, as a shell sees it.
 
+mod fence;
 mod fixture;
 mod keygen;
 mod lock;

@@ -5,7 +5,7 @@ use std::{marker::PhantomData, ops::Deref, time::Duration};
 use bytes::Bytes;
 use mp_manager_proto::v1::{
     self, Empty, Kind, Parameters, QueueItem, QueueOp, QueueOrder, QueueParameters, QueuePutMany,
-    QueueShutdown, parameters, queue_op::Op, request,
+    QueueShutdown, Reason, parameters, queue_op::Op, request,
 };
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -427,8 +427,8 @@ where
     ///
     /// # Errors
     /// [`Error::QueueShutDown`] if the queue is shut down and empty, also meanwhile;
-    /// [`Error::Decode`], with its bytes, if the item is not a `T`; if the session is lost or the
-    /// queue deleted.
+    /// [`Error::Decode`], with its bytes, if the item is not a `T`; [`Error::Empty`] if there is
+    /// none and it is [fenced](Self::fenced); if the session is lost or the queue deleted.
     ///
     /// ```
     /// # use mp_manager::Manager;
@@ -508,7 +508,7 @@ where
     #[doc(alias = "get")]
     pub async fn get_counted(&self) -> Result<Received<T>> {
         let reply = self.ask("get", Op::Get(Empty {}), Wait::Forever).await?;
-        received(&reply)?.ok_or_else(|| reply.unexpected())
+        received(&reply)?.ok_or_else(|| self.nothing_to_take(&reply, "get"))
     }
 
     /// Takes the next item out if there is one now, and says how often it was handed out; otherwise
@@ -646,7 +646,7 @@ where
     /// ```
     pub async fn lease(&self) -> Result<Delivery<T>> {
         let reply = self.ask("lease", Op::Lease(Empty {}), Wait::Forever).await?;
-        self.delivery(&reply)?.ok_or_else(|| reply.unexpected())
+        self.delivery(&reply)?.ok_or_else(|| self.nothing_to_take(&reply, "lease"))
     }
 
     /// Takes the next item out for as long as this process lives, if there is one now; otherwise as
@@ -846,7 +846,8 @@ where
     /// Everyone who waits goes on at once. Cancel safe.
     ///
     /// # Errors
-    /// If the session is lost or the queue deleted meanwhile.
+    /// If the session is lost or the queue deleted meanwhile; [`Error::InvalidArgument`] if it is
+    /// [fenced](Self::fenced) and would have to wait.
     ///
     /// ```
     /// # use mp_manager::Manager;
@@ -861,7 +862,11 @@ where
     /// # }
     /// ```
     pub async fn join(&self) -> Result<()> {
-        self.ask("join", Op::Join(Empty {}), Wait::Forever).await?.flag().map(drop)
+        if self.ask("join", Op::Join(Empty {}), Wait::Forever).await?.flag()? {
+            return Ok(());
+        }
+        let message = "not every item is finished";
+        Err(self.object.refuse("join", Reason::InvalidArgument, message, FENCED_HINT))
     }
 
     /// Whether every item that was put is finished.
@@ -997,6 +1002,15 @@ where
                 Err(error)
             }
         }
+    }
+
+    /// The error for a call without a timeout that got nothing.
+    fn nothing_to_take(&self, reply: &Reply, operation: &'static str) -> Error {
+        if !self.object.is_fenced() {
+            return reply.unexpected();
+        }
+        let message = "there is nothing to take now";
+        self.object.refuse(operation, Reason::Empty, message, FENCED_HINT)
     }
 
     async fn shut_down(&self, immediate: bool) -> Result<()> {
@@ -1174,6 +1188,7 @@ impl Drop for Lease {
 }
 
 const NO_PRIORITY: Option<&()> = None;
+const FENCED_HINT: &str = "what is fenced does not wait: try again";
 
 fn reject(ticket: u64) -> request::Op {
     op(Op::Reject(ticket))

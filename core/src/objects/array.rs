@@ -18,7 +18,7 @@ use crate::{
 const MAX_BYTES: usize = 1 << 30;
 
 /// Python's `Array`.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Array {
     element_type: ElementType,
     element_len: usize,

@@ -28,7 +28,7 @@ use crate::{
 ///
 /// To trip is final: from then on a party that dies or gives up breaks nothing, unless it is the
 /// one that runs the action. Who arrives while an action runs waits for the generation after it.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Barrier {
     parties: u64,
     /// The one that fills.
@@ -39,13 +39,13 @@ pub struct Barrier {
     broken: Option<String>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Party {
     has_action: bool,
 }
 
 /// A full generation whose action runs.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Tripped {
     generation: u64,
     runner: CallId,

@@ -21,7 +21,7 @@ use crate::{
 ///                                                           cancel before ack, end:
 ///                                                           if notified, the next one is
 /// ```
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub struct Condition {
     lock: Reentrant,
     /// Each with the levels of the lock it wants back.

@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// Python's `dict`.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Dict {
     entries: OrderedMap<Stored>,
     bytes: usize,

@@ -16,7 +16,7 @@ use crate::{
 ///   clear                                        set
 ///            ◄──────────────clear──────────────
 /// ```
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub struct Event {
     set: bool,
     /// Nobody, while it is set.

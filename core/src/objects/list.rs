@@ -25,7 +25,7 @@ use crate::{
 const MAX_REPEATED_BYTES: usize = 1 << 30;
 
 /// Python's `list`.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct List {
     elements: VecDeque<Stored>,
     bytes: usize,

@@ -14,13 +14,13 @@ use crate::{
 /// ```text
 ///   free ──acquire──► held by (session, token) ──release / cancel before ack / end──► next waiter, or free
 /// ```
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub struct Lock {
     holder: Option<Holder>,
     waiters: Waiters<()>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Holder {
     call: CallId,
     token: u64,

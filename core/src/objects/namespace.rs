@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// Python's `Namespace`.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Namespace {
     /// Under their names in UTF-8.
     attributes: OrderedMap<Stored>,

@@ -31,7 +31,7 @@ const DEFAULT_CAPACITY: u64 = 1 << 20;
 /// A session that uses an end without having attached it attaches it thereby. What is sent to an
 /// end that was never opened waits there. An end that is closed shows at the other: sending is
 /// refused, and receiving is once everything was received.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Pipe {
     /// Boxed, as every object takes the room of the largest kind.
     ends: Box<[End; 2]>,

@@ -37,7 +37,7 @@ mod model;
 /// From when it enters until it is finished it counts as unfinished, whatever happens between. It
 /// gets its ticket when it enters, and returns to the place the ticket gives it, also into a full
 /// queue. An item taken with a plain get whose taker then dies stays unfinished, as in Python.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Queue {
     items: Items,
     maxsize: u64,

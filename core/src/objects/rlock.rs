@@ -21,7 +21,7 @@ use crate::{
 ///                        │
 ///                        └──depth 0, release_token, end──► held by the next owner, or free
 /// ```
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub struct RLock {
     lock: Reentrant,
 }
@@ -140,7 +140,7 @@ impl Claim {
 ///
 /// What takes a grant back before it was acknowledged says how many notifications were used up in
 /// vain, which is always 0 for an `RLock`; a `Condition` passes them on.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub(crate) struct Reentrant {
     holder: Option<Holder>,
     line: Waiters<Claim>,
@@ -149,7 +149,7 @@ pub(crate) struct Reentrant {
     owners: BTreeSet<(Owner, CallId)>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Holder {
     owner: Owner,
     token: u64,

@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// Python's `Value`, whose updates are atomic.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Scalar {
     value: Stored,
 }

@@ -27,7 +27,7 @@ const MAX_PERMITS: u64 = i64::MAX.unsigned_abs();
 ///   minted, by a release of more than the caller holds; where there is a bound, that takes over
 ///   the oldest ones held instead
 /// ```
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Semaphore {
     parameters: SemaphoreParameters,
     /// All there are, available or held.
@@ -43,7 +43,7 @@ pub struct Semaphore {
 }
 
 /// Permits that were granted together and have not been released.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Held {
     call: CallId,
     permits: u64,

@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// Python's `set`. Unlike there, its order is that of insertion, and `pop` takes the newest.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Set {
     elements: OrderedMap<()>,
     bytes: usize,

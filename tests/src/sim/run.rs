@@ -512,6 +512,10 @@ impl Run {
         self.note(format_args!("process {id} is killed"));
         let connection = self.processes[id].connection();
         self.processes[id].kill();
+        let mut oracle = self.oracle.borrow_mut();
+        oracle.wakeups.goes_on(id);
+        oracle.wakeups.somebody_died();
+        drop(oracle);
         if let Some(connection) = connection {
             if self.world.one_in(3) && !self.processes[id].is_unix {
                 // Its machine has gone with it: nobody is told.

@@ -15,7 +15,7 @@ use crate::{
     waiters::Waiters,
 };
 
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub(super) struct End {
     /// How often each session attached it.
     attached: BTreeMap<SessionId, u64>,
@@ -34,7 +34,7 @@ pub(super) struct End {
 }
 
 /// A message at rest.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Message {
     content: Stored,
     raw: bool,

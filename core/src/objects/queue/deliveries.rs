@@ -8,14 +8,14 @@ use super::items::Taken;
 use crate::call::{CallId, SessionId};
 
 /// Deliveries by the call they answered, and leases also by their item.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub(super) struct Deliveries {
     by_call: BTreeMap<CallId, Handed>,
     leases: BTreeMap<u64, CallId>,
 }
 
 /// What one call was given.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Handed {
     pub(super) items: Vec<Taken>,
     pub(super) leased: bool,

@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// The items that wait, and the places of those that were taken out and may come back.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Items {
     order: QueueOrder,
     waiting: BTreeMap<Place, Item>,
@@ -24,7 +24,7 @@ pub(super) struct Items {
 }
 
 /// What was put, and how often it was handed out.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Item {
     value: Stored,
     priority: Option<Stored>,
@@ -40,7 +40,7 @@ pub(super) struct Place {
 }
 
 /// An item that was taken out.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Taken {
     place: Place,
     item: Item,
