@@ -213,6 +213,18 @@ mod tests {
     }
 
     #[test]
+    fn under_tls_the_certificate_and_the_connection_are_proven_with_it() {
+        let transcript = |binding| Transcript::new(&hello(), &challenge(), &binding);
+        let proof = transcript(Binding::tls(b"a", [1; 32])).client_proof(b"key");
+        assert!(transcript(Binding::tls(b"a", [1; 32])).verify_client(b"key", &proof));
+        for other in
+            [Binding::tls(b"b", [1; 32]), Binding::tls(b"a", [2; 32]), Binding::Unix, Binding::None]
+        {
+            assert!(!transcript(other).verify_client(b"key", &proof));
+        }
+    }
+
+    #[test]
     fn a_clients_proof_is_no_servers_proof() {
         let transcript = Transcript::new(&hello(), &challenge(), &Binding::None);
         let proof = transcript.client_proof(b"key");

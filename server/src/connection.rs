@@ -20,7 +20,12 @@ use tokio::{
 use tokio_rustls::server::TlsStream;
 use tonic::transport::server::Connected;
 
-use crate::{lock, session::Seat, store::Store, tls::Opening};
+use crate::{
+    lock,
+    session::Seat,
+    store::Store,
+    tls::{Opening, Wire},
+};
 
 /// What is known of a connection.
 pub(crate) struct Connection {
@@ -133,7 +138,7 @@ pub(crate) enum Socket {
     Tcp(TcpStream),
     Unix(UnixStream),
     Opening(Opening),
-    Tls(Box<TlsStream<TcpStream>>),
+    Tls(Box<TlsStream<Wire>>),
 }
 
 /// The bytes of a connection. They fail to come when its handshakes take too long.

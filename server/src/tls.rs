@@ -15,12 +15,19 @@ use mp_manager_proto::{
     address::Address,
     tls::{self, ALPN, Identity, Pem, VERSIONS},
 };
+use rcgen::{CertificateParams, DnType, KeyPair};
 use rustls::{
     ServerConfig,
     pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer},
     server::{NoServerSessionStorage, WebPkiClientVerifier},
 };
-use tokio::{io::ReadBuf, net::TcpStream};
+use tokio::{
+    io::{AsyncReadExt, Join, ReadBuf, Take, join},
+    net::{
+        TcpStream,
+        tcp::{OwnedReadHalf, OwnedWriteHalf},
+    },
+};
 use tokio_rustls::{Accept, TlsAcceptor, server::TlsStream};
 
 use crate::{
@@ -31,6 +38,13 @@ use crate::{
 
 /// The first byte of whoever speaks TLS: a handshake record.
 const HANDSHAKE_RECORD: u8 = 0x16;
+
+/// All that is read of a client before TLS is up: a few hundred bytes, and a few thousand if it shows
+/// certificates.
+const MAX_HANDSHAKE_BYTES: u64 = 16 << 10;
+
+/// What a certificate of our own is for: nobody asks.
+const NAME: &str = "mp-manager";
 
 /// How a server speaks TLS, if its address says so.
 #[derive(Debug, Clone, Default)]
@@ -60,6 +74,9 @@ impl TlsError {
         Self(problem.to_string())
     }
 }
+
+/// What TLS runs on: a connection of which only so much is read before TLS is up.
+pub(crate) type Wire = Join<Take<OwnedReadHalf>, OwnedWriteHalf>;
 
 /// Where TLS ends: what new connections are shown.
 pub(crate) struct Terminator(Mutex<Arc<Shown>>);
@@ -138,10 +155,14 @@ fn read(path: &Path) -> io::Result<Vec<u8>> {
 
 /// A certificate with ECDSA on P-256, whose private key never leaves this process.
 fn self_signed() -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), TlsError> {
-    let made = rcgen::generate_simple_self_signed(["mp-manager".into()])
-        .map_err(|error| TlsError(format!("no certificate can be made: {error}")))?;
-    let key = PrivatePkcs8KeyDer::from(made.signing_key.serialize_der());
-    Ok((vec![made.cert.into()], key.into()))
+    let make = || {
+        let mut params = CertificateParams::new([NAME.to_owned()])?;
+        params.distinguished_name.push(DnType::CommonName, NAME);
+        let key = KeyPair::generate()?;
+        let certificate = params.self_signed(&key)?;
+        Ok((vec![certificate.into()], PrivatePkcs8KeyDer::from(key.serialize_der()).into()))
+    };
+    make().map_err(|error: rcgen::Error| TlsError(format!("no certificate can be made: {error}")))
 }
 
 /// A connection on its way to TLS.
@@ -157,7 +178,7 @@ pub(crate) struct Opening {
 
 enum State {
     Silent(TcpStream),
-    Handshaking(Box<Accept<TcpStream>>),
+    Handshaking(Box<Accept<Wire>>),
     Over,
 }
 
@@ -184,7 +205,9 @@ impl Opening {
                         return Poll::Ready(Ok(Socket::Tcp(stream)));
                     }
                     let acceptor = TlsAcceptor::from(Arc::clone(&self.shown.config));
-                    self.state = State::Handshaking(Box::new(acceptor.accept(stream)));
+                    let (read, write) = stream.into_split();
+                    let wire = join(read.take(MAX_HANDSHAKE_BYTES), write);
+                    self.state = State::Handshaking(Box::new(acceptor.accept(wire)));
                 }
                 State::Handshaking(accept) => {
                     let accepted = ready!(Pin::new(accept).poll(cx));
@@ -198,15 +221,16 @@ impl Opening {
 
     fn finish(
         &self,
-        accepted: io::Result<TlsStream<TcpStream>>,
+        accepted: io::Result<TlsStream<Wire>>,
         connection: &Connection,
     ) -> io::Result<Socket> {
-        let stream = accepted.inspect_err(|error| {
+        let mut stream = accepted.inspect_err(|error| {
             tracing::warn!(peer = connection.peer, "refused a client: no TLS came about: {error}");
         })?;
         let binding =
             tls::binding(stream.get_ref().1, &self.shown.leaf).map_err(io::Error::other)?;
         connection.bind(binding);
+        stream.get_mut().0.reader_mut().set_limit(u64::MAX);
         Ok(Socket::Tls(Box::new(stream)))
     }
 }

@@ -1,5 +1,7 @@
 //! Clients that would like to be in, on a connection with TLS.
 
+use std::time::Duration;
+
 use mp_manager_proto::{
     handshake::{Binding, Transcript},
     v1::{Challenge, Hello, Proof, Reason, handshake_request::Step},
@@ -10,6 +12,10 @@ use mp_manager_tests::{
     tls, within,
 };
 use rustls::version::TLS12;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
 use tonic::Code;
 
 use crate::comes_in;
@@ -69,14 +75,25 @@ async fn who_speaks_only_tls_1_2_does_not_get_in() {
     assert!(log::text().contains("refused a client: no TLS came about"), "{}", log::text());
 }
 
+/// A ClientHello may be long, and come in pieces: nobody waits for the end of it.
+#[tokio::test]
+async fn who_never_comes_to_an_end_is_cut_off() {
+    let server = TestServer::with_tls(|options| {
+        options.handshake_timeout = Duration::from_secs(600);
+    });
+    let address = server.address();
+    let mut stream = TcpStream::connect(address.strip_prefix("tls://").unwrap()).await.unwrap();
+    let mut begun = vec![0x16, 3, 1, 0x40, 0, 1, 0, 0xff, 0xf0];
+    begun.resize(5 + (16 << 10), 0);
+    stream.write_all(&begun).await.unwrap();
+    let mut heard = Vec::new();
+    let _ = within(stream.read_to_end(&mut heard)).await;
+    comes_in(&address).await;
+}
+
 /// A connection that stops before TLS is up has the time of any other, and holds up nobody.
 #[tokio::test]
 async fn who_says_nothing_is_cut_off() {
-    use std::time::Duration;
-    use tokio::{
-        io::{AsyncReadExt, AsyncWriteExt},
-        net::TcpStream,
-    };
     let server = TestServer::with_tls(|options| {
         options.handshake_timeout = Duration::from_millis(100);
     });

@@ -7,6 +7,7 @@ mod authkeys;
 mod certificates;
 mod clients;
 mod middle;
+mod resuming;
 mod rogue;
 mod weak;
 mod works;

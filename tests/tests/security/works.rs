@@ -23,7 +23,7 @@ fn threads_speak_it_as_well() {
     let manager = blocking::Manager::connect(&server.address(), AUTHKEY).unwrap();
     let jobs = manager.queue::<Vec<u8>>("jobs").open().unwrap();
     // More than a record of TLS, and more than the windows of HTTP/2.
-    let large = vec![7; 10 << 20];
+    let large = vec![7; 5 << 20];
     jobs.put(&large).unwrap();
     assert!(jobs.get().unwrap() == large);
     manager.close().unwrap();
