@@ -271,6 +271,7 @@ impl Session {
     ///
     /// # Errors
     /// If the session has to end.
+    #[inline]
     pub fn next(
         &mut self,
         generation: Generation,
