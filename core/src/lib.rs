@@ -20,6 +20,7 @@
 //! until it is acknowledged: `cancel` before that takes it back.
 
 mod call;
+mod calls;
 #[cfg(test)]
 mod fixture;
 mod losses;

@@ -47,7 +47,8 @@ impl Losses {
     pub(crate) fn send(&mut self) -> Vec<Lost> {
         let unsent: Vec<Lost> = self.notices.range(self.index()..).copied().collect();
         self.sent += unsent.len() as u64;
-        self.ever_sent = self.ever_sent.max(self.sent);
+        // Nothing is left behind: never less than on an older stream.
+        self.ever_sent = self.sent;
         unsent
     }
 

@@ -9,6 +9,7 @@ use mp_manager_proto::{
 
 use crate::{
     call::{Answer, ObjectId, Seq},
+    calls::Calls,
     losses::Losses,
     session::{Generation, Load, Session, Settle, protocol},
     stored::{self, Pin},
@@ -37,7 +38,7 @@ pub struct Outbox<H> {
     generation: Generation,
     /// It has to reconcile before it is told anything.
     is_silent: bool,
-    open: BTreeMap<Seq, Open<H>>,
+    open: Calls<Open<H>>,
     parked: usize,
     /// Replies to send, and some that were dropped meanwhile.
     unsent: VecDeque<Seq>,
@@ -92,7 +93,7 @@ pub struct Settled<H> {
 #[derive(Debug)]
 #[must_use = "drop it outside all locks"]
 pub struct Remains<H> {
-    _open: BTreeMap<Seq, Open<H>>,
+    _open: Calls<Open<H>>,
     _references: BTreeMap<ObjectId, (u64, Pin)>,
 }
 
@@ -107,7 +108,7 @@ impl<H> Default for Outbox<H> {
         Self {
             generation: Session::FIRST,
             is_silent: false,
-            open: BTreeMap::new(),
+            open: Calls::default(),
             parked: 0,
             unsent: VecDeque::new(),
             unsent_bytes: 0,
@@ -137,7 +138,7 @@ impl<H> Outbox<H> {
     /// A call waits inside `object`. Called with the object's lock held, so that its answer cannot
     /// come first.
     pub fn park(&mut self, seq: Seq, object: H) {
-        if self.ended.is_none() && self.open.insert(seq, Open::Parked(object)).is_none() {
+        if self.ended.is_none() && self.open.open(seq, Open::Parked(object)) {
             self.parked += 1;
         }
     }
@@ -176,7 +177,7 @@ impl<H> Outbox<H> {
         }
         let kept = Kept::new(result, pins, object);
         self.queue(seq, kept.bytes);
-        self.open.insert(seq, Open::Replied(kept));
+        self.open.open(seq, Open::Replied(kept));
         Vec::new()
     }
 
@@ -190,7 +191,7 @@ impl<H> Outbox<H> {
     /// The object of an open call that is parked, or hands something over.
     #[must_use]
     pub fn object(&self, seq: Seq) -> Option<&H> {
-        match self.open.get(&seq)? {
+        match self.open.get(seq)? {
             Open::Parked(object) => Some(object),
             Open::Replied(kept) => kept.object.as_ref(),
         }
@@ -208,7 +209,7 @@ impl<H> Outbox<H> {
     ) -> Result<Option<H>, Vec<Pin>> {
         let is_owned = result.as_ref().is_ok_and(|answer| answer.ownership);
         let (result, pins) = split(result);
-        let Some(open @ Open::Parked(_)) = self.open.get_mut(&seq) else { return Err(pins) };
+        let Some(open @ Open::Parked(_)) = self.open.get_mut(seq) else { return Err(pins) };
         let kept = Kept::new(result, pins, None);
         let bytes = kept.bytes;
         let mut object = match std::mem::replace(open, Open::Replied(kept)) {
@@ -252,7 +253,7 @@ impl<H> Outbox<H> {
         for seq in sorted(cancels) {
             self.cancel(seq, settled);
         }
-        match again.into_iter().find(|seq| !self.open.contains_key(seq)) {
+        match again.into_iter().find(|seq| self.open.get(*seq).is_none()) {
             Some(seq) => Err(protocol(format!("request {seq} came again after it was concluded"))),
             None => Ok(()),
         }
@@ -268,9 +269,9 @@ impl<H> Outbox<H> {
             if first > last {
                 continue;
             }
-            let replied = |_: &Seq, open: &mut Open<H>| matches!(open, Open::Replied(_));
-            for (seq, open) in self.open.extract_if(first..=last, replied) {
-                let Open::Replied(kept) = open else { continue };
+            let replied = |open: &Open<H>| matches!(open, Open::Replied(_));
+            self.open.close_if(first, last, replied, |seq, open| {
+                let Open::Replied(kept) = open else { return };
                 self.unacknowledged_bytes -= kept.bytes;
                 self.unsent_bytes -= kept.unsent_bytes();
                 for pin in kept.pins {
@@ -278,7 +279,7 @@ impl<H> Outbox<H> {
                     self.references.entry(id).or_insert((0, pin)).0 += 1;
                 }
                 settled.acknowledged.extend(kept.object.map(|object| (seq, object)));
-            }
+            });
             let Some(after) = last.checked_add(1) else { return };
             next = after;
         }
@@ -286,7 +287,7 @@ impl<H> Outbox<H> {
 
     /// The caller of `seq` has gone.
     fn cancel(&mut self, seq: Seq, settled: &mut Settled<H>) {
-        match self.open.remove(&seq) {
+        match self.open.close(seq) {
             None => {}
             Some(Open::Parked(object)) => {
                 self.parked -= 1;
@@ -306,7 +307,7 @@ impl<H> Outbox<H> {
     fn reconcile(&mut self, known: Reconcile, settled: &mut Settled<H>) -> Result<(), Error> {
         let (waits, cancelled) = (sorted(known.open), sorted(known.cancelled));
         let forgotten = self.open.iter().find(|(seq, open)| {
-            matches!(open, Open::Parked(_)) && !is_in(seq, &waits) && !is_in(seq, &cancelled)
+            matches!(open, Open::Parked(_)) && !is_in(*seq, &waits) && !is_in(*seq, &cancelled)
         });
         if let Some((seq, _)) = forgotten {
             return Err(protocol(format!("request {seq} was not answered, and is not asked for")));
@@ -314,8 +315,8 @@ impl<H> Outbox<H> {
         for seq in cancelled {
             self.cancel(seq, settled);
         }
-        let has = self.open.keys().filter(|seq| !is_in(seq, &waits));
-        let has = has.map(|&seq| SeqRange { first: seq, last: seq }).collect();
+        let has = self.open.iter().map(|(seq, _)| seq).filter(|seq| !is_in(*seq, &waits));
+        let has = has.map(|seq| SeqRange { first: seq, last: seq }).collect();
         self.acknowledge(has, settled);
         self.send_again();
         self.is_silent = false;
@@ -325,7 +326,7 @@ impl<H> Outbox<H> {
     fn send_again(&mut self) {
         self.unsent.clear();
         self.unsent_bytes = 0;
-        for (&seq, open) in &mut self.open {
+        for (seq, open) in self.open.iter_mut() {
             if let Open::Replied(kept) = open {
                 kept.is_sent = false;
                 self.unsent_bytes += kept.bytes;
@@ -356,11 +357,11 @@ impl<H> Outbox<H> {
 
     fn take_replies(&mut self, into: &mut Vec<Reply>, max_bytes: usize) {
         into.reserve(self.unsent.len().min(1 + max_bytes / SMALL));
-        let mut bytes = 0;
+        let (mut bytes, mut near) = (0, 0);
         while bytes < max_bytes
             && let Some(seq) = self.unsent.pop_front()
         {
-            if let Some(Open::Replied(kept)) = self.open.get_mut(&seq) {
+            if let Some(Open::Replied(kept)) = self.open.get_mut_near(seq, &mut near) {
                 kept.is_sent = true;
                 bytes += kept.bytes;
                 into.push(Reply { seq, result: Some(kept.result.clone()) });
@@ -433,8 +434,8 @@ fn sorted(mut seqs: Vec<Seq>) -> Vec<Seq> {
     seqs
 }
 
-fn is_in(seq: &Seq, sorted: &[Seq]) -> bool {
-    sorted.binary_search(seq).is_ok()
+fn is_in(seq: Seq, sorted: &[Seq]) -> bool {
+    sorted.binary_search(&seq).is_ok()
 }
 
 fn split(result: Result<Answer, Error>) -> (reply::Result, Vec<Pin>) {

@@ -46,6 +46,7 @@ impl Pending {
     }
 
     /// Takes out the oldest that is not cancelled.
+    #[inline]
     pub(crate) fn pop(&mut self) -> Option<Request> {
         loop {
             let frame = self.frames.front_mut()?;

@@ -277,6 +277,7 @@ impl Session {
     ///
     /// # Errors
     /// If the session has to end.
+    #[inline]
     pub fn next(
         &mut self,
         generation: Generation,
