@@ -59,6 +59,8 @@ fn proves_what_was_said(hello: &Hello, data: &[u8]) {
     let transcript = |hello| Transcript::new(hello, &challenge, &Binding::None);
     let proof = transcript(hello).client_proof(KEY);
     assert!(transcript(hello).verify_client(KEY, &proof));
+    assert!(!transcript(hello).verify_resume(KEY, &proof));
+    assert!(transcript(hello).verify_resume(KEY, &transcript(hello).resume_proof(KEY)));
     let Some(other) = changed(hello, data) else { return };
     assert_eq!(transcript(&other).verify_client(KEY, &proof), same(hello, &other), "{other:?}");
 }
