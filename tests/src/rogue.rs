@@ -25,10 +25,13 @@ use tokio_stream::{
 };
 use tonic::{Request, Response, Status, Streaming};
 
+/// What it says to a proof.
+type Answer = dyn Fn(&Hello, &Challenge, &Proof) -> Option<Step> + Send + Sync;
+
 /// What a rogue makes of what it heard; `None` ends the handshake there.
 pub struct Rogue {
     challenge: Box<dyn Fn() -> Option<Step> + Send + Sync>,
-    welcome: Box<dyn Fn(&Hello, &Challenge, &Proof) -> Option<Step> + Send + Sync>,
+    welcome: Box<Answer>,
 }
 
 impl Rogue {

@@ -29,13 +29,15 @@ fn ping(daemon: &Daemon, scheme: &str, options: &[&str]) -> crate::fixture::Fini
 fn certify(home: &Home, ca: &str, cert: &str) {
     let mut params = CertificateParams::default();
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    let authority = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
-    let key = KeyPair::generate().unwrap();
-    let params = CertificateParams::new(["127.0.0.1".to_owned()]).unwrap();
-    let certificate = params.signed_by(&key, &authority).unwrap();
-    fs::write(home.path(ca), authority.pem()).unwrap();
-    fs::write(home.path(cert), certificate.pem()).unwrap();
-    fs::write(home.path(&format!("{cert}.key")), key.serialize_pem()).unwrap();
+    let authority =
+        CertifiedIssuer::self_signed(params, KeyPair::generate().expect("it can be made"))
+            .expect("it can be made");
+    let key = KeyPair::generate().expect("it can be made");
+    let params = CertificateParams::new(["127.0.0.1".to_owned()]).expect("it can be made");
+    let certificate = params.signed_by(&key, &authority).expect("it can be made");
+    fs::write(home.path(ca), authority.pem()).expect("it can be made");
+    fs::write(home.path(cert), certificate.pem()).expect("it can be made");
+    fs::write(home.path(&format!("{cert}.key")), key.serialize_pem()).expect("it can be made");
 }
 
 #[test]

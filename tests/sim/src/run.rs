@@ -332,23 +332,20 @@ impl Run {
             return;
         }
         let Phase::Connected { connection, number } = process.phase else { return };
-        match process.wire.poll_frame(number, Waker::noop()) {
-            Some(Some(frame)) => {
-                self.note(format_args!("process {id} sends frame {}", frame.number));
-                let is_last = frame.goodbye.is_some();
-                self.send_up(connection, Up::Frame(frame));
-                if is_last {
-                    self.note(format_args!("process {id} leaves"));
-                    self.processes[id].kill();
-                    // What it said is under way; the end comes after it.
-                    let (up, _) = self.network.close(connection, false, true);
-                    self.world.at(up + 1, Event::Up(connection, Up::End));
-                } else {
-                    self.processes[id].is_sending = true;
-                    self.world.after(self.world.between(0, 50), Event::Send(id));
-                }
+        if let Some(Some(frame)) = process.wire.poll_frame(number, Waker::noop()) {
+            self.note(format_args!("process {id} sends frame {}", frame.number));
+            let is_last = frame.goodbye.is_some();
+            self.send_up(connection, Up::Frame(frame));
+            if is_last {
+                self.note(format_args!("process {id} leaves"));
+                self.processes[id].kill();
+                // What it said is under way; the end comes after it.
+                let (up, _) = self.network.close(connection, false, true);
+                self.world.at(up + 1, Event::Up(connection, Up::End));
+            } else {
+                self.processes[id].is_sending = true;
+                self.world.after(self.world.between(0, 50), Event::Send(id));
             }
-            Some(None) | None => {}
         }
         if self.processes[id].has_ready_tasks() {
             self.poll_later(id);

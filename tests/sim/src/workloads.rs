@@ -375,7 +375,7 @@ async fn barrier(my: Context, rounds: u64) {
     for _ in 0..rounds {
         my.pause().await;
         let timeout = Duration::from_micros(SECOND + my.world.below(3 * SECOND));
-        let call = my.oracle.borrow_mut().barrier.arrives(my.process, my.world.now());
+        let call = my.oracle.borrow_mut().barrier.arrives(my.world.now());
         let arrival = Arrival { my: my.clone(), call };
         match my.patiently(barrier.wait_timeout(timeout)).await {
             Some(Ok(_)) => {

@@ -20,6 +20,9 @@ use tonic::Code;
 
 use crate::comes_in;
 
+/// What a client takes for what was said.
+type Said<'a> = dyn Fn(&Hello, &Challenge) -> Transcript + 'a;
+
 #[tokio::test]
 async fn who_skips_the_proof_does_not_get_in() {
     let server = TestServer::with_tls(|_| {});
@@ -44,7 +47,7 @@ async fn who_skips_the_proof_does_not_get_in() {
 async fn a_proof_for_another_connection_opens_none() {
     let server = TestServer::with_tls(|_| {});
     let other = RawConnection::open(&server.address()).await;
-    let bindings: [&dyn Fn(&Hello, &Challenge) -> Transcript; 3] = [
+    let bindings: [&Said<'_>; 3] = [
         &|hello, challenge| Transcript::new(hello, challenge, &Binding::None),
         &|hello, challenge| Transcript::new(hello, challenge, &Binding::Unix),
         &|hello, challenge| other.transcript(hello, challenge),

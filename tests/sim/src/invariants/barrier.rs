@@ -10,7 +10,6 @@ pub(crate) struct Arrivals {
 }
 
 struct Call {
-    process: usize,
     began: u64,
     /// From then on it cannot count any more.
     over: Option<u64>,
@@ -18,9 +17,9 @@ struct Call {
 
 impl Arrivals {
     /// A party arrives; the number of its call.
-    pub(crate) fn arrives(&mut self, process: usize, now: u64) -> u64 {
+    pub(crate) fn arrives(&mut self, now: u64) -> u64 {
         self.next += 1;
-        self.calls.insert(self.next, Call { process, began: now, over: None });
+        self.calls.insert(self.next, Call { began: now, over: None });
         self.next
     }
 
@@ -39,7 +38,6 @@ impl Arrivals {
             .calls
             .values()
             .filter(|call| call.began <= now && call.over.is_none_or(|over| over >= began))
-            .map(|call| call.process)
             .count();
         if there < parties {
             self.violations.push(format!(

@@ -7,9 +7,12 @@ use std::{
 
 use super::mutual_exclusion::{EPOCH, Holder};
 
+/// So many permits, under this token.
+type Holding = (u64, u64, Weak<dyn Holder>);
+
 #[derive(Default)]
 pub(crate) struct Permits {
-    semaphores: BTreeMap<String, Vec<(u64, u64, Weak<dyn Holder>)>>,
+    semaphores: BTreeMap<String, Vec<Holding>>,
     left: BTreeMap<String, (u64, u64)>,
     pub(super) violations: Vec<String>,
 }
