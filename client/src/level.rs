@@ -195,7 +195,8 @@ mod tests {
     }
 
     async fn another_session(manager: &Manager) -> Manager {
-        let [(_, address), (_, authkey), _] = manager.environment().try_into().unwrap();
+        let environment = manager.environment();
+        let [(_, address), (_, authkey), ..] = &environment[..] else { panic!("it is short") };
         Manager::connect(address.to_str().unwrap(), authkey.as_encoded_bytes()).await.unwrap()
     }
 

@@ -15,7 +15,7 @@ pub(crate) fn may_last(op: &request::Op) -> bool {
     match op {
         R::Directory(op) => match &op.op {
             Some(Directory::Open(open)) => open.name.is_some() && open.mode() == Mode::Create,
-            Some(Directory::Delete(_) | Directory::Shutdown(_)) => true,
+            Some(Directory::Delete(_)) => true,
             _ => false,
         },
         R::Dict(op) => !matches!(

@@ -4,7 +4,7 @@ use std::{
     io,
     pin::Pin,
     sync::{
-        Arc, Mutex, OnceLock, Weak,
+        Arc, Mutex, OnceLock, PoisonError, Weak,
         atomic::{AtomicBool, Ordering},
     },
     task::{Context, Poll, ready},
@@ -121,14 +121,22 @@ fn claim(seat: &Seat, is_taken: &mut bool) -> Option<Seat> {
 }
 
 impl Drop for Connection {
-    /// A session that began here and whose stream was never opened. One that was resumed here goes
-    /// on: its client may have seen only this connection fail.
+    /// A session whose stream was cut short has ended if the socket is closed, which may have been
+    /// noticed after the stream's end. One that began here and was never used has as well; one that
+    /// was resumed here and not used goes on: its client may have seen only this connection fail.
     fn drop(&mut self) {
-        if self.proves_death()
-            && let Some(Seat { session, generation: Session::FIRST }) = self.open_stream()
+        let proves_death = self.proves_death();
+        let is_unix = self.binding() == Some(&Binding::Unix);
+        let phase = self.phase.get_mut().unwrap_or_else(PoisonError::into_inner);
+        if let Phase::Authenticated { seat, has_stream, .. } = phase
+            && (if *has_stream {
+                proves_death
+            } else {
+                is_unix && seat.generation == Session::FIRST
+            })
             && let Some(store) = self.store.upgrade()
         {
-            session.end_current(&store, Session::FIRST, None);
+            seat.session.end_current(&store, seat.generation, None);
         }
     }
 }
@@ -162,6 +170,14 @@ impl Io {
             }
         }
         Ok(())
+    }
+
+    /// A write that fails has found the other end closed.
+    fn noted<T>(&self, wrote: io::Result<T>) -> io::Result<T> {
+        if wrote.is_err() {
+            self.connection.is_closed.store(true, Ordering::Relaxed);
+        }
+        wrote
     }
 
     /// Comes through to the bytes themselves, which under TLS takes a handshake.
@@ -214,11 +230,10 @@ impl AsyncRead for Io {
     ) -> Poll<io::Result<()>> {
         self.check_deadline(cx)?;
         ready!(self.poll_open(cx))?;
-        let connection = Arc::clone(&self.connection);
         let before = buffer.filled().len();
-        let read = ready!(on_socket!(self, socket => socket.poll_read(cx, buffer)));
+        let read = ready!(on_socket!(self.as_mut(), socket => socket.poll_read(cx, buffer)));
         if read.is_err() || (buffer.filled().len() == before && buffer.remaining() > 0) {
-            connection.is_closed.store(true, Ordering::Relaxed);
+            self.connection.is_closed.store(true, Ordering::Relaxed);
         }
         Poll::Ready(read)
     }
@@ -231,7 +246,8 @@ impl AsyncWrite for Io {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         ready!(self.poll_open(cx))?;
-        on_socket!(self, socket => socket.poll_write(cx, bytes))
+        let wrote = ready!(on_socket!(self.as_mut(), socket => socket.poll_write(cx, bytes)));
+        Poll::Ready(self.noted(wrote))
     }
 
     fn poll_write_vectored(
@@ -240,7 +256,9 @@ impl AsyncWrite for Io {
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         ready!(self.poll_open(cx))?;
-        on_socket!(self, socket => socket.poll_write_vectored(cx, slices))
+        let wrote =
+            ready!(on_socket!(self.as_mut(), socket => socket.poll_write_vectored(cx, slices)));
+        Poll::Ready(self.noted(wrote))
     }
 
     fn is_write_vectored(&self) -> bool {
