@@ -324,7 +324,7 @@ impl Manager {
     /// Stops the manager, for everybody: a daemon ends, and so does an embedded one.
     ///
     /// # Errors
-    /// If the session is lost before the manager confirms.
+    /// None today: a session that is lost before the manager confirms is as good as stopped.
     ///
     /// ```
     /// # use mp_manager::Manager;
@@ -339,7 +339,7 @@ impl Manager {
     pub async fn shutdown(&self) -> Result<()> {
         match self.directory("shutdown", None, Op::Shutdown(Empty {})).await {
             // It may be gone before it has confirmed.
-            Ok(_) | Err(Error::ShuttingDown(_)) => {}
+            Ok(_) | Err(Error::ShuttingDown(_) | Error::SessionLost(_)) => {}
             Err(error) => return Err(error),
         }
         // Whoever asked for that does not wait for it to come back.

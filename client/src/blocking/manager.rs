@@ -230,7 +230,7 @@ impl Manager {
     /// Stops the manager, for everybody, as [`crate::Manager::shutdown`].
     ///
     /// # Errors
-    /// If the session is lost before the manager confirms.
+    /// As [`crate::Manager::shutdown`].
     ///
     /// ```
     /// # use mp_manager::blocking::Manager;
