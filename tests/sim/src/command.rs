@@ -11,13 +11,14 @@ use std::{
 use crate::{self as sim, Report};
 
 const USAGE: &str = "\
-usage: sim [--seeds N] [--from SEED] [--twice] [--keep-going]
+usage: sim [--seeds N] [--from SEED] [--twice] [--keep-going | --first]
        sim --seed SEED [--verbose]
 
   --seeds N     how many seeds to run, 1000 unless said
   --from SEED   the first of them, 1 unless said
   --twice       runs each seed twice and compares everything that happened
   --keep-going  does not stop at the first violation
+  --first       one seed after the other, so that the first that fails is the lowest
   --seed SEED   runs this one
   --verbose     prints everything that happens";
 
@@ -26,6 +27,7 @@ struct Arguments {
     count: u64,
     twice: bool,
     keep_going: bool,
+    first_only: bool,
     verbose: bool,
 }
 
@@ -46,7 +48,14 @@ pub fn main() -> ExitCode {
 
 fn parse(mut words: impl Iterator<Item = String>) -> Option<Arguments> {
     let (first, count) = (1, 1000);
-    let mut arguments = Arguments { first, count, twice: false, keep_going: false, verbose: false };
+    let mut arguments = Arguments {
+        first,
+        count,
+        twice: false,
+        keep_going: false,
+        first_only: false,
+        verbose: false,
+    };
     while let Some(word) = words.next() {
         match word.as_str() {
             "--seeds" => arguments.count = words.next()?.parse().ok()?,
@@ -57,6 +66,7 @@ fn parse(mut words: impl Iterator<Item = String>) -> Option<Arguments> {
             }
             "--twice" => arguments.twice = true,
             "--keep-going" => arguments.keep_going = true,
+            "--first" => arguments.first_only = true,
             "--verbose" => arguments.verbose = true,
             _ => return None,
         }
@@ -78,6 +88,7 @@ fn run(arguments: &Arguments) -> ExitCode {
     let next = AtomicU64::new(arguments.first);
     let end = arguments.first.saturating_add(arguments.count);
     let threads = thread::available_parallelism().map_or(1, usize::from);
+    let threads = if arguments.first_only { 1 } else { threads };
     let totals = thread::scope(|scope| {
         let work = || {
             let mut totals = Totals::default();
@@ -86,7 +97,7 @@ fn run(arguments: &Arguments) -> ExitCode {
                 if seed >= end {
                     return totals;
                 }
-                let report = sim::run(seed, false);
+                let report = run_seed(seed);
                 if !accept(&report, arguments.twice) {
                     totals.failed += 1;
                     if !arguments.keep_going {
@@ -118,6 +129,17 @@ fn run(arguments: &Arguments) -> ExitCode {
     );
     // A worker that panicked did not count its last seed.
     if failed == 0 && seeds == arguments.count { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// A panic is a violation like any other.
+fn run_seed(seed: u64) -> Report {
+    std::panic::catch_unwind(|| sim::run(seed, false)).unwrap_or_else(|_| Report {
+        seed,
+        violations: vec!["it panicked".into()],
+        hash: 0,
+        events: 0,
+        time: Duration::ZERO,
+    })
 }
 
 /// Whether nothing is wrong with it; says so otherwise, and how to see it again.

@@ -33,6 +33,8 @@ pub(crate) enum Event {
 
 /// Nothing goes wrong any more for so long before everybody must have come to an end.
 const CALM: Micros = 90_000_000;
+/// More than ever happens.
+const MOST_EVENTS: u64 = 3_000_000;
 /// An attempt to connect takes no longer.
 const LONGEST_ATTEMPT: Micros = 3_000_000;
 /// The first pause before connecting again, and the longest.
@@ -90,7 +92,12 @@ impl Run {
 
     fn go_on(&mut self) {
         let end = self.calm_from + CALM;
+        let mut events = 0_u64;
         while let Some(event) = self.world.next(end) {
+            events += 1;
+            if events > MOST_EVENTS {
+                self.oracle.borrow_mut().calls.go_round_in_circles();
+            }
             self.happen(event);
             self.flush_server();
             if self.oracle.borrow().has_failed() || self.is_finished() {

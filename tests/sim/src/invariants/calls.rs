@@ -17,6 +17,11 @@ impl Calls {
         self.violations.push(format!("process {process}: {operation} failed: {error}"));
     }
 
+    /// Things happen without end.
+    pub(crate) fn go_round_in_circles(&mut self) {
+        self.violations.push("it goes on and on".into());
+    }
+
     pub(crate) fn broke_the_protocol(&mut self, process: usize, why: &str) {
         self.violations.push(format!("the session of process {process} was ended: {why}"));
     }
