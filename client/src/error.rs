@@ -119,7 +119,7 @@ errors! {
     /// it; a new session is open.
     ManagerRestarted = ManagerRestarted,
     /// The session was lost after the call was sent and before it was answered: it may have been
-    /// executed, or not.
+    /// executed, or may yet be as long as its session goes on at the manager, or not.
     OutcomeUnknown = OutcomeUnknown,
     /// The manager cannot be reached, and the time that the call had is over.
     Unreachable = Unreachable,

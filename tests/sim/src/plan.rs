@@ -61,6 +61,13 @@ impl Plan {
         }
     }
 
+    /// How long after the last trouble nobody has to wait for the dead any more: each may have held
+    /// what all wait for until its lease was over, one after the other.
+    pub(crate) fn settled_after(&self) -> Micros {
+        let lease = u64::try_from(self.lease.as_micros()).unwrap_or(u64::MAX);
+        60_000_000 + self.processes as u64 * lease
+    }
+
     pub(crate) fn draw_trouble<E>(&self, world: &World<E>) -> Trouble {
         *world.pick(&self.troubles).unwrap_or(&Trouble::Cut)
     }

@@ -11,7 +11,7 @@ use crate::{
     network::{ClientId, ConnectionId, Down, Network, Up},
     plan::Plan,
     server::{Later, Server},
-    workloads::{self, Context},
+    workloads::{self, Context, Times},
     world::{Micros, World},
 };
 
@@ -31,10 +31,9 @@ pub(crate) enum Event {
     Trouble,
 }
 
-/// Nothing goes wrong any more for so long before everybody must have come to an end.
-const CALM: Micros = 90_000_000;
-/// More than ever happens.
-const MOST_EVENTS: u64 = 3_000_000;
+/// More than ever happens in one second.
+const MOST_EVENTS: u64 = 1_000_000;
+const SECOND: Micros = 1_000_000;
 /// An attempt to connect takes no longer.
 const LONGEST_ATTEMPT: Micros = 3_000_000;
 /// The first pause before connecting again, and the longest.
@@ -78,7 +77,12 @@ impl Run {
         let id = self.processes.len();
         let is_unix = self.world.one_in(4);
         let mut process = Process::new(&self.world, is_unix);
-        let times = (self.calm_from, self.plan.longest_pause);
+        let settled_from = self.calm_from + self.plan.settled_after();
+        let times = Times {
+            calm_from: self.calm_from,
+            settled_from,
+            longest_pause: self.plan.longest_pause,
+        };
         if let Some(manager) = process.manager.clone() {
             let context = Context::new(&self.world, &self.oracle, manager, id, times);
             for task in workloads::tasks(&self.plan, &context) {
@@ -91,10 +95,13 @@ impl Run {
     }
 
     fn go_on(&mut self) {
-        let end = self.calm_from + CALM;
-        let mut events = 0_u64;
+        // Who waited until all was settled may once more have to wait for those that leave first.
+        let end = self.calm_from + 2 * self.plan.settled_after();
+        let (mut second, mut events) = (0, 0_u64);
         while let Some(event) = self.world.next(end) {
-            events += 1;
+            let now = self.world.now() / SECOND;
+            events = if now == second { events + 1 } else { 1 };
+            second = now;
             if events > MOST_EVENTS {
                 self.oracle.borrow_mut().calls.go_round_in_circles();
             }
@@ -235,6 +242,10 @@ impl Run {
         }
         let is_unix = state.is_unix;
         if matches!(up, Up::End) {
+            // What came before the end is mostly read before the end is.
+            if self.server.has_unread(connection) && !self.world.one_in(8) {
+                return self.world.after(300, Event::Up(connection, Up::End));
+            }
             self.note(format_args!("{connection} ends at the server"));
             self.server.ended(&self.world, connection, is_unix);
             return;

@@ -251,6 +251,11 @@ impl Server {
         }
     }
 
+    /// Whether frames have arrived that nobody has looked at.
+    pub(crate) fn has_unread(&self, connection: ConnectionId) -> bool {
+        self.streams.get(&connection).is_some_and(|stream| !stream.arrived.is_empty())
+    }
+
     /// A connection is over.
     pub(crate) fn ended<E>(&mut self, world: &World<E>, connection: ConnectionId, is_unix: bool) {
         let Some(stream) = self.streams.remove(&connection) else { return };

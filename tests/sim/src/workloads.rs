@@ -47,6 +47,17 @@ const PERMITS: usize = 3;
 const PARTIES: usize = 2;
 const SECOND: Micros = 1_000_000;
 
+/// When things happen, and how long they take.
+#[derive(Clone, Copy)]
+pub(crate) struct Times {
+    /// Nothing goes wrong any more from then on.
+    pub(crate) calm_from: Micros,
+    /// And nobody waits for the dead any more.
+    pub(crate) settled_from: Micros,
+    /// How long a task does nothing, at most.
+    pub(crate) longest_pause: Micros,
+}
+
 /// What a process' tasks know.
 #[derive(Clone)]
 pub(crate) struct Context {
@@ -54,8 +65,7 @@ pub(crate) struct Context {
     oracle: Rc<RefCell<Oracle>>,
     manager: Manager,
     process: ClientId,
-    calm_from: Micros,
-    longest_pause: Micros,
+    times: Times,
 }
 
 /// The tasks of one process.
@@ -95,10 +105,10 @@ impl Context {
         oracle: &Rc<RefCell<Oracle>>,
         manager: Manager,
         process: ClientId,
-        (calm_from, longest_pause): (Micros, Micros),
+        times: Times,
     ) -> Self {
         let (world, oracle) = (Rc::clone(world), Rc::clone(oracle));
-        Self { world, oracle, manager, process, calm_from, longest_pause }
+        Self { world, oracle, manager, process, times }
     }
 
     fn sleep(&self, time: Micros) -> Sleep {
@@ -113,7 +123,7 @@ impl Context {
 
     async fn pause(&self) {
         let longest = *self.world.pick(&[100, 5_000, 300_000]).unwrap_or(&100);
-        self.sleep(self.world.below(longest.min(self.longest_pause))).await;
+        self.sleep(self.world.below(longest.min(self.times.longest_pause))).await;
     }
 
     /// The outcome, unless its caller loses patience: the call is given up then.
@@ -260,7 +270,7 @@ async fn permits(my: Context, rounds: u64) {
         }
     }
     // By then everybody is here, and nobody holds any for ever.
-    my.sleep_until(my.calm_from + 60 * SECOND).await;
+    my.sleep_until(my.times.settled_from).await;
     if let Some(available) = my.expect("available", semaphore.available().await) {
         my.oracle.borrow_mut().permits.available(NAME, available as u64, PERMITS as u64);
     }
@@ -308,8 +318,11 @@ async fn produce(my: Context, rounds: u64) {
             Some(Err(Error::QueueFull(_) | Error::SessionLost(_))) => {
                 my.oracle.borrow_mut().queue.not_put(item);
             }
-            Some(result) => _ = my.expect("put", result),
-            None => {}
+            result => {
+                // It may come about as long as its session goes on, also after what comes next.
+                my.oracle.borrow_mut().queue.doubt(item);
+                let _ = result.map(|result| my.expect("put", result));
+            }
         }
     }
 }
@@ -320,7 +333,7 @@ async fn consume(my: Context) {
     loop {
         my.pause().await;
         let timeout = Duration::from_micros(my.world.below(4 * SECOND));
-        let is_last = my.world.now() > my.calm_from + 30 * SECOND;
+        let is_last = my.world.now() > my.times.calm_from + 30 * SECOND;
         if my.world.one_in(2) && !is_last {
             let leased = my.patiently(queue.lease_timeout(timeout)).await;
             let Some(leased) = leased.and_then(|result| my.expect("lease", result)).flatten()
@@ -409,7 +422,7 @@ async fn fill(my: Context, rounds: u64) {
     if my.process > 0 {
         return;
     }
-    my.sleep_until(my.calm_from + 20 * SECOND).await;
+    my.sleep_until(my.times.calm_from + 20 * SECOND).await;
     let since = my.world.now();
     if my.expect("get", items.get().await).is_some_and(|items| items > 0) {
         my.sleep(15 * SECOND).await;
@@ -431,7 +444,7 @@ async fn take(my: Context, rounds: u64) {
                 my.expect("set", items.set(&(there - 1)).await);
                 break;
             }
-            let end = my.calm_from + 60 * SECOND;
+            let end = my.times.settled_from;
             let timeout = end.saturating_sub(my.world.now());
             my.oracle.borrow_mut().wakeups.waits(my.process, my.world.now());
             let waited = condition.wait_timeout(guard, Duration::from_micros(timeout)).await;

@@ -10,6 +10,8 @@ pub(crate) type Item = (u64, u64);
 pub(crate) struct Ledger {
     confirmed: BTreeSet<Item>,
     unknown: BTreeSet<Item>,
+    /// Those whose producer went on without knowing.
+    doubtful: BTreeSet<Item>,
     /// How often each item was received, and how often it was finished.
     received: BTreeMap<Item, Vec<u32>>,
     finished: BTreeMap<Item, u64>,
@@ -28,6 +30,11 @@ impl Ledger {
     pub(crate) fn put(&mut self, item: Item) {
         self.unknown.remove(&item);
         self.confirmed.insert(item);
+    }
+
+    /// Its producer does not wait for it any more.
+    pub(crate) fn doubt(&mut self, item: Item) {
+        self.doubtful.insert(item);
     }
 
     pub(crate) fn not_put(&mut self, item: Item) {
@@ -49,7 +56,7 @@ impl Ledger {
             ));
         }
         before.push(deliveries);
-        if deliveries == 1 {
+        if deliveries == 1 && !self.doubtful.contains(&item) {
             let last = self.last.insert((consumer, item.0), item.1);
             if last.is_some_and(|last| last > item.1) {
                 self.violations.push(format!(
