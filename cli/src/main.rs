@@ -6,6 +6,7 @@
 mod authkey;
 mod child;
 mod commands;
+mod descriptors;
 mod error;
 mod json;
 mod logging;

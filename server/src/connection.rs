@@ -7,21 +7,29 @@ use std::{
     task::{Context, Poll},
 };
 
+use mp_manager_core::Error;
 use mp_manager_proto::handshake::Binding;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpStream, UnixStream},
-    time::Sleep,
+    sync::Notify,
 };
-use tonic::transport::server::Connected;
 
-use crate::{lock, session::Session, store::Store};
+use crate::{admission::Permit, lock, session::Session, store::Store};
+
+/// All that is read from a client before it has authenticated: what is beyond waits in the system's
+/// buffers. A handshake takes about a thousand bytes, and a few thousand with certificates.
+const MAX_UNAUTHENTICATED_BYTES: usize = 64 << 10;
 
 /// What is known of a connection.
 pub(crate) struct Connection {
     pub(crate) peer: String,
     pub(crate) binding: Binding,
+    pub(crate) permit: Permit,
+    /// What a client is told that is not to get in, whatever it proves.
+    pub(crate) refusal: Option<Error>,
     phase: Mutex<Phase>,
+    session_over: Notify,
     store: Weak<Store>,
 }
 
@@ -38,13 +46,26 @@ enum Phase {
 }
 
 impl Connection {
-    pub(crate) fn new(peer: String, binding: Binding, store: Weak<Store>) -> Self {
-        Self { peer, binding, phase: Mutex::new(Phase::New), store }
+    /// A connection that is served or, with a refusal, turned away.
+    pub(crate) fn new(
+        peer: String,
+        binding: Binding,
+        permit: Permit,
+        refusal: Option<Error>,
+        store: Weak<Store>,
+    ) -> Self {
+        let (phase, session_over) = (Mutex::new(Phase::New), Notify::new());
+        Self { peer, binding, permit, refusal, phase, session_over, store }
     }
 
     /// Whether a proof has been accepted on it.
     pub(crate) fn is_authenticated(&self) -> bool {
         matches!(&*lock(&self.phase), Phase::Authenticated(_) | Phase::InUse)
+    }
+
+    /// Whether its session has been opened: from then on the connection is as good as that.
+    pub(crate) fn is_in_use(&self) -> bool {
+        matches!(&*lock(&self.phase), Phase::InUse)
     }
 
     /// Begins the one handshake it may have; false if it had it.
@@ -59,7 +80,20 @@ impl Connection {
 
     /// Ends the handshake with a session, or without.
     pub(crate) fn end_handshake(&self, session: Option<Arc<Session>>) {
+        if session.is_some() {
+            self.permit.authenticated();
+        }
         *lock(&self.phase) = session.map_or(Phase::Refused, Phase::Authenticated);
+    }
+
+    /// The session's stream has come to its end, and with it what the connection is for.
+    pub(crate) fn session_is_over(&self) {
+        self.session_over.notify_one();
+    }
+
+    /// Waits for that.
+    pub(crate) async fn wait_for_end_of_session(&self) {
+        self.session_over.notified().await;
     }
 
     /// Hands out the session, once.
@@ -90,42 +124,43 @@ pub(crate) enum Socket {
     Unix(UnixStream),
 }
 
-/// The bytes of a connection. Reading fails when its handshake takes too long.
+impl Socket {
+    /// Waits until there is something to read, or nothing will come any more.
+    pub(crate) async fn readable(&self) -> io::Result<()> {
+        match self {
+            Self::Tcp(socket) => socket.readable().await,
+            Self::Unix(socket) => socket.readable().await,
+        }
+    }
+}
+
+/// The bytes of a connection. Before it has authenticated, only so many are read.
 pub(crate) struct Io {
     socket: Socket,
     connection: Arc<Connection>,
-    deadline: Option<Pin<Box<Sleep>>>,
+    /// How many bytes may still be read; without a limit once it has authenticated.
+    allowance: Option<usize>,
 }
 
 impl Io {
-    pub(crate) fn new(socket: Socket, connection: Connection, deadline: Sleep) -> Self {
-        Self { socket, connection: Arc::new(connection), deadline: Some(Box::pin(deadline)) }
+    pub(crate) fn new(socket: Socket, connection: Arc<Connection>) -> Self {
+        Self { socket, connection, allowance: Some(MAX_UNAUTHENTICATED_BYTES) }
     }
 
-    fn check_deadline(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
-        if let Some(deadline) = &mut self.deadline {
-            if self.connection.is_authenticated() {
-                self.deadline = None;
-            } else if deadline.as_mut().poll(cx).is_ready() {
-                return Err(io::Error::new(io::ErrorKind::TimedOut, "no handshake in time"));
-            }
+    /// Whether nothing more may be read. Who authenticates after all is told so, which has this
+    /// asked again.
+    fn is_exhausted(&mut self) -> bool {
+        if self.allowance.is_some() && self.connection.is_authenticated() {
+            self.allowance = None;
         }
-        Ok(())
-    }
-}
-
-impl Connected for Io {
-    type ConnectInfo = Arc<Connection>;
-
-    fn connect_info(&self) -> Arc<Connection> {
-        Arc::clone(&self.connection)
+        self.allowance == Some(0)
     }
 }
 
 /// Calls the same method on whichever socket it is.
 macro_rules! on_socket {
     ($self:expr, $socket:ident => $call:expr) => {
-        match &mut $self.get_mut().socket {
+        match &mut $self.socket {
             Socket::Tcp(socket) => {
                 let $socket = Pin::new(socket);
                 $call
@@ -144,14 +179,21 @@ impl AsyncRead for Io {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        self.check_deadline(cx)?;
-        on_socket!(self, socket => socket.poll_read(cx, buffer))
+        if self.is_exhausted() {
+            return Poll::Pending;
+        }
+        let before = buffer.filled().len();
+        let this = &mut *self;
+        let read = on_socket!(this, socket => socket.poll_read(cx, buffer));
+        let count = buffer.filled().len() - before;
+        self.allowance = self.allowance.map(|left| left.saturating_sub(count));
+        read
     }
 }
 
 impl AsyncWrite for Io {
     fn poll_write(
-        self: Pin<&mut Self>,
+        mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
@@ -159,7 +201,7 @@ impl AsyncWrite for Io {
     }
 
     fn poll_write_vectored(
-        self: Pin<&mut Self>,
+        mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
@@ -170,11 +212,11 @@ impl AsyncWrite for Io {
         true
     }
 
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         on_socket!(self, socket => socket.poll_flush(cx))
     }
 
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         on_socket!(self, socket => socket.poll_shutdown(cx))
     }
 }

@@ -18,12 +18,16 @@
 //! Lock order: session → object → session's outbox, and never two objects at once. The outbox, the
 //! timers and the maps are leaves: nothing else is locked from inside.
 
+mod acceptor;
+mod admission;
 mod connection;
 mod directory;
 mod gate;
 mod handshake;
+mod http;
 mod listener;
 mod options;
+mod rate;
 mod server;
 mod service;
 mod session;

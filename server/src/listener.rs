@@ -4,31 +4,21 @@ use std::{
     fs, io,
     os::unix::fs::{FileTypeExt, PermissionsExt},
     path::{Path, PathBuf},
-    pin::Pin,
-    sync::Weak,
-    task::{Context, Poll, ready},
-    time::Duration,
 };
 
-use futures_core::Stream;
 use mp_manager_proto::{address::Address, handshake::Binding};
-use tokio::{
-    net::{TcpListener, UnixListener},
-    time::{Sleep, sleep},
-};
+use tokio::net::{TcpListener, UnixListener};
 
-use crate::{
-    connection::{Connection, Io, Socket},
-    store::Store,
-};
+use crate::{admission::Peer, connection::Socket};
 
-/// How long accepting pauses when the process has no file descriptors left: trying again at once
-/// would spin.
-const BACK_OFF: Duration = Duration::from_millis(50);
-
-/// How much longer a connection has than its handshake, which is refused in words when its time is
-/// up: they have to get through before the connection is cut off.
-const LAST_WORDS: Duration = Duration::from_millis(500);
+/// A connection that has come in.
+pub(crate) struct Accepted {
+    pub(crate) socket: Socket,
+    pub(crate) peer: Peer,
+    /// The peer as the log names it.
+    pub(crate) name: String,
+    pub(crate) binding: Binding,
+}
 
 /// A bound socket.
 pub(crate) enum Listener {
@@ -56,21 +46,33 @@ impl Listener {
         }
     }
 
-    fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<(Socket, String, Binding)>> {
+    /// The next connection.
+    pub(crate) async fn accept(&self) -> io::Result<Accepted> {
         match self {
             Self::Tcp(listener) => {
-                let (stream, peer) = ready!(listener.poll_accept(cx))?;
-                // Small frames must not wait for one another.
-                stream.set_nodelay(true)?;
-                Poll::Ready(Ok((Socket::Tcp(stream), peer.to_string(), Binding::None)))
+                let (stream, address) = listener.accept().await?;
+                // Small frames must not wait for one another. If that fails the client has gone,
+                // which is noticed soon enough.
+                let _ = stream.set_nodelay(true);
+                Ok(Accepted {
+                    socket: Socket::Tcp(stream),
+                    peer: address.ip().into(),
+                    name: address.to_string(),
+                    binding: Binding::None,
+                })
             }
             Self::Unix { listener, .. } => {
-                let (stream, _) = ready!(listener.poll_accept(cx))?;
-                let peer = match stream.peer_cred().ok().and_then(|peer| peer.pid()) {
+                let (stream, _) = listener.accept().await?;
+                let name = match stream.peer_cred().ok().and_then(|peer| peer.pid()) {
                     Some(pid) => format!("unix, pid {pid}"),
                     None => "unix".into(),
                 };
-                Poll::Ready(Ok((Socket::Unix(stream), peer, Binding::Unix)))
+                Ok(Accepted {
+                    socket: Socket::Unix(stream),
+                    peer: Peer::Local,
+                    name,
+                    binding: Binding::Unix,
+                })
             }
         }
     }
@@ -95,44 +97,5 @@ fn remove_stale(path: &Path) -> io::Result<()> {
     match std::os::unix::net::UnixStream::connect(path) {
         Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(path),
         _ => Err(io::Error::new(io::ErrorKind::AddrInUse, "another process listens on the socket")),
-    }
-}
-
-/// The connections that come in, as tonic wants them.
-pub(crate) struct Incoming {
-    listener: Listener,
-    store: Weak<Store>,
-    handshake_timeout: Duration,
-    pause: Option<Pin<Box<Sleep>>>,
-}
-
-impl Incoming {
-    pub(crate) fn new(listener: Listener, store: Weak<Store>, handshake_timeout: Duration) -> Self {
-        Self { listener, store, handshake_timeout, pause: None }
-    }
-}
-
-impl Stream for Incoming {
-    type Item = io::Result<Io>;
-
-    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let this = self.get_mut();
-        loop {
-            if let Some(pause) = &mut this.pause {
-                ready!(pause.as_mut().poll(cx));
-                this.pause = None;
-            }
-            match ready!(this.listener.poll_accept(cx)) {
-                Ok((socket, peer, binding)) => {
-                    let connection = Connection::new(peer, binding, Weak::clone(&this.store));
-                    let deadline = sleep(this.handshake_timeout.saturating_add(LAST_WORDS));
-                    return Poll::Ready(Some(Ok(Io::new(socket, connection, deadline))));
-                }
-                Err(error) => {
-                    tracing::warn!(%error, "cannot accept a connection");
-                    this.pause = Some(Box::pin(sleep(BACK_OFF)));
-                }
-            }
-        }
     }
 }
