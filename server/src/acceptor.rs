@@ -158,7 +158,7 @@ async fn serve(
 ) {
     // HTTP/2 has buffers, which are for those who have something to say.
     tokio::select! {
-        readable = socket.readable() => if readable.is_err() { return },
+        spoken = socket.speaks() => if spoken.is_err() { return },
         _ = stop.changed() => return,
     }
     let io = Io::new(socket, Arc::clone(connection));

@@ -125,11 +125,13 @@ pub(crate) enum Socket {
 }
 
 impl Socket {
-    /// Waits until there is something to read, or nothing will come any more.
-    pub(crate) async fn readable(&self) -> io::Result<()> {
+    /// Waits until the client has said something, or nothing will come any more. Who may use a unix
+    /// socket is taken at his word that he will.
+    pub(crate) async fn speaks(&self) -> io::Result<()> {
         match self {
-            Self::Tcp(socket) => socket.readable().await,
-            Self::Unix(socket) => socket.readable().await,
+            // That the socket is readable would not do: a new one is taken to be that.
+            Self::Tcp(socket) => socket.peek(&mut [0]).await.map(drop),
+            Self::Unix(_) => Ok(()),
         }
     }
 }

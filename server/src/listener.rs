@@ -2,14 +2,19 @@
 
 use std::{
     fs, io,
+    net::SocketAddr,
     os::unix::fs::{FileTypeExt, PermissionsExt},
     path::{Path, PathBuf},
 };
 
 use mp_manager_proto::{address::Address, handshake::Binding};
-use tokio::net::{TcpListener, UnixListener};
+use tokio::net::{TcpListener, TcpSocket, UnixListener, lookup_host};
 
 use crate::{admission::Peer, connection::Socket};
+
+/// Connections that wait to be accepted: as many as may come while we do something else, so that
+/// nobody has to try again in a second. The system may allow fewer.
+const BACKLOG: u32 = 4096;
 
 /// A connection that has come in.
 pub(crate) struct Accepted {
@@ -31,7 +36,7 @@ impl Listener {
     pub(crate) async fn bind(address: &Address) -> io::Result<(Self, Address)> {
         match address {
             Address::Tcp { host, port } => {
-                let listener = TcpListener::bind((host.as_str(), *port)).await?;
+                let listener = listen(host, *port).await?;
                 let bound = listener.local_addr()?;
                 let address = Address::Tcp { host: bound.ip().to_string(), port: bound.port() };
                 Ok((Self::Tcp(listener), address))
@@ -85,6 +90,26 @@ impl Drop for Listener {
             let _ = fs::remove_file(path);
         }
     }
+}
+
+/// Listens on the first of a host's addresses that can be listened on.
+async fn listen(host: &str, port: u16) -> io::Result<TcpListener> {
+    let mut error = io::Error::new(io::ErrorKind::AddrNotAvailable, "the host has no address");
+    for address in lookup_host((host, port)).await? {
+        match listen_on(address) {
+            Ok(listener) => return Ok(listener),
+            Err(failed) => error = failed,
+        }
+    }
+    Err(error)
+}
+
+fn listen_on(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    // Connections of the last server on this address may still be coming to their end.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
 }
 
 /// Removes a socket that nobody listens on; one in use, or a file that is no socket, is an error.

@@ -4,6 +4,7 @@ pub mod fuzz;
 pub mod log;
 pub mod raw;
 pub mod victim;
+pub mod wire;
 
 use std::{future::Future, thread, time::Duration};
 
