@@ -16,7 +16,7 @@
 //! there is to say. There is no task and no channel per call.
 //!
 //! Lock order: session → object → session's outbox, and never two objects at once. The outbox, the
-//! timers and the maps are leaves: nothing else is locked from inside.
+//! timers, the rules of admission and the maps are leaves: nothing else is locked from inside.
 
 mod acceptor;
 mod admission;
