@@ -93,6 +93,7 @@ impl Acceptor {
             }
             Err(_) => return dismiss(&socket),
         };
+        socket.set_nodelay();
         let store = Weak::clone(&self.store);
         let connection = Arc::new(Connection::new(name, binding, permit, refusal, store));
         let (http, stop) = (self.http.clone(), self.stop.subscribe());

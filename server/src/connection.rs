@@ -21,6 +21,10 @@ use crate::{admission::Permit, lock, session::Session, store::Store};
 /// buffers. A handshake takes about a thousand bytes, and a few thousand with certificates.
 const MAX_UNAUTHENTICATED_BYTES: usize = 64 << 10;
 
+/// After so many bytes that were read at a stretch others have their turn. The smallest frames are
+/// worth a few milliseconds then, and otherwise there would be eight times as many.
+const MAX_BYTES_AT_A_STRETCH: usize = 128 << 10;
+
 /// What is known of a connection.
 pub(crate) struct Connection {
     pub(crate) peer: String,
@@ -125,6 +129,14 @@ pub(crate) enum Socket {
 }
 
 impl Socket {
+    /// Has small frames sent without waiting for one another.
+    pub(crate) fn set_nodelay(&self) {
+        if let Self::Tcp(socket) = self {
+            // If that fails the client has gone, which is noticed soon enough.
+            let _ = socket.set_nodelay(true);
+        }
+    }
+
     /// Waits until the client has said something, or nothing will come any more. Who may use a unix
     /// socket is taken at his word that he will.
     pub(crate) async fn speaks(&self) -> io::Result<()> {
@@ -142,11 +154,13 @@ pub(crate) struct Io {
     connection: Arc<Connection>,
     /// How many bytes may still be read; without a limit once it has authenticated.
     allowance: Option<usize>,
+    /// How many bytes were read since there was nothing to read.
+    stretch: usize,
 }
 
 impl Io {
     pub(crate) fn new(socket: Socket, connection: Arc<Connection>) -> Self {
-        Self { socket, connection, allowance: Some(MAX_UNAUTHENTICATED_BYTES) }
+        Self { socket, connection, allowance: Some(MAX_UNAUTHENTICATED_BYTES), stretch: 0 }
     }
 
     /// Whether nothing more may be read. Who authenticates after all is told so, which has this
@@ -184,11 +198,17 @@ impl AsyncRead for Io {
         if self.is_exhausted() {
             return Poll::Pending;
         }
+        if self.stretch >= MAX_BYTES_AT_A_STRETCH {
+            self.stretch = 0;
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
         let before = buffer.filled().len();
         let this = &mut *self;
         let read = on_socket!(this, socket => socket.poll_read(cx, buffer));
         let count = buffer.filled().len() - before;
         self.allowance = self.allowance.map(|left| left.saturating_sub(count));
+        self.stretch = if read.is_pending() { 0 } else { self.stretch + count };
         read
     }
 }

@@ -56,9 +56,6 @@ impl Listener {
         match self {
             Self::Tcp(listener) => {
                 let (stream, address) = listener.accept().await?;
-                // Small frames must not wait for one another. If that fails the client has gone,
-                // which is noticed soon enough.
-                let _ = stream.set_nodelay(true);
                 Ok(Accepted {
                     socket: Socket::Tcp(stream),
                     peer: address.ip().into(),

@@ -235,18 +235,19 @@ impl Wire {
         self.stream.try_write(bytes)
     }
 
-    /// The next frame; `None` once the connection is closed. Pings are answered.
+    /// The next frame; `None` once the connection is closed. Pings and settings are answered.
     ///
     /// # Errors
     /// As the system says.
     pub async fn next(&mut self) -> io::Result<Option<Frame>> {
         loop {
             if let Some(frame) = self.take_frame() {
-                if frame.kind == kind::PING && frame.flags & ACK == 0 {
-                    self.send(&self::frame(kind::PING, ACK, 0, &frame.payload)).await?;
-                    continue;
-                }
-                return Ok(Some(frame));
+                let answer: &[u8] = match frame.kind {
+                    kind::PING if frame.flags & ACK == 0 => &frame.payload,
+                    kind::SETTINGS if frame.flags & ACK == 0 => &[],
+                    _ => return Ok(Some(frame)),
+                };
+                self.send(&self::frame(frame.kind, ACK, 0, answer)).await?;
             }
             if self.stream.read_buf(&mut self.received).await? == 0 {
                 return Ok(None);
