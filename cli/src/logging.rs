@@ -8,6 +8,9 @@ use crate::error::Error;
 
 const VARIABLE: &str = "MP_MANAGER_LOG";
 const DEFAULT: &str = "info";
+/// The HTTP/2 library warns of every odd frame, and any client can send these without end. Whoever
+/// wants to see them names the library.
+const QUIET: &str = "h2=error";
 
 /// Starts logging, as far as `MP_MANAGER_LOG` says.
 pub(crate) fn start() -> Result<(), Error> {
@@ -15,7 +18,7 @@ pub(crate) fn start() -> Result<(), Error> {
         Ok(directives) if !directives.is_empty() => directives,
         _ => DEFAULT.into(),
     };
-    let filter = EnvFilter::try_new(&directives).map_err(|error| {
+    let filter = EnvFilter::try_new(format!("{QUIET},{directives}")).map_err(|error| {
         let example = "use error, warn, info, debug or trace, or directives of tracing's";
         Error::Usage(format!("{VARIABLE} is \"{directives}\": {error} ({example})"))
     })?;

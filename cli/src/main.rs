@@ -7,6 +7,7 @@ mod address;
 mod authkey;
 mod child;
 mod commands;
+mod descriptors;
 mod error;
 mod fence;
 mod json;

@@ -10,28 +10,34 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use mp_manager_core::session::Session;
+use mp_manager_core::{Error, session::Session};
 use mp_manager_proto::handshake::Binding;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpStream, UnixStream},
-    time::Sleep,
+    sync::Notify,
 };
 use tokio_rustls::server::TlsStream;
-use tonic::transport::server::Connected;
 
-use crate::{
-    lock,
-    session::Seat,
-    store::Store,
-    tls::{Opening, Wire},
-};
+use crate::{admission::Permit, lock, session::Seat, store::Store, tls::Wire};
+
+/// All that is read from a client before it has authenticated: what is beyond waits in the system's
+/// buffers. A handshake takes about a thousand bytes.
+const MAX_UNAUTHENTICATED_BYTES: usize = 64 << 10;
+
+/// After so many bytes that were read at a stretch others have their turn. The smallest frames are
+/// worth a few milliseconds then, and otherwise there would be eight times as many.
+const MAX_BYTES_AT_A_STRETCH: usize = 128 << 10;
 
 /// What is known of a connection.
 pub(crate) struct Connection {
     pub(crate) peer: String,
+    pub(crate) permit: Permit,
+    /// What a client is told that is not to get in, whatever it proves.
+    pub(crate) refusal: Option<Error>,
     binding: OnceLock<Binding>,
     phase: Mutex<Phase>,
+    session_over: Notify,
     store: Weak<Store>,
     /// The other end is closed; it did not only fail here.
     is_closed: AtomicBool,
@@ -49,18 +55,26 @@ enum Phase {
 }
 
 impl Connection {
-    /// A connection whose binding is known, or will be once TLS is up.
-    pub(crate) fn new(peer: String, binding: Option<Binding>, store: Weak<Store>) -> Self {
+    /// A connection that is served or, with a refusal, turned away.
+    pub(crate) fn new(
+        peer: String,
+        permit: Permit,
+        refusal: Option<Error>,
+        store: Weak<Store>,
+    ) -> Self {
         Self {
             peer,
-            binding: binding.map_or_else(OnceLock::new, OnceLock::from),
+            permit,
+            refusal,
+            binding: OnceLock::new(),
             phase: Mutex::new(Phase::New),
+            session_over: Notify::new(),
             store,
             is_closed: AtomicBool::new(false),
         }
     }
 
-    /// TLS is up.
+    /// It is known what a handshake is bound to.
     pub(crate) fn bind(&self, binding: Binding) {
         // A connection opens once.
         let _ = self.binding.set(binding);
@@ -76,6 +90,11 @@ impl Connection {
         matches!(&*lock(&self.phase), Phase::Authenticated { .. })
     }
 
+    /// Whether its session's stream has been opened: from then on the connection is as good as that.
+    pub(crate) fn is_in_use(&self) -> bool {
+        matches!(&*lock(&self.phase), Phase::Authenticated { has_stream: true, .. })
+    }
+
     /// Begins the one handshake it may have; false if it had it.
     pub(crate) fn begin_handshake(&self) -> bool {
         let mut phase = lock(&self.phase);
@@ -88,9 +107,22 @@ impl Connection {
 
     /// Ends the handshake with a place in a session, or without.
     pub(crate) fn end_handshake(&self, seat: Option<Seat>) {
+        if seat.is_some() {
+            self.permit.authenticated();
+        }
         let authenticated =
             |seat| Phase::Authenticated { seat, has_stream: false, has_beats: false };
         *lock(&self.phase) = seat.map_or(Phase::Refused, authenticated);
+    }
+
+    /// The session's stream has come to its end, and with it what the connection is for.
+    pub(crate) fn session_is_over(&self) {
+        self.session_over.notify_one();
+    }
+
+    /// Waits for that.
+    pub(crate) async fn wait_for_end_of_session(&self) {
+        self.session_over.notified().await;
     }
 
     /// Its place in the session, for the one `Session` stream it may have.
@@ -145,31 +177,31 @@ impl Drop for Connection {
 pub(crate) enum Socket {
     Tcp(TcpStream),
     Unix(UnixStream),
-    Opening(Opening),
     Tls(Box<TlsStream<Wire>>),
 }
 
-/// The bytes of a connection. They fail to come when its handshakes take too long.
+/// The bytes of a connection. Before it has authenticated, only so many are read.
 pub(crate) struct Io {
     socket: Socket,
     connection: Arc<Connection>,
-    deadline: Option<Pin<Box<Sleep>>>,
+    /// How many bytes may still be read; without a limit once it has authenticated.
+    allowance: Option<usize>,
+    /// How many bytes were read since there was nothing to read.
+    stretch: usize,
 }
 
 impl Io {
-    pub(crate) fn new(socket: Socket, connection: Connection, deadline: Sleep) -> Self {
-        Self { socket, connection: Arc::new(connection), deadline: Some(Box::pin(deadline)) }
+    pub(crate) fn new(socket: Socket, connection: Arc<Connection>) -> Self {
+        Self { socket, connection, allowance: Some(MAX_UNAUTHENTICATED_BYTES), stretch: 0 }
     }
 
-    fn check_deadline(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
-        if let Some(deadline) = &mut self.deadline {
-            if self.connection.is_authenticated() {
-                self.deadline = None;
-            } else if deadline.as_mut().poll(cx).is_ready() {
-                return Err(io::Error::new(io::ErrorKind::TimedOut, "no handshake in time"));
-            }
+    /// Whether nothing more may be read. Who authenticates after all is told so, which has this
+    /// asked again.
+    fn is_exhausted(&mut self) -> bool {
+        if self.allowance.is_some() && self.connection.is_authenticated() {
+            self.allowance = None;
         }
-        Ok(())
+        self.allowance == Some(0)
     }
 
     /// A write that fails has found the other end closed.
@@ -178,26 +210,6 @@ impl Io {
             self.connection.is_closed.store(true, Ordering::Relaxed);
         }
         wrote
-    }
-
-    /// Comes through to the bytes themselves, which under TLS takes a handshake.
-    fn poll_open(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if matches!(self.socket, Socket::Opening(_)) {
-            // Whoever waits to write does not read.
-            self.check_deadline(cx)?;
-        }
-        if let Socket::Opening(opening) = &mut self.socket {
-            self.socket = ready!(opening.poll(cx, &self.connection))?;
-        }
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl Connected for Io {
-    type ConnectInfo = Arc<Connection>;
-
-    fn connect_info(&self) -> Arc<Connection> {
-        Arc::clone(&self.connection)
     }
 }
 
@@ -217,7 +229,6 @@ macro_rules! on_socket {
                 let $socket = Pin::new(socket);
                 $call
             }
-            Socket::Opening(_) => Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
         }
     };
 }
@@ -228,11 +239,24 @@ impl AsyncRead for Io {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        self.check_deadline(cx)?;
-        ready!(self.poll_open(cx))?;
+        if self.is_exhausted() {
+            return Poll::Pending;
+        }
+        if self.stretch >= MAX_BYTES_AT_A_STRETCH {
+            self.stretch = 0;
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
         let before = buffer.filled().len();
-        let read = ready!(on_socket!(self.as_mut(), socket => socket.poll_read(cx, buffer)));
-        if read.is_err() || (buffer.filled().len() == before && buffer.remaining() > 0) {
+        let Poll::Ready(read) = on_socket!(self.as_mut(), socket => socket.poll_read(cx, buffer))
+        else {
+            self.stretch = 0;
+            return Poll::Pending;
+        };
+        let count = buffer.filled().len() - before;
+        self.allowance = self.allowance.map(|left| left.saturating_sub(count));
+        self.stretch += count;
+        if read.is_err() || (count == 0 && buffer.remaining() > 0) {
             self.connection.is_closed.store(true, Ordering::Relaxed);
         }
         Poll::Ready(read)
@@ -245,7 +269,6 @@ impl AsyncWrite for Io {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        ready!(self.poll_open(cx))?;
         let wrote = ready!(on_socket!(self.as_mut(), socket => socket.poll_write(cx, bytes)));
         Poll::Ready(self.noted(wrote))
     }
@@ -255,7 +278,6 @@ impl AsyncWrite for Io {
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        ready!(self.poll_open(cx))?;
         let wrote =
             ready!(on_socket!(self.as_mut(), socket => socket.poll_write_vectored(cx, slices)));
         Poll::Ready(self.noted(wrote))
@@ -265,8 +287,7 @@ impl AsyncWrite for Io {
         true
     }
 
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        ready!(self.poll_open(cx))?;
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         on_socket!(self, socket => socket.poll_flush(cx))
     }
 

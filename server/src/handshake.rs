@@ -42,15 +42,21 @@ impl Handshake {
     /// Runs it to its end: the connection has a session afterwards, or never will have one.
     pub(crate) async fn run(mut self) {
         let limit = self.store.options.handshake_timeout;
-        let outcome = match timeout(limit, self.exchange()).await {
-            Ok(outcome) => outcome,
-            Err(_) => Err(Error::new(
+        let error = match timeout(limit, self.exchange()).await {
+            Ok(Ok(())) => return,
+            Ok(Err(error)) => {
+                if is_clients_failure(&error) {
+                    self.connection.permit.failed();
+                }
+                error
+            }
+            // Not counted as a failure: it may be us who are slow.
+            Err(_) => Error::new(
                 Reason::AuthenticationFailed,
                 format!("the handshake was not complete within {limit:?}"),
-            )),
+            ),
         };
-        let Err(error) = outcome else { return };
-        tracing::warn!(peer = self.connection.peer, "refused a client: {}", error.message);
+        self.connection.permit.log_refusal(&self.connection.peer, &error.message);
         self.connection.end_handshake(None);
         self.say(Step::Refused(error)).await;
     }
@@ -216,6 +222,11 @@ impl Handshake {
     async fn say(&self, step: Step) {
         let _ = self.outbound.send(Ok(HandshakeResponse { step: Some(step) })).await;
     }
+}
+
+/// Whether it was refused for what it said, and not for what it is or what the server is.
+fn is_clients_failure(error: &Error) -> bool {
+    matches!(error.reason(), Reason::AuthenticationFailed | Reason::Protocol)
 }
 
 fn wrong_resume_secret(session: SessionId) -> Error {

@@ -16,8 +16,11 @@
 //! there is to say. There is no task and no channel per call.
 //!
 //! Lock order: session → object → session's outbox, and never two objects at once. The outbox, the
-//! timers, the leases and the maps are leaves: nothing else is locked from inside.
+//! timers, the leases, the rules of admission and the maps are leaves: nothing else is locked from
+//! inside.
 
+mod acceptor;
+mod admission;
 mod authkeys;
 mod beats;
 mod clock;
@@ -26,9 +29,11 @@ mod directory;
 mod gate;
 mod handle;
 mod handshake;
+mod http;
 mod leases;
 mod listener;
 mod options;
+mod rate;
 mod server;
 mod service;
 mod session;

@@ -2,34 +2,35 @@
 
 use std::{
     fs, io,
+    net::SocketAddr,
     os::unix::fs::{FileTypeExt, PermissionsExt},
     path::{Path, PathBuf},
-    pin::Pin,
-    sync::{Arc, Weak},
-    task::{Context, Poll, ready},
-    time::Duration,
+    sync::Arc,
 };
 
-use futures_core::Stream;
-use mp_manager_proto::{address::Address, handshake::Binding};
-use tokio::{
-    net::{TcpListener, TcpStream, UnixListener},
-    time::{Sleep, sleep},
-};
+use mp_manager_proto::address::Address;
+use tokio::net::{TcpListener, TcpSocket, TcpStream, UnixListener, UnixStream, lookup_host};
 
-use crate::{
-    connection::{Connection, Io, Socket},
-    store::Store,
-    tls::Terminator,
-};
+use crate::{admission::Peer, tls::Terminator};
 
-/// How long accepting pauses when the process has no file descriptors left: trying again at once
-/// would spin.
-const BACK_OFF: Duration = Duration::from_millis(50);
+/// Connections that wait to be accepted: as many as may come while we do something else, so that
+/// nobody has to try again in a second. The system may allow fewer.
+const BACKLOG: u32 = 4096;
 
-/// How much longer a connection has than its handshake, which is refused in words when its time is
-/// up: they have to get through before the connection is cut off.
-const LAST_WORDS: Duration = Duration::from_millis(500);
+/// A connection that has come in.
+pub(crate) struct Accepted {
+    pub(crate) stream: Stream,
+    pub(crate) peer: Peer,
+    /// The peer as the log names it.
+    pub(crate) name: String,
+}
+
+/// Its bytes, before anything was said.
+pub(crate) enum Stream {
+    Tcp(TcpStream),
+    Tls(TcpStream, Arc<Terminator>),
+    Unix(UnixStream),
+}
 
 /// A bound socket.
 pub(crate) enum Listener {
@@ -46,12 +47,12 @@ impl Listener {
     ) -> io::Result<(Self, Address)> {
         match (address, terminator) {
             (Address::Tcp { host, port }, _) => {
-                let listener = TcpListener::bind((host.as_str(), *port)).await?;
+                let listener = listen(host, *port).await?;
                 let (host, port) = host_and_port(&listener)?;
                 Ok((Self::Tcp(listener), Address::Tcp { host, port }))
             }
             (Address::Tls { host, port }, Some(terminator)) => {
-                let listener = TcpListener::bind((host.as_str(), *port)).await?;
+                let listener = listen(host, *port).await?;
                 let (host, port) = host_and_port(&listener)?;
                 Ok((Self::Tls { listener, terminator }, Address::Tls { host, port }))
             }
@@ -65,29 +66,27 @@ impl Listener {
         }
     }
 
-    /// The next connection, whose it is, and what its handshake will be bound to, if that is known.
-    fn poll_accept(
-        &self,
-        cx: &mut Context<'_>,
-    ) -> Poll<io::Result<(Socket, String, Option<Binding>)>> {
-        match self {
+    /// The next connection.
+    pub(crate) async fn accept(&self) -> io::Result<Accepted> {
+        let (stream, address) = match self {
             Self::Tcp(listener) => {
-                let (stream, peer) = ready!(poll_accept_tcp(listener, cx))?;
-                Poll::Ready(Ok((Socket::Tcp(stream), peer, Some(Binding::None))))
+                let (stream, address) = listener.accept().await?;
+                (Stream::Tcp(stream), address)
             }
             Self::Tls { listener, terminator } => {
-                let (stream, peer) = ready!(poll_accept_tcp(listener, cx))?;
-                Poll::Ready(Ok((Socket::Opening(terminator.open(stream)), peer, None)))
+                let (stream, address) = listener.accept().await?;
+                (Stream::Tls(stream, Arc::clone(terminator)), address)
             }
             Self::Unix { listener, .. } => {
-                let (stream, _) = ready!(listener.poll_accept(cx))?;
-                let peer = match stream.peer_cred().ok().and_then(|peer| peer.pid()) {
+                let (stream, _) = listener.accept().await?;
+                let name = match stream.peer_cred().ok().and_then(|peer| peer.pid()) {
                     Some(pid) => format!("unix, pid {pid}"),
                     None => "unix".into(),
                 };
-                Poll::Ready(Ok((Socket::Unix(stream), peer, Some(Binding::Unix))))
+                return Ok(Accepted { stream: Stream::Unix(stream), peer: Peer::Local, name });
             }
-        }
+        };
+        Ok(Accepted { stream, peer: address.ip().into(), name: address.to_string() })
     }
 }
 
@@ -105,14 +104,24 @@ fn host_and_port(listener: &TcpListener) -> io::Result<(String, u16)> {
     Ok((bound.ip().to_string(), bound.port()))
 }
 
-fn poll_accept_tcp(
-    listener: &TcpListener,
-    cx: &mut Context<'_>,
-) -> Poll<io::Result<(TcpStream, String)>> {
-    let (stream, peer) = ready!(listener.poll_accept(cx))?;
-    // Small frames must not wait for one another.
-    stream.set_nodelay(true)?;
-    Poll::Ready(Ok((stream, peer.to_string())))
+/// Listens on the first of a host's addresses that can be listened on.
+async fn listen(host: &str, port: u16) -> io::Result<TcpListener> {
+    let mut error = io::Error::new(io::ErrorKind::AddrNotAvailable, "the host has no address");
+    for address in lookup_host((host, port)).await? {
+        match listen_on(address) {
+            Ok(listener) => return Ok(listener),
+            Err(failed) => error = failed,
+        }
+    }
+    Err(error)
+}
+
+fn listen_on(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    // Connections of the last server on this address may still be coming to their end.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
 }
 
 /// Removes a socket that nobody listens on; one in use, or a file that is no socket, is an error.
@@ -125,44 +134,5 @@ fn remove_stale(path: &Path) -> io::Result<()> {
     match std::os::unix::net::UnixStream::connect(path) {
         Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(path),
         _ => Err(io::Error::new(io::ErrorKind::AddrInUse, "another process listens on the socket")),
-    }
-}
-
-/// The connections that come in, as tonic wants them.
-pub(crate) struct Incoming {
-    listener: Listener,
-    store: Weak<Store>,
-    handshake_timeout: Duration,
-    pause: Option<Pin<Box<Sleep>>>,
-}
-
-impl Incoming {
-    pub(crate) fn new(listener: Listener, store: Weak<Store>, handshake_timeout: Duration) -> Self {
-        Self { listener, store, handshake_timeout, pause: None }
-    }
-}
-
-impl Stream for Incoming {
-    type Item = io::Result<Io>;
-
-    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let this = self.get_mut();
-        loop {
-            if let Some(pause) = &mut this.pause {
-                ready!(pause.as_mut().poll(cx));
-                this.pause = None;
-            }
-            match ready!(this.listener.poll_accept(cx)) {
-                Ok((socket, peer, binding)) => {
-                    let connection = Connection::new(peer, binding, Weak::clone(&this.store));
-                    let deadline = sleep(this.handshake_timeout.saturating_add(LAST_WORDS));
-                    return Poll::Ready(Some(Ok(Io::new(socket, connection, deadline))));
-                }
-                Err(error) => {
-                    tracing::warn!(%error, "cannot accept a connection");
-                    this.pause = Some(Box::pin(sleep(BACK_OFF)));
-                }
-            }
-        }
     }
 }

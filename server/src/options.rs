@@ -81,6 +81,16 @@ pub struct Limits {
     pub max_objects: usize,
     /// Sessions at a time.
     pub max_sessions: usize,
+    /// Connections at a time.
+    pub max_connections: usize,
+    /// Connections of one address at a time, or of one IPv6 network. Unix sockets have no such limit.
+    pub max_connections_per_peer: usize,
+    /// Connections at a time that have not authenticated. When there are more, the oldest of the
+    /// address that has most of them is closed.
+    pub max_unauthenticated_connections: usize,
+    /// Failed handshakes of one address in a row; one is forgiven every 100 ms. Beyond that its new
+    /// connections are closed at once. Unix sockets have no such limit.
+    pub max_failed_handshakes: usize,
     /// Memory for the contents of all objects; beyond it, what grows is refused.
     pub max_memory_bytes: usize,
 }
@@ -98,6 +108,10 @@ impl Default for Limits {
             max_unacknowledged_bytes: 256 << 20,
             max_objects: 1_000_000,
             max_sessions: 10_000,
+            max_connections: 16_384,
+            max_connections_per_peer: 8_192,
+            max_unauthenticated_connections: 8_192,
+            max_failed_handshakes: 20,
             max_memory_bytes: 4 << 30,
         }
     }

@@ -4,36 +4,23 @@ use std::{
     future::Future,
     io,
     sync::Arc,
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::{SystemTime, UNIX_EPOCH},
 };
 
-use mp_manager_core::v1::manager_server::ManagerServer;
-use mp_manager_proto::{FILE_DESCRIPTOR_SET, address::Address, authkey::STRONG_LEN};
+use mp_manager_proto::{address::Address, authkey::STRONG_LEN};
 use tokio::time::timeout;
-use tonic::transport::server::Router;
 
 use crate::{
+    acceptor::Acceptor,
     authkeys::Authkeys,
-    gate::GateLayer,
     handle::Handle,
     leases::Leases,
-    listener::{Incoming, Listener},
+    listener::Listener,
     options::Options,
-    service::Service,
     store::Store,
     timers::Timers,
     tls::{Terminator, TlsError},
 };
-
-/// What one connection may have in flight towards us. Below it many small unread messages would
-/// count as an attack.
-const CONNECTION_WINDOW: u32 = 16 << 20;
-/// Well below the connection's, so that one stream that is not read does not stop the others.
-const STREAM_WINDOW: u32 = 4 << 20;
-const MAX_STREAMS: u32 = 256;
-const MAX_RESETS: usize = 1024;
-const PING_INTERVAL: Duration = Duration::from_secs(10);
-const PING_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// A server that is bound to its address.
 pub struct Server {
@@ -99,9 +86,6 @@ pub enum ServeError {
     /// The system has no random numbers.
     #[error("the system gives no random numbers: {0}")]
     Random(getrandom::Error),
-    /// The transport failed.
-    #[error("serving failed: {0}")]
-    Transport(#[from] tonic::transport::Error),
 }
 
 impl Server {
@@ -152,57 +136,20 @@ impl Server {
     /// [`Options::shutdown_grace`] to take note.
     ///
     /// # Errors
-    /// If the transport fails.
+    /// None so far: what can go wrong is noticed by [`bind`](Self::bind).
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<(), ServeError> {
         let Self { store, listener, .. } = self;
         tokio::spawn(Timers::run(Arc::downgrade(&store)));
         tokio::spawn(Leases::run(Arc::downgrade(&store)));
-        let incoming =
-            Incoming::new(listener, Arc::downgrade(&store), store.options.handshake_timeout);
-        let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-        let serving = router(&store).serve_with_incoming_shutdown(incoming, async {
-            let _ = stopped.await;
-        });
-        tokio::pin!(serving);
+        let acceptor = Acceptor::new(listener, &store);
         tokio::select! {
-            result = &mut serving => return Ok(result?),
+            never = acceptor.accept() => match never {},
             () = shutdown => {}
             () = store.shutdown.notified() => {}
         }
         store.shut_down();
-        drop(stop);
-        match timeout(store.options.shutdown_grace, serving).await {
-            Ok(result) => Ok(result?),
-            // Whoever has not taken note by now is cut off.
-            Err(_) => Ok(()),
-        }
+        // Whoever has not taken note by then is cut off.
+        let _ = timeout(store.options.shutdown_grace, acceptor.close()).await;
+        Ok(())
     }
-}
-
-fn router(
-    store: &Arc<Store>,
-) -> Router<tower::layer::util::Stack<GateLayer, tower::layer::util::Identity>> {
-    let limits = store.limits();
-    let service = ManagerServer::new(Service { store: Arc::clone(store) })
-        .max_decoding_message_size(limits.max_frame_bytes)
-        .max_encoding_message_size(usize::MAX);
-    let (health, health_service) = tonic_health::server::health_reporter();
-    tokio::spawn(async move { health.set_serving::<ManagerServer<Service>>().await });
-    let reflection = tonic_reflection::server::Builder::configure()
-        .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
-        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-        .build_v1()
-        // Our own descriptors, checked by the tests: they are there or the build is broken.
-        .ok();
-    tonic::transport::Server::builder()
-        .initial_connection_window_size(CONNECTION_WINDOW)
-        .initial_stream_window_size(STREAM_WINDOW)
-        .max_concurrent_streams(MAX_STREAMS)
-        .http2_max_local_error_reset_streams(Some(MAX_RESETS))
-        .http2_keepalive_interval(Some(PING_INTERVAL))
-        .http2_keepalive_timeout(Some(PING_TIMEOUT))
-        .layer(GateLayer)
-        .add_service(service)
-        .add_service(health_service)
-        .add_optional_service(reflection)
 }

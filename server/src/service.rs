@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use mp_manager_core::v1::{
-    Beat, ClientFrame, HandshakeRequest, HandshakeResponse, manager_server::Manager,
+    Beat, ClientFrame, HandshakeRequest, HandshakeResponse, handshake_response,
+    manager_server::Manager,
 };
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -33,6 +34,11 @@ impl Manager for Service {
             return Err(Status::failed_precondition("a connection has one handshake"));
         }
         let (outbound, responses) = mpsc::channel(2);
+        if let Some(refusal) = &connection.refusal {
+            let step = Some(handshake_response::Step::Refused(refusal.clone()));
+            let _ = outbound.send(Ok(HandshakeResponse { step })).await;
+            return Ok(Response::new(ReceiverStream::new(responses)));
+        }
         let inbound = request.into_inner();
         let handshake = Handshake { store: Arc::clone(&self.store), connection, inbound, outbound };
         tokio::spawn(handshake.run());

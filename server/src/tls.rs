@@ -1,18 +1,14 @@
 //! TLS: what a server shows, and how a connection gets there.
-//!
-//! The handshake runs where the connection's bytes are read and written, so that one that does not
-//! go on holds up nobody, and has the time that every handshake has.
 
 use std::{
     fs, io,
     path::Path,
-    pin::Pin,
     sync::{Arc, Mutex},
-    task::{Context, Poll, ready},
 };
 
 use mp_manager_proto::{
     address::Address,
+    handshake::Binding,
     tls::{self, ALPN, Identity, Pem, VERSIONS},
 };
 use rcgen::{CertificateParams, DnType, KeyPair};
@@ -22,19 +18,15 @@ use rustls::{
     server::{NoServerSessionStorage, WebPkiClientVerifier},
 };
 use tokio::{
-    io::{AsyncReadExt, Join, ReadBuf, Take, join},
+    io::{AsyncReadExt, Join, Take, join},
     net::{
         TcpStream,
         tcp::{OwnedReadHalf, OwnedWriteHalf},
     },
 };
-use tokio_rustls::{Accept, TlsAcceptor, server::TlsStream};
+use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
-use crate::{
-    connection::{Connection, Socket},
-    lock,
-    server::ServeError,
-};
+use crate::{lock, server::ServeError};
 
 /// The first byte of whoever speaks TLS: a handshake record.
 const HANDSHAKE_RECORD: u8 = 0x16;
@@ -108,9 +100,22 @@ impl Terminator {
         Ok(())
     }
 
-    /// A connection on which nothing was said yet.
-    pub(crate) fn open(&self, stream: TcpStream) -> Opening {
-        Opening { shown: Arc::clone(&lock(&self.0)), state: State::Silent(stream) }
+    /// The server's side of TLS's handshake, and what a connection is bound to by it. If it fails,
+    /// the other end has been told why, on what is returned.
+    pub(crate) async fn open(
+        &self,
+        stream: TcpStream,
+    ) -> Result<(Box<TlsStream<Wire>>, Binding), (io::Error, Option<Wire>)> {
+        let shown = Arc::clone(&lock(&self.0));
+        let acceptor = TlsAcceptor::from(Arc::clone(&shown.config));
+        let (read, write) = stream.into_split();
+        let wire = join(read.take(MAX_HANDSHAKE_BYTES), write);
+        let accepted = Box::pin(acceptor.accept(wire).into_fallible()).await;
+        let mut stream = Box::new(accepted.map_err(|(error, wire)| (error, Some(wire)))?);
+        let binding = tls::binding(stream.get_ref().1, &shown.leaf)
+            .map_err(|error| (io::Error::other(error), None))?;
+        stream.get_mut().0.reader_mut().set_limit(u64::MAX);
+        Ok((stream, binding))
     }
 }
 
@@ -165,83 +170,11 @@ fn self_signed() -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>
     make().map_err(|error: rcgen::Error| TlsError(format!("no certificate can be made: {error}")))
 }
 
-/// A connection on its way to TLS.
-///
-/// ```text
-///   silent ──a handshake record──► handshaking ──► TLS, and its binding is known
-///     └────────anything else────► plain: without a binding it is served nothing but a reason
-/// ```
-pub(crate) struct Opening {
-    shown: Arc<Shown>,
-    state: State,
-}
-
-enum State {
-    Silent(TcpStream),
-    Handshaking(Box<Accept<Wire>>),
-    Over,
-}
-
-impl Opening {
-    /// Goes on until it is known what the connection speaks.
-    pub(crate) fn poll(
-        &mut self,
-        cx: &mut Context<'_>,
-        connection: &Connection,
-    ) -> Poll<io::Result<Socket>> {
-        loop {
-            match &mut self.state {
-                State::Silent(stream) => {
-                    let speaks_tls = ready!(poll_speaks_tls(stream, cx))?;
-                    let State::Silent(stream) = std::mem::replace(&mut self.state, State::Over)
-                    else {
-                        continue;
-                    };
-                    if !speaks_tls {
-                        tracing::warn!(
-                            peer = connection.peer,
-                            "refused a client: it speaks no TLS"
-                        );
-                        return Poll::Ready(Ok(Socket::Tcp(stream)));
-                    }
-                    let acceptor = TlsAcceptor::from(Arc::clone(&self.shown.config));
-                    let (read, write) = stream.into_split();
-                    let wire = join(read.take(MAX_HANDSHAKE_BYTES), write);
-                    self.state = State::Handshaking(Box::new(acceptor.accept(wire)));
-                }
-                State::Handshaking(accept) => {
-                    let accepted = ready!(Pin::new(accept).poll(cx));
-                    self.state = State::Over;
-                    return Poll::Ready(self.finish(accepted, connection));
-                }
-                State::Over => return Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
-            }
-        }
-    }
-
-    fn finish(
-        &self,
-        accepted: io::Result<TlsStream<Wire>>,
-        connection: &Connection,
-    ) -> io::Result<Socket> {
-        let mut stream = accepted.inspect_err(|error| {
-            tracing::warn!(peer = connection.peer, "refused a client: no TLS came about: {error}");
-        })?;
-        let binding =
-            tls::binding(stream.get_ref().1, &self.shown.leaf).map_err(io::Error::other)?;
-        connection.bind(binding);
-        stream.get_mut().0.reader_mut().set_limit(u64::MAX);
-        Ok(Socket::Tls(Box::new(stream)))
-    }
-}
-
-/// Whether the first byte is TLS's; it stays where it is.
-fn poll_speaks_tls(stream: &TcpStream, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
+/// Whether the first byte is TLS's, once it has come; it stays where it is.
+pub(crate) async fn speaks_tls(stream: &TcpStream) -> io::Result<bool> {
     let mut first = [0];
-    let mut first = ReadBuf::new(&mut first);
-    ready!(stream.poll_peek(cx, &mut first))?;
-    match first.filled() {
-        [] => Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into())),
-        [first, ..] => Poll::Ready(Ok(*first == HANDSHAKE_RECORD)),
+    match stream.peek(&mut first).await? {
+        0 => Err(io::ErrorKind::UnexpectedEof.into()),
+        _ => Ok(first == [HANDSHAKE_RECORD]),
     }
 }

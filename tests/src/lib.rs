@@ -8,6 +8,7 @@ pub mod raw;
 pub mod rogue;
 pub mod tls;
 pub mod victim;
+pub mod wire;
 
 use std::{future::Future, path::Path, thread, time::Duration};
 

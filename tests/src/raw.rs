@@ -124,6 +124,11 @@ impl RawConnection {
         Transcript::new(hello, challenge, &self.binding)
     }
 
+    /// What its requests go through, for those that are not the manager's.
+    pub fn channel(&self) -> Channel {
+        self.channel.clone()
+    }
+
     /// The generated client.
     #[must_use]
     pub fn client(&self) -> ManagerClient<Channel> {

@@ -8,7 +8,7 @@ use rustix::process::Signal;
 use tokio::{runtime::Builder, sync::oneshot};
 
 use crate::{
-    authkey,
+    authkey, descriptors,
     error::{Error, signal_code},
     options::Options,
     output, parse,
@@ -94,6 +94,14 @@ limit_options! {
     max_objects: usize,
     /// Sessions at a time
     max_sessions: usize,
+    /// Connections at a time
+    max_connections: usize,
+    /// Connections of one address at a time
+    max_connections_per_peer: usize,
+    /// Connections at a time that have not authenticated
+    max_unauthenticated_connections: usize,
+    /// Failed handshakes of one address in a row; one is forgiven every 100 ms
+    max_failed_handshakes: usize,
     /// Memory for the contents of all objects
     max_memory_bytes: Bytes,
 }
@@ -120,6 +128,7 @@ impl Serve {
         server_options.limits = self.limits.limits();
         server_options.handshake_timeout = self.handshake_timeout;
         server_options.shutdown_grace = self.shutdown_grace;
+        descriptors::allow(server_options.limits.max_connections);
         let signals = Signals::new(&[Signal::TERM, Signal::INT, Signal::HUP])?;
         let server = Server::bind(&address, server_options).await?;
         tracing::info!("{keys}");

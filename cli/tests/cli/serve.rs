@@ -1,4 +1,4 @@
-use std::{fs, net::TcpStream, os::unix::fs::PermissionsExt};
+use std::{fs, io::Write, net::TcpStream, os::unix::fs::PermissionsExt};
 
 use rustix::process::Signal;
 
@@ -32,7 +32,8 @@ fn a_second_signal_ends_it_at_once() {
     let options = ["--shutdown-grace", "600", "--handshake-timeout", "600"];
     let mut daemon = Daemon::start_with(&options);
     // Somebody whom it would wait for.
-    let idle = TcpStream::connect(daemon.place()).unwrap();
+    let mut idle = TcpStream::connect(daemon.place()).unwrap();
+    idle.write_all(b"PRI").unwrap();
     daemon.run(&["ping"]).printed();
     daemon.process.signal(Signal::TERM);
     while !daemon.log().contains("shutting down") {}
@@ -134,4 +135,31 @@ fn without_a_key_nobody_is_asked() {
     assert!(error.contains("mp-manager serve"), "{error}");
     let error = finish(home.command(&["ping"]).env("MP_MANAGER_AUTHKEY", " ")).failed(2);
     assert!(error.contains("MP_MANAGER_AUTHKEY is empty"), "{error}");
+}
+
+/// Whoever cannot get in must not be able to fill the log.
+#[test]
+fn refused_clients_are_logged_in_bounds() {
+    let daemon = Daemon::start_with(&["--max-failed-handshakes", "1000"]);
+    let ping = || daemon.command(&["ping"]).env("MP_MANAGER_AUTHKEY", "wrong secret").output();
+    for _ in 0..40 {
+        assert_eq!(ping().unwrap().status.code(), Some(77));
+    }
+    let summary = || daemon.log().contains("more clients: ");
+    while !summary() {}
+    let log = daemon.log();
+    let (said, counted) = (log.matches("authentication failed").count(), "from 127.0.0.1");
+    assert!((1..40).contains(&said) && log.contains(counted), "{log}");
+}
+
+#[test]
+fn connections_have_limits() {
+    let daemon = Daemon::start_with(&["--max-connections-per-peer", "1"]);
+    let holder = ["lock", "door", "--", "sh", "-c", "echo in; sleep 100"];
+    let mut holder = daemon.start_command(&holder);
+    assert_eq!(holder.line().as_deref(), Some("in"));
+    let error = daemon.run(&["ping"]).failed(1);
+    assert!(error.contains("--max-connections-per-peer"), "{error}");
+    drop(holder);
+    while daemon.run(&["ping"]).code != Some(0) {}
 }

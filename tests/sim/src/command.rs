@@ -2,8 +2,11 @@
 
 use std::{
     env,
-    process::ExitCode,
-    sync::atomic::{AtomicU64, Ordering},
+    process::{self, ExitCode},
+    sync::{
+        atomic::{AtomicU64, Ordering},
+        mpsc::{self, RecvTimeoutError, Sender},
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -21,6 +24,9 @@ usage: sim [--seeds N] [--from SEED] [--twice] [--keep-going | --first]
   --first       one seed after the other, so that the first that fails is the lowest
   --seed SEED   runs this one
   --verbose     prints everything that happens";
+
+/// The largest crowd takes less than a second.
+const LONGEST: Duration = Duration::from_secs(60);
 
 struct Arguments {
     first: u64,
@@ -97,8 +103,11 @@ fn run(arguments: &Arguments) -> ExitCode {
                 if seed >= end {
                     return totals;
                 }
+                let watch = Watch::over(seed);
                 let report = run_seed(seed);
-                if !accept(&report, arguments.twice) {
+                let is_accepted = accept(&report, arguments.twice);
+                drop(watch);
+                if !is_accepted {
                     totals.failed += 1;
                     if !arguments.keep_going {
                         next.store(end, Ordering::Relaxed);
@@ -131,6 +140,25 @@ fn run(arguments: &Arguments) -> ExitCode {
     if failed == 0 && seeds == arguments.count { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
+/// Ends the process if it is not dropped in time: what goes round in circles within one event cannot
+/// be ended otherwise.
+struct Watch {
+    _is_over: Sender<()>,
+}
+
+impl Watch {
+    fn over(seed: u64) -> Self {
+        let (sender, is_over) = mpsc::channel();
+        thread::spawn(move || {
+            if is_over.recv_timeout(LONGEST) == Err(RecvTimeoutError::Timeout) {
+                say(seed, &["it does not come to an end".into()]);
+                process::exit(1);
+            }
+        });
+        Self { _is_over: sender }
+    }
+}
+
 /// A panic is a violation like any other.
 fn run_seed(seed: u64) -> Report {
     std::panic::catch_unwind(|| sim::run(seed, false)).unwrap_or_else(|_| Report {
@@ -151,14 +179,17 @@ fn accept(report: &Report, twice: bool) -> bool {
             wrong.push(format!("it went another way the second time: {again:?}"));
         }
     }
-    for what in &wrong {
-        println!("seed {}: {what}", report.seed);
+    say(report.seed, &wrong);
+    wrong.is_empty()
+}
+
+fn say(seed: u64, wrong: &[String]) {
+    for what in wrong {
+        println!("seed {seed}: {what}");
     }
     if !wrong.is_empty() {
-        let seed = report.seed;
         println!(
             "again: cargo run --release -p mp-manager-tests --bin sim -- --seed {seed} --verbose"
         );
     }
-    wrong.is_empty()
 }

@@ -3,9 +3,11 @@
 
 #![expect(clippy::unwrap_used, reason = "what a helper cannot do fails its test")]
 
+mod admission;
 mod bytes;
 mod frames;
 mod handshake;
+mod http2;
 mod limits;
 mod rogue;
 mod stalled;

@@ -62,7 +62,10 @@ async fn a_certificate_is_for_its_host() {
 async fn a_manager_may_ask_for_certificates() {
     let authority = Authority::new();
     let ca = authority.pem();
-    let server = TestServer::with_tls(|options| options.tls.client_ca = Some(Pem::from(ca)));
+    let server = TestServer::with_tls(|options| {
+        options.tls.client_ca = Some(Pem::from(ca));
+        options.limits.max_failed_handshakes = 1000;
+    });
     let Certified { certificate, key } = authority.issue("a client");
     let known = client().tls_identity(certificate.clone(), key.clone());
     within(known.connect(&server.address())).await.unwrap().ping().await.unwrap();

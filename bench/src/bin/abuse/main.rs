@@ -1,0 +1,80 @@
+//! What hostile clients do to the others.
+//!
+//! ```sh
+//! cargo build --release -p mp-manager-cli -p mp-manager-bench
+//! target/release/abuse latency       # strangers: half-open connections, and wrong logins
+//! target/release/abuse memory        # what an unauthenticated connection costs
+//! target/release/abuse throughput    # hostile sessions
+//! ```
+//!
+//! The daemon and the attackers are processes of their own. They share the machine with whoever is
+//! measured, so each attack is measured a second time with another, idle daemon as its target: that
+//! is what the attackers' share of the processor costs, and not the server's doing.
+
+mod attack;
+mod latency;
+mod memory;
+mod processes;
+mod sessions;
+mod strangers;
+mod throughput;
+
+use std::{io, path::PathBuf};
+
+use clap::{Parser, Subcommand};
+
+/// Measures what hostile clients do to the others.
+#[derive(Parser)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// An ordinary client's latency, quiet and under attack by strangers.
+    Latency(latency::Latency),
+    /// The server's memory for connections that have not authenticated.
+    Memory(memory::Memory),
+    /// Ordinary clients' throughput, alone and among hostile sessions.
+    Throughput(throughput::Throughput),
+    /// Is an attacker.
+    #[command(hide = true)]
+    Attack(attack::Attack),
+}
+
+/// Which daemon to measure.
+#[derive(clap::Args)]
+struct Measured {
+    /// The daemon's program; by default the one beside this program.
+    #[arg(long)]
+    daemon: Option<PathBuf>,
+}
+
+impl Measured {
+    fn program(&self) -> io::Result<PathBuf> {
+        match &self.daemon {
+            Some(program) => Ok(program.clone()),
+            None => Ok(std::env::current_exe()?.with_file_name("mp-manager")),
+        }
+    }
+}
+
+fn main() -> io::Result<()> {
+    let command = Arguments::parse().command;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        match command {
+            Command::Latency(latency) => latency.measure().await,
+            Command::Memory(memory) => memory.measure().await,
+            Command::Throughput(throughput) => throughput.measure().await,
+            Command::Attack(attack) => attack.run().await,
+        }
+    })
+}
+
+fn median(numbers: impl IntoIterator<Item = f64>) -> f64 {
+    let mut numbers: Vec<f64> = numbers.into_iter().collect();
+    numbers.sort_by(f64::total_cmp);
+    numbers.get(numbers.len() / 2).copied().unwrap_or(f64::NAN)
+}

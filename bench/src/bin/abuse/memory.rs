@@ -1,0 +1,42 @@
+//! What an unauthenticated connection costs in memory.
+
+use std::{io, time::Duration};
+
+use clap::Args;
+use tokio::time::sleep;
+
+use crate::{
+    Measured,
+    attack::Kind,
+    processes::{Attacker, Daemon},
+};
+
+/// Measures the server's memory for connections that have not authenticated.
+#[derive(Args)]
+pub(crate) struct Memory {
+    #[command(flatten)]
+    measured: Measured,
+    /// How many connections.
+    #[arg(long, default_value_t = 5000)]
+    connections: u32,
+}
+
+impl Memory {
+    pub(crate) async fn measure(&self) -> io::Result<()> {
+        for kind in [Kind::Silent, Kind::Preface, Kind::Hello, Kind::Greedy] {
+            let daemon = Daemon::start(&self.measured.program()?, &["--handshake-timeout", "600"])?;
+            let before = daemon.memory_kib()?;
+            let attacker = Attacker::start(kind, daemon.address, self.connections)?;
+            sleep(Duration::from_secs(1)).await;
+            let kib = daemon.memory_kib()?.saturating_sub(before);
+            println!(
+                "{}: {:.1} KiB for each of {} connections ({})",
+                kind.name(),
+                kib as f64 / f64::from(self.connections),
+                self.connections,
+                attacker.stop()?,
+            );
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,244 @@
+//! Where connections come in, and the task that runs each of them.
+
+use std::{
+    convert::Infallible,
+    io,
+    sync::{Arc, Weak},
+    time::Duration,
+};
+
+use mp_manager_proto::handshake::Binding;
+use tokio::{
+    io::{AsyncWriteExt, copy, sink},
+    sync::watch,
+    task::yield_now,
+    time::{Instant, sleep, timeout},
+};
+
+use crate::{
+    admission::Admission,
+    connection::{Connection, Io, Socket},
+    http::Http,
+    listener::{Accepted, Listener, Stream},
+    store::Store,
+    tls::{Wire, speaks_tls},
+};
+
+/// How long accepting pauses when the process has no file descriptors left: trying again at once
+/// would spin.
+const BACK_OFF: Duration = Duration::from_millis(50);
+
+/// After so many connections the others have their turn.
+const BATCH: usize = 64;
+
+/// How long what a client is told last may take to get through.
+const LAST_WORDS: Duration = Duration::from_millis(500);
+
+/// How long a client has to read what is left when its session is over.
+const FAREWELL: Duration = Duration::from_secs(5);
+
+/// How often it is logged that no connection can be accepted.
+const WARN_EVERY: Duration = Duration::from_secs(1);
+
+/// A listener, and the connections that came in through it.
+pub(crate) struct Acceptor {
+    listener: Listener,
+    admission: Arc<Admission>,
+    http: Http,
+    store: Weak<Store>,
+    handshake_timeout: Duration,
+    /// A message closes all connections as soon as nobody uses them; its end cuts them off.
+    stop: watch::Sender<()>,
+}
+
+impl Acceptor {
+    pub(crate) fn new(listener: Listener, store: &Arc<Store>) -> Self {
+        Self {
+            listener,
+            admission: Admission::new(store.limits()),
+            http: Http::new(store),
+            store: Arc::downgrade(store),
+            handshake_timeout: store.options.handshake_timeout,
+            stop: watch::Sender::new(()),
+        }
+    }
+
+    /// Accepts connections until this is dropped.
+    pub(crate) async fn accept(&self) -> Infallible {
+        let mut warned = None;
+        loop {
+            for _ in 0..BATCH {
+                match self.listener.accept().await {
+                    Ok(accepted) => self.receive(accepted),
+                    Err(error) => self.recover(&error, &mut warned).await,
+                }
+            }
+            yield_now().await;
+        }
+    }
+
+    /// Closes the listener at once, and connections as they are not used any more; those that are
+    /// left when this is dropped are cut off.
+    pub(crate) async fn close(self) {
+        let Self { listener, stop, .. } = self;
+        drop(listener);
+        stop.send_replace(());
+        stop.closed().await;
+    }
+
+    fn receive(&self, accepted: Accepted) {
+        let Accepted { stream, peer, name } = accepted;
+        let (permit, refusal) = match self.admission.admit(peer) {
+            Ok(permit) => (permit, None),
+            // Those few who are told why get a connection, to be told on.
+            Err(refusal) if self.admission.log_refusal(peer, &name, &refusal.message) => {
+                (self.admission.turn_away(peer), Some(refusal))
+            }
+            Err(_) => return dismiss(&stream),
+        };
+        let store = Weak::clone(&self.store);
+        let connection = Arc::new(Connection::new(name, permit, refusal, store));
+        let (http, stop) = (self.http.clone(), self.stop.subscribe());
+        tokio::spawn(run(stream, connection, http, stop, self.handshake_timeout));
+    }
+
+    async fn recover(&self, error: &io::Error, warned: &mut Option<Instant>) {
+        // What went wrong with one connection says nothing of the next one.
+        if matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset)
+        {
+            return;
+        }
+        if warned.is_none_or(|warned| warned.elapsed() >= WARN_EVERY) {
+            *warned = Some(Instant::now());
+            tracing::warn!(%error, "cannot accept connections");
+        }
+        self.admission.make_room();
+        sleep(BACK_OFF).await;
+    }
+}
+
+/// Turns a connection away as cheaply as possible: the system need not remember it, either.
+fn dismiss(stream: &Stream) {
+    if let Stream::Tcp(stream) | Stream::Tls(stream, _) = stream {
+        let _ = stream.set_zero_linger();
+    }
+}
+
+/// Runs a connection to its end. Whatever it waits for, dropping this closes it.
+async fn run(
+    stream: Stream,
+    connection: Arc<Connection>,
+    http: Http,
+    stop: watch::Receiver<()>,
+    handshake_timeout: Duration,
+) {
+    tokio::select! {
+        () = serve(stream, &connection, &http, stop) => {}
+        () = overstayed(&connection, handshake_timeout) => {
+            tracing::debug!(peer = connection.peer, "no handshake in time");
+        }
+        () = connection.permit.closed() => {}
+    }
+}
+
+/// Completes when the client has had its time to get in.
+async fn overstayed(connection: &Connection, handshake_timeout: Duration) {
+    // A handshake that takes too long is refused in words.
+    sleep(handshake_timeout.saturating_add(LAST_WORDS)).await;
+    if connection.is_authenticated() {
+        sleep(handshake_timeout).await;
+    }
+    if connection.is_in_use() {
+        std::future::pending().await
+    }
+}
+
+async fn serve(
+    stream: Stream,
+    connection: &Arc<Connection>,
+    http: &Http,
+    mut stop: watch::Receiver<()>,
+) {
+    let opened = tokio::select! {
+        opened = open(stream, connection) => opened,
+        _ = stop.changed() => return,
+    };
+    let socket = match opened {
+        Ok(socket) => socket,
+        Err(error) => {
+            tracing::debug!(peer = connection.peer, %error, "connection ended before it began");
+            return;
+        }
+    };
+    let io = Io::new(socket, Arc::clone(connection));
+    let mut serving = Box::pin(http.serve(io, Arc::clone(connection)));
+    tokio::select! {
+        result = &mut serving => return log_end(connection, result),
+        () = connection.wait_for_end_of_session() => {
+            serving.as_mut().graceful_shutdown();
+            // Also a client that does not read has to go.
+            let _ = timeout(FAREWELL, &mut serving).await;
+            return;
+        }
+        told = stop.changed() => if told.is_err() { return },
+    }
+    serving.as_mut().graceful_shutdown();
+    tokio::select! {
+        result = &mut serving => log_end(connection, result),
+        _ = stop.changed() => {}
+    }
+}
+
+/// Waits until the client has said something, or nothing will come any more, and comes through to
+/// what HTTP/2 is spoken on. It has buffers, and so has TLS, which are for those who have something to
+/// say; who may use a unix socket is taken at his word that he will.
+async fn open(stream: Stream, connection: &Connection) -> io::Result<Socket> {
+    let (stream, terminator) = match stream {
+        Stream::Unix(stream) => {
+            connection.bind(Binding::Unix);
+            return Ok(Socket::Unix(stream));
+        }
+        Stream::Tcp(stream) => (stream, None),
+        Stream::Tls(stream, terminator) => (stream, Some(terminator)),
+    };
+    // Small frames must not wait for one another.
+    stream.set_nodelay(true)?;
+    let speaks_tls = speaks_tls(&stream).await?;
+    let Connection { permit, peer, .. } = connection;
+    match terminator {
+        None => connection.bind(Binding::None),
+        Some(terminator) if speaks_tls => match terminator.open(stream).await {
+            Ok((stream, binding)) => {
+                connection.bind(binding);
+                return Ok(Socket::Tls(stream));
+            }
+            Err((error, wire)) => {
+                permit.failed();
+                permit.log_refusal(peer, &format!("no TLS came about: {error}"));
+                if let Some(wire) = wire {
+                    linger(wire).await;
+                }
+                return Err(error);
+            }
+        },
+        // Without a binding it is served nothing but this reason.
+        Some(_) => permit.log_refusal(peer, "it speaks no TLS"),
+    }
+    Ok(Socket::Tcp(stream))
+}
+
+/// Lets what was said last get through: closing a connection with something unread in it would have
+/// the system take that back.
+async fn linger(mut wire: Wire) {
+    let closed = async {
+        wire.shutdown().await?;
+        copy(&mut wire, &mut sink()).await
+    };
+    let _ = timeout(LAST_WORDS, closed).await;
+}
+
+fn log_end(connection: &Connection, result: hyper::Result<()>) {
+    if let Err(error) = result {
+        tracing::debug!(peer = connection.peer, %error, "connection ended");
+    }
+}
