@@ -3,7 +3,7 @@
 
 use std::{
     io,
-    net::{Ipv4Addr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     sync::{
         Arc,
         atomic::{AtomicU64, AtomicUsize, Ordering},
@@ -84,7 +84,15 @@ impl FaultProxy {
     /// # Errors
     /// If there is no port.
     pub async fn start(server: SocketAddr) -> io::Result<Self> {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+        Self::start_at(Ipv4Addr::LOCALHOST.into(), server).await
+    }
+
+    /// A proxy on another address of this machine's.
+    ///
+    /// # Errors
+    /// If it has no such address.
+    pub async fn start_at(address: IpAddr, server: SocketAddr) -> io::Result<Self> {
+        let listener = TcpListener::bind((address, 0)).await?;
         let shared = Arc::new(Shared {
             fault: watch::Sender::new(Fault::None),
             cut: watch::Sender::new(Cut::Reset),

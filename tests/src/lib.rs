@@ -1,10 +1,13 @@
 //! What the tests that cross crates share: a server on a port of its own.
 
+pub mod clock;
 pub mod fault_proxy;
+pub mod faults;
 pub mod fuzz;
 pub mod linear;
 pub mod log;
 pub mod raw;
+pub mod resource;
 pub mod rogue;
 pub mod tls;
 pub mod victim;

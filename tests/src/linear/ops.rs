@@ -1,10 +1,14 @@
 //! Operations and what they are told, as the wire has them, on objects of numbers.
 
 use bytes::Bytes;
-use mp_manager_core::v1::{
-    Delivery, DictOp, Empty, Entry, Grant, ListOp, LockOp, Parameters, QueueItem, QueueOp,
-    ScalarOp, ScalarParameters, SemaphoreOp, SemaphoreParameters, SemaphoreRelease, Value, dict_op,
-    list_op, lock_op, parameters, queue_op, reply, request, scalar_op, semaphore_op,
+use mp_manager_core::{
+    Reason,
+    v1::{
+        Delivery, DictOp, Empty, Entry, Error, Grant, ListOp, LockOp, Parameters, QueueItem,
+        QueueOp, ScalarOp, ScalarParameters, SemaphoreOp, SemaphoreParameters, SemaphoreRelease,
+        Value, dict_op, list_op, lock_op, parameters, queue_op, reply, request, scalar_op,
+        semaphore_op,
+    },
 };
 use mp_manager_proto::value;
 use serde::Serialize;
@@ -104,6 +108,12 @@ pub fn done() -> reply::Result {
 #[must_use]
 pub fn value_or_absent(n: Option<u64>) -> reply::Result {
     n.map_or(reply::Result::Absent(Empty {}), |n| reply::Result::Value(number(n)))
+}
+
+/// Told: a list has no such element.
+#[must_use]
+pub fn no_element() -> reply::Result {
+    reply::Result::Error(Error::new(Reason::IndexOutOfRange, ""))
 }
 
 /// Told: an item, or that there is none. With `deliveries` 0, nobody saw how often it came.
