@@ -184,7 +184,7 @@ struct Stage {
 
 impl Stage {
     async fn set(options: &Options, daemon: &str) -> Result<Self> {
-        let daemon: SocketAddr = daemon.parse()?;
+        let daemon: SocketAddr = daemon.strip_prefix("tcp://").unwrap_or(daemon).parse()?;
         let blows = if let Plan::Blows(blows) = options.plan { blows } else { 0 };
         let nemesis = Nemesis {
             program: options.program.clone(),
