@@ -31,6 +31,8 @@ pub(crate) struct Process {
     ready: Arc<Mutex<Vec<usize>>>,
     pub(crate) phase: Phase,
     pub(crate) is_unix: bool,
+    /// How long, at most, until its tasks run that can, and until what there is to say is said.
+    pub(crate) slowness: (Micros, Micros),
     /// It does nothing until then.
     pub(crate) stopped_until: Micros,
     pub(crate) pause: Micros,
@@ -69,7 +71,11 @@ impl Wake for TaskWaker {
 }
 
 impl Process {
-    pub(crate) fn new<E: 'static>(world: &World<E>, is_unix: bool) -> Self {
+    pub(crate) fn new<E: 'static>(
+        world: &World<E>,
+        is_unix: bool,
+        slowness: (Micros, Micros),
+    ) -> Self {
         let clock = Arc::new(world.clock());
         let shared = Arc::clone(&clock);
         let (manager, wire) = Wire::new(move || shared());
@@ -80,6 +86,7 @@ impl Process {
             ready: Arc::default(),
             phase: Phase::Away,
             is_unix,
+            slowness,
             stopped_until: 0,
             pause: 0,
             is_polled: false,

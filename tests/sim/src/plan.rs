@@ -21,6 +21,8 @@ pub(crate) struct Plan {
     troubles: Vec<Trouble>,
     /// How long a task does nothing, at most.
     pub(crate) longest_pause: Micros,
+    /// How long a process that has something to do waits for a processor, at most.
+    pub(crate) slowest: Micros,
     /// How much each task does.
     pub(crate) rounds: u64,
 }
@@ -56,6 +58,7 @@ impl Plan {
             trouble_for: every * (8 + world.below(16)),
             trouble_every: every,
             troubles,
+            slowest: if is_crowd { 50 } else { *world.pick(&[50, 2_000, 30_000]).unwrap_or(&50) },
             longest_pause: if is_crowd { 2_000 } else { 300_000 },
             rounds: if is_crowd { 2 } else { 3 + world.below(8) },
         }

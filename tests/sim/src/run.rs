@@ -76,7 +76,8 @@ impl Run {
     fn start_process(&mut self) {
         let id = self.processes.len();
         let is_unix = self.world.one_in(4);
-        let mut process = Process::new(&self.world, is_unix);
+        let slowness = (self.slowness(), self.slowness());
+        let mut process = Process::new(&self.world, is_unix, slowness);
         let settled_from = self.calm_from + self.plan.settled_after();
         let times = Times {
             calm_from: self.calm_from,
@@ -94,6 +95,10 @@ impl Run {
         self.poll_later(id);
     }
 
+    fn slowness(&self) -> Micros {
+        if self.world.one_in(2) { 50 } else { self.plan.slowest }
+    }
+
     fn go_on(&mut self) {
         // Who waited until all was settled may once more have to wait for those that leave first.
         let end = self.calm_from + 2 * self.plan.settled_after();
@@ -107,6 +112,8 @@ impl Run {
             }
             self.happen(event);
             self.flush_server();
+            let wrong = std::mem::take(&mut *self.server.wrong.borrow_mut());
+            self.oracle.borrow_mut().objects.found(wrong);
             if self.oracle.borrow().has_failed() || self.is_finished() {
                 return;
             }
@@ -309,6 +316,8 @@ impl Run {
             }
             _ => {}
         }
+        // The connection has a task of its own.
+        self.send_later(id);
         self.poll_later(id);
     }
 }
@@ -318,7 +327,7 @@ impl Run {
     fn poll_later(&mut self, id: ClientId) {
         let process = &mut self.processes[id];
         if !std::mem::replace(&mut process.is_polled, true) {
-            self.world.after(self.world.between(0, 50), Event::Poll(id));
+            self.world.after(self.world.between(0, process.slowness.0), Event::Poll(id));
         }
     }
 
@@ -333,8 +342,13 @@ impl Run {
             return;
         }
         process.poll(&self.world);
+        self.send_later(id);
+    }
+
+    fn send_later(&mut self, id: ClientId) {
+        let process = &mut self.processes[id];
         if !std::mem::replace(&mut process.is_sending, true) {
-            self.world.after(self.world.between(0, 50), Event::Send(id));
+            self.world.after(self.world.between(0, process.slowness.1), Event::Send(id));
         }
     }
 
@@ -361,8 +375,7 @@ impl Run {
                 let (up, _) = self.network.close(connection, false, true);
                 self.world.at(up + 1, Event::Up(connection, Up::End));
             } else {
-                self.processes[id].is_sending = true;
-                self.world.after(self.world.between(0, 50), Event::Send(id));
+                self.send_later(id);
             }
         }
         if self.processes[id].has_ready_tasks() {

@@ -6,6 +6,7 @@
 //! activities that need the same session's lock run one after the other, as they do there.
 
 use std::{
+    cell::RefCell,
     collections::{BTreeMap, BTreeSet, VecDeque},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -18,12 +19,13 @@ use mp_manager_core::{
     lease::{LeaseClock, Leases},
     session::{Generation, Limits, Next, Session},
     v1::{
-        Beat, Challenge, ClientFrame, DirectoryOp, Fence, Kind, Limits as WireLimits, Open, Opened,
-        Ref, Request, Resume, Welcome, directory_op, reply, request,
+        Beat, Challenge, ClientFrame, DirectoryOp, Fence, Kind, Limits as WireLimits, ObjectInfo,
+        Open, Opened, Ref, Request, Resume, Welcome, directory_op, reply, request,
     },
 };
 
 use crate::{
+    invariants::objects,
     network::{ConnectionId, Down},
     world::{Micros, World},
 };
@@ -68,6 +70,8 @@ pub(crate) struct Server {
     pub(crate) stopped_until: Micros,
     pub(crate) out: Vec<(ConnectionId, Down)>,
     pub(crate) later: Vec<(Micros, Later)>,
+    /// What objects should not have said of themselves.
+    pub(crate) wrong: RefCell<Vec<String>>,
 }
 
 /// A session, and what is known of its client.
@@ -149,6 +153,7 @@ impl Server {
             stopped_until: 0,
             out: Vec::new(),
             later: vec![(TICK, Later::Tick)],
+            wrong: RefCell::default(),
         }
     }
 
@@ -358,7 +363,8 @@ impl Server {
             return;
         }
         if client.locked_by.is_none() && client.outbox.load().unsent_bytes < FRAME_BYTES {
-            if client.session.has_next() {
+            // Both may go on: what was read waits for room, and what comes may make it.
+            if client.session.has_next() && (stream.arrived.is_empty() || world.one_in(2)) {
                 self.begin(world, Some(id), [Step::Start(id, generation)]);
             } else if let Some(frame) = stream.arrived.pop_front() {
                 self.begin(world, Some(id), [Step::Frame(id, generation, frame)]);
@@ -409,10 +415,38 @@ impl Server {
             Step::Acknowledge(object, call) => {
                 self.on(object, |object, _| object.acknowledge(call))
             }
-            Step::Cancel(object, call) => self.on(object, |object, turn| object.cancel(call, turn)),
-            Step::Expire(object, call) => self.on(object, |object, turn| object.expire(call, turn)),
+            Step::Cancel(object, call) => {
+                let before = self.describe(object);
+                let steps = self.on(object, |object, turn| object.cancel(call, turn));
+                let after = self.describe(object);
+                if objects::waits(&after, call) {
+                    self.wrong(format!("{call:?} was cancelled, and waits"));
+                }
+                let is_put = before.kind() == Kind::Queue
+                    && before.waiters.iter().any(|waiting| {
+                        (waiting.session, waiting.seq) == (call.session, call.seq)
+                            && waiting.what.starts_with("put")
+                    });
+                if is_put && objects::items(&after) != objects::items(&before) - 1 {
+                    self.wrong(format!("{call:?} was cancelled, and its item is in the queue"));
+                }
+                steps
+            }
+            Step::Expire(object, call) => {
+                let steps = self.on(object, |object, turn| object.expire(call, turn));
+                let after = self.describe(object);
+                // Whoever waited on a condition waits for its lock now.
+                if after.kind() != Kind::Condition && objects::waits(&after, call) {
+                    self.wrong(format!("the time of {call:?} is over, and it waits"));
+                }
+                steps
+            }
             Step::EndObject(object, session) => {
-                self.on(object, |object, turn| object.end_session(session, turn))
+                let steps = self.on(object, |object, turn| object.end_session(session, turn));
+                if objects::is_in(&self.describe(object), session) {
+                    self.wrong(format!("session {session} has ended, and is in object {object}"));
+                }
+                steps
             }
             Step::End(session, why) => self.end(world, session, why),
             Step::Forget(session) => {
@@ -569,10 +603,23 @@ impl Server {
         let resolve = |_: &Ref| None;
         let mut turn = Turn::new(&self.object_limits, &self.tokens, &resolve);
         let result = f(&mut cell.lock(), &mut turn);
+        if let Some(wrong) = objects::waits_in_vain(cell.kind, &cell.lock().describe()) {
+            self.wrong(wrong);
+        }
         let replies = turn.replies.into_iter().map(|(call, result)| Step::Deliver(call, result));
         let lost =
             turn.lost.into_iter().map(|(session, token)| Step::Lose(session, cell.id, token));
         (result, replies.chain(lost).collect())
+    }
+
+    fn describe(&self, object: ObjectId) -> ObjectInfo {
+        let describe =
+            |cell: &Arc<Cell>| ObjectInfo { kind: cell.kind.into(), ..cell.lock().describe() };
+        self.cells.get(&object).map(describe).unwrap_or_default()
+    }
+
+    fn wrong(&self, what: String) {
+        self.wrong.borrow_mut().push(what);
     }
 
     fn end<E>(&mut self, world: &World<E>, id: SessionId, why: Option<Error>) -> Vec<Step> {

@@ -3,7 +3,7 @@
 
 use std::{cell::RefCell, future::Future, pin::pin, rc::Rc, task::Poll, time::Duration};
 
-use mp_manager::{Error, LockGuard, Manager, Permit, Result};
+use mp_manager::{Error, LockGuard, Manager, Permit, RLockGuard, Result};
 
 use crate::{
     client::{Alarm, Sleep, Task},
@@ -18,6 +18,7 @@ use crate::{
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Workload {
     Lock,
+    RLock,
     Permits,
     Count,
     Queue,
@@ -27,8 +28,9 @@ pub(crate) enum Workload {
 }
 
 impl Workload {
-    pub(crate) const ALL: [Self; 7] = [
+    pub(crate) const ALL: [Self; 8] = [
         Self::Lock,
+        Self::RLock,
         Self::Permits,
         Self::Count,
         Self::Queue,
@@ -39,7 +41,7 @@ impl Workload {
 
     /// Whether what it shows makes sense when the manager forgets everything.
     pub(crate) fn survives_restart(self) -> bool {
-        matches!(self, Self::Lock | Self::Permits | Self::Barrier)
+        matches!(self, Self::Lock | Self::RLock | Self::Permits | Self::Barrier)
     }
 }
 
@@ -80,6 +82,8 @@ pub(crate) fn tasks(plan: &Plan, context: &Context) -> Vec<Task> {
                     tasks.push(Box::pin(lock(again(), rounds)));
                 }
             }
+            // Its owner is the thread: there is one for each process.
+            Workload::RLock => tasks.push(Box::pin(rlock(again(), rounds))),
             Workload::Permits => tasks.push(Box::pin(permits(again(), rounds))),
             Workload::Count => tasks.push(Box::pin(count(again(), rounds * 3))),
             Workload::Queue => {
@@ -88,8 +92,10 @@ pub(crate) fn tasks(plan: &Plan, context: &Context) -> Vec<Task> {
             }
             Workload::Barrier => tasks.push(Box::pin(barrier(again(), rounds))),
             Workload::Condition => {
-                tasks.push(Box::pin(fill(again(), rounds)));
-                if context.process > 0 {
+                // Its lock's owner is the thread: two tasks would not exclude each other.
+                if context.process.is_multiple_of(2) {
+                    tasks.push(Box::pin(fill(again(), rounds)));
+                } else {
                     tasks.push(Box::pin(take(again(), rounds)));
                 }
             }
@@ -134,7 +140,12 @@ impl Context {
         let longest = *self.world.pick(&[50, 2_000, 100_000, 2_000_000]).unwrap_or(&50);
         let mut patience = pin!(self.sleep(self.world.below(longest)));
         let mut future = pin!(future);
+        // Some would rather not have what has come too late.
+        let is_strict = self.world.one_in(2);
         std::future::poll_fn(|cx| {
+            if is_strict && patience.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(None);
+            }
             if let Poll::Ready(result) = future.as_mut().poll(cx) {
                 return Poll::Ready(Some(result));
             }
@@ -190,6 +201,12 @@ impl Holder for RefCell<Option<LockGuard>> {
     }
 }
 
+impl Holder for RefCell<Option<RLockGuard>> {
+    fn believes_to_hold(&self) -> bool {
+        self.borrow().as_ref().is_some_and(|guard| !guard.is_lost())
+    }
+}
+
 impl Holder for RefCell<Option<Permit>> {
     fn believes_to_hold(&self) -> bool {
         self.borrow().as_ref().is_some_and(|permit| !permit.is_lost())
@@ -236,6 +253,45 @@ async fn lock(my: Context, rounds: u64) {
         {
             match my.patiently(guard.release()).await {
                 Some(Err(Error::NotHeld(_))) | None => {}
+                Some(result) => _ = my.expect("release", result),
+            }
+        }
+    }
+}
+
+async fn rlock(my: Context, rounds: u64) {
+    const NAME: &str = "rlock";
+    let lock = my.open(|manager| manager.rlock(NAME).open()).await;
+    for _ in 0..rounds {
+        my.pause().await;
+        let acquired = my.patiently(lock.acquire()).await;
+        let Some(guard) = acquired.and_then(|result| my.expect("acquire", result)) else {
+            continue;
+        };
+        let token = guard.token();
+        my.note(format_args!("has the re-entrant lock, {token}"));
+        let held: Held<RLockGuard> = Rc::new(RefCell::new(Some(guard)));
+        let holder = Rc::clone(&held) as Rc<dyn Holder>;
+        my.oracle.borrow_mut().mutual_exclusion.acquired(NAME, my.process, token, &holder);
+        my.pause().await;
+        let again = my.patiently(lock.acquire()).await;
+        if let Some(again) = again.and_then(|result| my.expect("acquire", result)) {
+            // Or it was lost, and is another's level now.
+            if again.token() != token {
+                let held: Held<RLockGuard> = Rc::new(RefCell::new(Some(again)));
+                let holder = Rc::clone(&held) as Rc<dyn Holder>;
+                let token = held.borrow().as_ref().map_or(0, RLockGuard::token);
+                my.oracle.borrow_mut().mutual_exclusion.acquired(NAME, my.process, token, &holder);
+                my.pause().await;
+            }
+        }
+        my.pause().await;
+        let guard = held.borrow_mut().take();
+        if let Some(guard) = guard
+            && my.world.one_in(2)
+        {
+            match my.patiently(guard.release()).await {
+                Some(Err(Error::NotHeld(_) | Error::NotOwner(_))) | None => {}
                 Some(result) => _ = my.expect("release", result),
             }
         }
@@ -347,11 +403,14 @@ async fn consume(my: Context) {
             match my.world.below(4) {
                 0 => drop(leased),
                 1 => drop(leased.reject().await),
-                _ => match my.patiently(leased.done()).await {
-                    Some(Ok(())) => my.oracle.borrow_mut().queue.finished(item),
-                    Some(Err(Error::NotHeld(_))) | None => {}
-                    Some(result) => _ = my.expect("done", result),
-                },
+                _ => {
+                    my.oracle.borrow_mut().queue.settled(item);
+                    match my.patiently(leased.done()).await {
+                        Some(Ok(())) => my.oracle.borrow_mut().queue.finished(item),
+                        Some(Err(Error::NotHeld(_))) | None => {}
+                        Some(result) => _ = my.expect("done", result),
+                    }
+                }
             }
             continue;
         }
@@ -361,6 +420,7 @@ async fn consume(my: Context) {
                 my.note(format_args!("gets {:?}", received.value));
                 let mut oracle = my.oracle.borrow_mut();
                 oracle.queue.received(consumer, received.value, received.deliveries);
+                oracle.queue.settled(received.value);
             }
             Some(None) if is_last => return my.oracle.borrow_mut().queue.drained(),
             _ => {}

@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    fmt, thread,
+    env, fmt, fs, process, thread,
     time::{Duration, Instant},
 };
 
@@ -119,6 +119,19 @@ fn check(histories: &[(Use, History)]) -> BTreeMap<&'static str, Checked> {
     all
 }
 
+/// Writes a history down; where, to be said.
+fn keep(history: &History) -> String {
+    let mut operations: Vec<_> = history.operations.iter().collect();
+    operations.sort_by_key(|operation| operation.start);
+    let text: String = operations.iter().map(|operation| format!("{operation}\n")).collect();
+    let name = format!("{}-{}.history", process::id(), history.object.escape_debug());
+    let path = env::temp_dir().join(name.replace('/', "_"));
+    match fs::write(&path, text) {
+        Ok(()) => format!(" (its history is in {})", path.display()),
+        Err(_) => String::new(),
+    }
+}
+
 impl Checked {
     fn add(&mut self, history: &History) {
         let (object, operations) = (&history.object, history.operations.len());
@@ -128,11 +141,13 @@ impl Checked {
         match history.check(Budget::default()) {
             Verdict::Linearizable => {}
             Verdict::Violation(why) => {
-                self.violations.push(format!("{object} is not linearizable: {why}"));
+                let place = keep(history);
+                self.violations.push(format!("{object} is not linearizable{place}: {why}"));
             }
             Verdict::Unknown(why) => {
                 let why = why.map(|why| format!("; so far: {why}")).unwrap_or_default();
-                let text = format!("nobody knows whether {object} is linearizable{why}");
+                let place = keep(history);
+                let text = format!("nobody knows whether {object} is linearizable{place}{why}");
                 self.unknown.push(text);
             }
         }

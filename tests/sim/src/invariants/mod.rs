@@ -5,6 +5,7 @@ mod calls;
 mod dead_sessions;
 mod exactly_once;
 mod mutual_exclusion;
+pub(crate) mod objects;
 mod permits;
 mod queue;
 mod wakeups;
@@ -23,6 +24,7 @@ pub(crate) struct Oracle {
     pub(crate) wakeups: wakeups::WakeUps,
     pub(crate) dead_sessions: dead_sessions::DeadSessions,
     pub(crate) calls: calls::Calls,
+    pub(crate) objects: objects::Objects,
     epoch: u64,
 }
 
@@ -37,6 +39,7 @@ impl Oracle {
             wakeups: Default::default(),
             dead_sessions: Default::default(),
             calls: Default::default(),
+            objects: Default::default(),
             epoch: 1,
         }
     }
@@ -67,6 +70,7 @@ impl Oracle {
             &self.wakeups.violations,
             &self.dead_sessions.violations,
             &self.calls.violations,
+            &self.objects.violations,
         ]
         .into_iter()
         .flatten()

@@ -14,10 +14,12 @@ pub(crate) struct Ledger {
     doubtful: BTreeSet<Item>,
     /// How often each item was received, and how often it was finished.
     received: BTreeMap<Item, Vec<u32>>,
+    /// Those that need not come again: taken for good, or perhaps finished.
+    settled: BTreeSet<Item>,
     finished: BTreeMap<Item, u64>,
     /// By consumer and producer.
     last: BTreeMap<(u64, u64), u64>,
-    /// What consumers that were killed had taken, or were about to.
+    /// Somebody has found the queue empty at the end.
     is_drained: bool,
     pub(super) violations: Vec<String>,
 }
@@ -66,6 +68,11 @@ impl Ledger {
         }
     }
 
+    /// It was taken for good, or its consumer said so, whether or not that was heard.
+    pub(crate) fn settled(&mut self, item: Item) {
+        self.settled.insert(item);
+    }
+
     /// A leased item was confirmed to be done.
     pub(crate) fn finished(&mut self, item: Item) {
         let times = self.finished.entry(item).or_default();
@@ -84,10 +91,9 @@ impl Ledger {
         if !self.is_drained {
             return;
         }
-        let lost: Vec<_> =
-            self.confirmed.iter().filter(|item| !self.received.contains_key(item)).collect();
+        let lost: Vec<_> = self.confirmed.difference(&self.settled).collect();
         if !lost.is_empty() {
-            self.violations.push(format!("items {lost:?} were put, and never delivered"));
+            self.violations.push(format!("items {lost:?} were put, and nobody has them"));
         }
     }
 }
