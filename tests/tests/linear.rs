@@ -5,7 +5,10 @@ use std::time::Duration;
 use mp_manager_core::v1::semaphore_op;
 use mp_manager_core::{
     Call, CallId, Limits, Object, Outcome, Reason, Tokens, Turn,
-    v1::{Empty, Kind, Parameters, dict_op, list_op, lock_op, queue_op, reply, request, scalar_op},
+    v1::{
+        Empty, Kind, Parameters, QueueParameters, dict_op, list_op, lock_op, parameters, queue_op,
+        reply, request, scalar_op,
+    },
 };
 use mp_manager_tests::linear::{
     Action, Budget, History, Operation, Returned, Told, Verdict,
@@ -200,6 +203,19 @@ fn a_reordered_queue_is_found() {
     let out = |seen: Seen| seen.call((20, 21), get(), item(2, 0)).call((22, 23), get(), item(1, 0));
     out(two((6, 9))).fails();
     out(two((4, 9))).passes();
+}
+
+/// Nobody was told that it was put in: it may have been once there was room, and not before.
+#[test]
+fn a_put_that_nobody_heard_of_waits_for_room() {
+    let parameters = QueueParameters { maxsize: Some(1), ..QueueParameters::default() };
+    let parameters = Parameters { parameters: Some(parameters::Parameters::Queue(parameters)) };
+    Seen::with(Kind::Queue, Some(parameters))
+        .call((0, 1), put(1), done())
+        .unknown(2, put(2))
+        .call((3, 4), get(), item(1, 1))
+        .call((5, 6), get(), item(2, 1))
+        .passes();
 }
 
 #[test]
