@@ -47,6 +47,13 @@ impl Seen {
         self
     }
 
+    /// A call from `start` to `at` that was refused.
+    fn refused(mut self, (start, at): (u64, u64), op: request::Op, why: Reason) -> Self {
+        let action = Action::Call { id: self.next(), op, lease: None };
+        self.push(start, Some(Returned { at, told: Err(why) }), action);
+        self
+    }
+
     /// A call that never returned.
     fn unknown(mut self, start: u64, op: request::Op) -> Self {
         let action = Action::Call { id: self.next(), op, lease: None };
@@ -169,15 +176,9 @@ fn what_nobody_knows_happened_once_or_never() {
 fn a_refusal_changes_nothing_and_has_to_be_right() {
     let pop = || list(list_op::Op::Pop(-1));
     let push = list(list_op::Op::Push(number(1)));
-    let refused = |seen: Seen, at: u64| {
-        let Seen(mut history) = seen;
-        let returned = Some(Returned { at: at + 1, told: Err(Reason::IndexOutOfRange) });
-        let action = Action::Call { id: CallId { session: 9, seq: 9 }, op: pop(), lease: None };
-        history.operations.push(Operation { process: 9, start: at, returned, action });
-        Seen(history)
-    };
-    refused(Seen::of(Kind::List), 0).call((2, 3), push.clone(), done()).passes();
-    refused(Seen::of(Kind::List).call((0, 1), push, done()), 2).fails();
+    let none = Reason::IndexOutOfRange;
+    Seen::of(Kind::List).refused((0, 1), pop(), none).call((2, 3), push.clone(), done()).passes();
+    Seen::of(Kind::List).call((0, 1), push, done()).refused((2, 3), pop(), none).fails();
 }
 
 #[test]
@@ -213,8 +214,9 @@ fn a_put_that_nobody_heard_of_waits_for_room() {
     Seen::with(Kind::Queue, Some(parameters))
         .call((0, 1), put(1), done())
         .unknown(2, put(2))
-        .call((3, 4), get(), item(1, 1))
-        .call((5, 6), get(), item(2, 1))
+        .refused((3, 4), put(3), Reason::Full)
+        .call((5, 6), get(), item(1, 1))
+        .call((7, 8), get(), item(2, 1))
         .passes();
 }
 

@@ -151,8 +151,11 @@ fn op(operation: &Operation) -> Option<&request::Op> {
     }
 }
 
-/// The item that it puts in.
+/// The item that it puts in, unless it was refused.
 fn puts(operation: &Operation) -> Option<&[u8]> {
+    if operation.told().is_some_and(Result::is_err) {
+        return None;
+    }
     match op(operation)? {
         request::Op::Queue(op) => match op.op.as_ref()? {
             queue_op::Op::Put(item) => Some(&item.value.as_ref()?.data),
