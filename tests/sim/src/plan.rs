@@ -42,7 +42,8 @@ impl Plan {
         let possible: Vec<_> =
             Workload::ALL.into_iter().filter(|w| !may_restart || w.survives_restart()).collect();
         let mut workloads: Vec<_> =
-            (0..=world.below(2)).filter_map(|_| world.pick(&possible).copied()).collect();
+            (0..=world.below(3)).filter_map(|_| world.pick(&possible).copied()).collect();
+        workloads.sort_unstable();
         workloads.dedup();
         let is_crowd = world.one_in(400);
         let processes = if is_crowd { 100 + world.below(200) } else { 2 + world.below(4) };

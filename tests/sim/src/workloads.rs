@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// One kind of work.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Workload {
     Lock,
     RLock,
@@ -78,7 +78,7 @@ pub(crate) fn tasks(plan: &Plan, context: &Context) -> Vec<Task> {
         let again = || context.clone();
         match workload {
             Workload::Lock => {
-                for _ in 0..=context.world.below(2) {
+                for _ in 0..=context.world.below(4) {
                     tasks.push(Box::pin(lock(again(), rounds)));
                 }
             }
@@ -234,6 +234,10 @@ async fn lock(my: Context, rounds: u64) {
         let holder = Rc::clone(&held) as Rc<dyn Holder>;
         my.oracle.borrow_mut().mutual_exclusion.acquired(NAME, my.process, token, &holder);
         my.pause().await;
+        if my.world.one_in(8) {
+            // Long enough to lose it.
+            my.sleep(my.world.below(4 * SECOND)).await;
+        }
         let fenced = held.borrow().as_ref().map(|guard| written.fenced(guard));
         if let Some(fenced) = fenced {
             match my.patiently(fenced.swap(&token)).await {
