@@ -121,7 +121,8 @@ errors! {
     /// The session was lost after the call was sent and before it was answered: it may have been
     /// executed, or may yet be as long as its session goes on at the manager, or not.
     OutcomeUnknown = OutcomeUnknown,
-    /// The manager cannot be reached, and the time that the call had is over.
+    /// The manager cannot be reached, and the time that the call had is over. A connection that has
+    /// just broken has half a second to come back first.
     Unreachable = Unreachable,
     /// There is no such object, or it was deleted while the call waited.
     ObjectNotFound = ObjectNotFound | ObjectDeleted,

@@ -57,6 +57,9 @@ const ACKS_WORTH_A_FRAME: usize = 256;
 /// Acknowledgements of replies this long in all are, too: the manager keeps them until then.
 const BYTES_WORTH_A_FRAME: usize = 256 << 10;
 
+/// To connect again rarely takes longer.
+const MOMENT: Duration = Duration::from_millis(500);
+
 pub(crate) type Seq = u64;
 
 /// The session's state.
@@ -82,6 +85,8 @@ pub(crate) struct State {
     /// Counts the connections; frames of earlier ones are not taken in any more.
     connection: u64,
     lease: Lease,
+    /// Since when there is no connection on which anything was heard.
+    away_since: Option<Duration>,
     /// The lease ran out here, so what was held is lost, and nothing is handed over until the
     /// manager is known to have heard of us again.
     lease_lost: bool,
@@ -261,13 +266,13 @@ impl Shared {
         challenge: &Challenge,
         asked: Duration,
     ) -> (bool, u64) {
-        let mut wakers = Vec::new();
+        let mut after = Afterwards::default();
         let mut state = self.lock();
         let resumed = welcome.resumed && welcome.session == state.session.id;
         if !resumed {
             let is_same = challenge.epoch == state.session.epoch;
             let why = if is_same { Lost::Session } else { Lost::Restart };
-            wakers = state.lose_session(why, challenge.server_id);
+            after = state.lose_session(why, challenge.server_id);
         }
         state.session = Session {
             id: welcome.session,
@@ -280,7 +285,7 @@ impl Shared {
         let max_value_bytes = state.session.limits.max_value_bytes as usize;
         self.max_value_bytes.store(max_value_bytes, Ordering::Relaxed);
         state.lease.begin(Duration::from_millis(welcome.lease_ms), asked);
-        wakers.append(&mut state.regain_lease(self.now()));
+        after.wakers.append(&mut state.regain_lease(self.now()));
         state.is_acquainted = true;
         state.connection += 1;
         state.frame_number = 0;
@@ -289,20 +294,22 @@ impl Shared {
         }
         let connection = state.connection;
         drop(state);
-        wakers.into_iter().for_each(Waker::wake);
+        after.take_place();
         (resumed, connection)
     }
 
     /// The connection is gone; what is pending waits for the next one.
     pub(crate) fn disconnected(&self) {
+        let now = self.now();
         let mut state = self.lock();
         state.connection += 1;
+        state.away_since.get_or_insert(now);
         // Its stream of frames ends.
         state.wake_sender();
     }
 
     /// What the time has come for while there is no connection: nobody waits for longer than they
-    /// said.
+    /// said, and a moment.
     pub(crate) fn wait_disconnected(&self) {
         let now = self.now();
         let mut state = self.lock();
@@ -337,6 +344,7 @@ impl Shared {
         if state.connection != connection {
             return;
         }
+        state.away_since = None;
         state.lease.beat_echoed(number);
         state.echoed(frames);
         let wakers = state.regain_lease(self.now());
@@ -351,21 +359,22 @@ impl Shared {
         connection: u64,
         frame: ServerFrame,
     ) -> Option<Refusal> {
-        let mut wakers = Vec::with_capacity(frame.replies.len());
-        let mut unwanted = Vec::new();
+        let wakers = Vec::with_capacity(frame.replies.len());
+        let mut after = Afterwards { wakers, unwanted: Vec::new() };
         let mut state = self.lock();
         if state.connection != connection {
             return None;
         }
+        state.away_since = None;
         state.echoed(frame.echo);
         if state.lease_lost {
-            wakers.append(&mut state.regain_lease(self.now()));
+            after.wakers.append(&mut state.regain_lease(self.now()));
         }
         for reply in frame.replies {
             if let Some(result) = reply.result {
-                let (waker, dropped) = state.reply(link, reply.seq, result);
-                wakers.extend(waker);
-                unwanted.extend(dropped);
+                let (waker, unwanted) = state.reply(link, reply.seq, result);
+                after.wakers.extend(waker);
+                after.unwanted.extend(unwanted.map(|arrived| *arrived));
             }
         }
         for lost in frame.lost {
@@ -375,20 +384,18 @@ impl Shared {
         if state.acks_are_worth_a_frame() {
             state.wake_sender();
         }
-        wakers.append(&mut state.unblock());
+        after.wakers.append(&mut state.unblock());
         drop(state);
-        // Handles lock the state when they go.
-        drop(unwanted);
-        wakers.into_iter().for_each(Waker::wake);
+        after.take_place();
         frame.ended
     }
 
     /// The manager has ended the session, and there may be another one.
     pub(crate) fn session_ended(&self, why: Refusal) {
         let mut state = self.lock();
-        let wakers = state.lose_session(Lost::Said(why), self.server());
+        let after = state.lose_session(Lost::Said(why), self.server());
         drop(state);
-        wakers.into_iter().for_each(Waker::wake);
+        after.take_place();
     }
 
     /// It is all over: whoever waits is told why, and every grant is lost.
@@ -397,15 +404,15 @@ impl Shared {
         if state.over.is_some() {
             return;
         }
-        let mut wakers = state.lose_session(Lost::Said(why.clone()), 0);
-        wakers.append(&mut state.fail_the_rest(&why));
+        let mut after = state.lose_session(Lost::Said(why.clone()), 0);
+        after.wakers.append(&mut state.fail_the_rest(&why));
         state.over = Some(why);
         state.connection += 1;
-        wakers.append(&mut state.unblock());
-        wakers.extend(state.sender.take());
+        after.wakers.append(&mut state.unblock());
+        after.wakers.extend(state.sender.take());
         drop(state);
         self.over.send_replace(true);
-        wakers.into_iter().for_each(Waker::wake);
+        after.take_place();
     }
 
     /// Says goodbye: nothing can be asked any more.
@@ -686,6 +693,22 @@ impl Lost {
     }
 }
 
+/// What is to be done once the state is unlocked.
+#[derive(Default)]
+#[must_use]
+struct Afterwards {
+    wakers: Vec<Waker>,
+    /// Replies that nobody gets. Their handles lock the state when they go.
+    unwanted: Vec<Arrived>,
+}
+
+impl Afterwards {
+    fn take_place(self) {
+        drop(self.unwanted);
+        self.wakers.into_iter().for_each(Waker::wake);
+    }
+}
+
 impl State {
     /// Leaves room for what else a frame has to say.
     fn longest_request(&self) -> usize {
@@ -862,8 +885,12 @@ impl State {
         wakers
     }
 
-    /// Nobody waits for longer than they said because there is no connection.
+    /// Nobody waits for longer than they said because there is no connection. Who was to be told
+    /// just when one broke is told as soon as there is another: that is no news to anybody.
     fn give_up_overdue(&mut self, now: Duration) -> Vec<Waker> {
+        if self.away_since.is_some_and(|since| now < since + MOMENT) {
+            return Vec::new();
+        }
         let overdue: Vec<(Seq, bool)> = self
             .calls
             .iter()
@@ -889,11 +916,11 @@ impl State {
 
     /// What was pending in the session fails, what was held is lost. What was not even sent goes on
     /// to the next session, if it makes sense there: at `server`.
-    fn lose_session(&mut self, why: Lost, server: u64) -> Vec<Waker> {
+    fn lose_session(&mut self, why: Lost, server: u64) -> Afterwards {
         self.session.id = 0;
         self.incarnation += 1;
         let refusal = why.refusal();
-        let mut wakers = Vec::new();
+        let Afterwards { mut wakers, mut unwanted } = Afterwards::default();
         self.calls.retain(|_, slot| match slot {
             Slot::Waiting(waiting) => {
                 if !waiting.sent && waiting.scope.fits(server) {
@@ -905,7 +932,11 @@ impl State {
                 !is_gone
             }
             Slot::Replied(arrived, _) if hands_over(&arrived.result) => {
-                wakers.extend(fail_with(slot, Failure::Refused(refusal.clone())));
+                let failed = Slot::Failed(Box::new(Failure::Refused(refusal.clone())));
+                if let Slot::Replied(arrived, waker) = mem::replace(slot, failed) {
+                    wakers.extend(waker);
+                    unwanted.push(*arrived);
+                }
                 true
             }
             Slot::Replied(..) | Slot::Failed(_) => true,
@@ -923,7 +954,7 @@ impl State {
         self.losses = 0;
         self.losses_said = 0;
         wakers.append(&mut self.unblock());
-        wakers
+        Afterwards { wakers, unwanted }
     }
 
     /// There is no next session.
@@ -1039,13 +1070,15 @@ fn fail(slot: &mut Slot, why: &Refusal) -> Option<Waker> {
     fail_with(slot, Failure::Refused(why.clone()))
 }
 
+/// Whoever waits is told of the failure: whom to wake.
 fn fail_with(slot: &mut Slot, failure: Failure) -> Option<Waker> {
-    match mem::replace(slot, Slot::Failed(Box::new(failure))) {
-        Slot::Waiting(Waiting { caller: Caller::Waits(waker), .. }) | Slot::Replied(_, waker) => {
-            waker
-        }
-        Slot::Waiting(_) | Slot::Failed(_) => None,
-    }
+    let Slot::Waiting(Waiting { caller, .. }) = slot else { return None };
+    let waker = match mem::replace(caller, Caller::Gone) {
+        Caller::Waits(waker) => waker,
+        Caller::Gone => None,
+    };
+    *slot = Slot::Failed(Box::new(failure));
+    waker
 }
 
 /// Whether that was news.
@@ -1124,341 +1157,4 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 #[cfg(test)]
-mod tests {
-    use mp_manager_proto::v1::{Grant, LockOp, Reply, lock_op};
-
-    use super::*;
-
-    const LEASE: u64 = 10_000;
-
-    /// A session whose time stands still unless it is told.
-    struct Fixture {
-        shared: Arc<Shared>,
-        now: Arc<AtomicU64>,
-        connection: u64,
-        link: Weak<Link>,
-    }
-
-    impl Fixture {
-        fn new() -> Self {
-            let now = Arc::new(AtomicU64::new(1));
-            let clock = Arc::clone(&now);
-            let clock = Clock::new(move || Duration::from_millis(clock.load(Ordering::Relaxed)));
-            let shared = Shared::new(clock);
-            let mut this = Self { shared, now, connection: 0, link: Weak::new() };
-            this.connect(welcome(1, false), 1);
-            this
-        }
-
-        fn connect(&mut self, welcome: Welcome, epoch: u64) {
-            let challenge = Challenge { epoch, server_id: epoch, ..Challenge::default() };
-            let now = self.shared.now();
-            (_, self.connection) = self.shared.connected(&welcome, &challenge, now);
-        }
-
-        fn resume(&mut self) {
-            self.shared.disconnected();
-            self.connect(welcome(1, true), 1);
-        }
-
-        fn wait(&self, ms: u64) {
-            self.now.fetch_add(ms, Ordering::Relaxed);
-        }
-
-        fn begin(&self, op: request::Op) -> Seq {
-            let request = Request { object: 1, op: Some(op), ..Request::default() };
-            match self.shared.begin(request, Scope::Server(self.shared.server()), Waker::noop()) {
-                Begun::Sent(seq) => seq,
-                _ => panic!("it cannot be sent"),
-            }
-        }
-
-        fn frame(&self) -> ClientFrame {
-            match self.shared.poll_frame(self.connection, Waker::noop()) {
-                Some(Some(frame)) => frame,
-                _ => panic!("nothing is to be said"),
-            }
-        }
-
-        fn is_quiet(&self) -> bool {
-            matches!(self.shared.poll_frame(self.connection, Waker::noop()), Some(None))
-        }
-
-        fn sent(&self) -> Vec<Seq> {
-            self.frame().requests.iter().map(|request| request.seq).collect()
-        }
-
-        fn hear(&self, echo: u64, replies: Vec<Reply>) {
-            let frame = ServerFrame { echo, replies, ..ServerFrame::default() };
-            assert!(self.shared.receive(&self.link, self.connection, frame).is_none());
-        }
-
-        fn result(&self, seq: Seq) -> Option<Result<reply::Result, Reason>> {
-            self.shared.poll_reply(seq, Waker::noop()).map(|result| match result {
-                Ok(arrived) => Ok(arrived.result),
-                Err(Failure::Refused(refusal)) => Err(refusal.reason()),
-                Err(Failure::Stale(_)) => Err(Reason::Unspecified),
-            })
-        }
-    }
-
-    fn welcome(session: u64, resumed: bool) -> Welcome {
-        let limits = Limits {
-            max_open_requests: 8,
-            max_requests_per_frame: 8,
-            max_frame_bytes: 1 << 10,
-            ..Limits::default()
-        };
-        Welcome { session, resumed, lease_ms: LEASE, limits: Some(limits), ..Welcome::default() }
-    }
-
-    fn acquire() -> request::Op {
-        request::Op::Lock(LockOp { op: Some(lock_op::Op::Acquire(Empty {})) })
-    }
-
-    fn release(token: u64) -> request::Op {
-        request::Op::Lock(LockOp { op: Some(lock_op::Op::Release(token)) })
-    }
-
-    fn granted(seq: Seq) -> Reply {
-        let grant = Grant { token: 7, depth: 1 };
-        Reply { seq, result: Some(reply::Result::Grant(grant)) }
-    }
-
-    fn done(seq: Seq) -> Reply {
-        Reply { seq, result: Some(reply::Result::Done(Empty {})) }
-    }
-
-    fn ranges(frame: &ClientFrame) -> Vec<(Seq, Seq)> {
-        frame.acks.iter().map(|range| (range.first, range.last)).collect()
-    }
-
-    #[test]
-    fn what_has_no_reply_is_sent_again() {
-        let mut session = Fixture::new();
-        let answered = session.begin(release(1));
-        let taken = session.begin(acquire());
-        let waiting = session.begin(acquire());
-        assert_eq!(session.sent(), [answered, taken, waiting]);
-        session.hear(1, vec![done(answered), granted(taken)]);
-        let cancelled = session.begin(acquire());
-        assert_eq!(session.sent(), [cancelled]);
-        session.shared.cancel(cancelled);
-        session.resume();
-        let frame = session.frame();
-        let Some(reconcile) = &frame.reconcile else { panic!("it says what it knows") };
-        assert_eq!(reconcile.open, [taken, waiting], "nobody has taken the grant yet");
-        assert_eq!(reconcile.cancelled, [cancelled]);
-        assert_eq!(frame.number, 1);
-        assert!(frame.acks.is_empty(), "what is not open is acknowledged");
-        let sent: Vec<_> = frame.requests.iter().map(|request| request.seq).collect();
-        assert_eq!(sent, [waiting]);
-        assert!(session.is_quiet());
-        assert!(matches!(session.result(answered), Some(Ok(reply::Result::Done(_)))));
-        assert!(matches!(session.result(taken), Some(Ok(reply::Result::Grant(_)))));
-        assert_eq!(ranges(&session.frame()), [(taken, taken)]);
-    }
-
-    #[test]
-    fn a_cancel_is_said_until_it_was_heard() {
-        let mut session = Fixture::new();
-        let seq = session.begin(acquire());
-        assert_eq!(session.sent(), [seq]);
-        session.shared.cancel(seq);
-        assert_eq!(session.frame().cancels, [seq]);
-        session.resume();
-        assert_eq!(session.frame().reconcile.unwrap_or_default().cancelled, [seq]);
-        session.resume();
-        assert_eq!(session.frame().reconcile.unwrap_or_default().cancelled, [seq]);
-        session.hear(1, vec![]);
-        session.resume();
-        assert!(session.frame().reconcile.unwrap_or_default().cancelled.is_empty());
-    }
-
-    #[test]
-    fn a_reply_that_is_final_is_acknowledged_when_it_arrives_and_a_grant_when_it_is_taken() {
-        let session = Fixture::new();
-        let grant = session.begin(acquire());
-        let last = session.begin(release(1));
-        session.frame();
-        session.hear(1, vec![granted(grant), done(last)]);
-        assert!(session.is_quiet(), "it is in no hurry");
-        assert!(matches!(session.result(grant), Some(Ok(_))));
-        assert_eq!(ranges(&session.frame()), [(last, last), (grant, grant)]);
-    }
-
-    #[test]
-    fn what_an_earlier_connection_brings_is_not_taken_in() {
-        let mut session = Fixture::new();
-        let seq = session.begin(acquire());
-        session.frame();
-        let earlier = session.connection;
-        session.resume();
-        let frame = ServerFrame { replies: vec![granted(seq)], ..ServerFrame::default() };
-        session.shared.receive(&session.link, earlier, frame);
-        assert!(session.result(seq).is_none());
-        assert!(session.shared.poll_frame(earlier, Waker::noop()).is_none());
-    }
-
-    #[test]
-    fn a_reply_said_twice_is_taken_once() {
-        let session = Fixture::new();
-        let seq = session.begin(acquire());
-        session.frame();
-        session.hear(1, vec![granted(seq), granted(seq)]);
-        assert!(matches!(session.result(seq), Some(Ok(_))));
-        assert_eq!(ranges(&session.frame()), [(seq, seq)]);
-        session.hear(2, vec![granted(seq)]);
-        assert!(session.is_quiet());
-    }
-
-    #[test]
-    fn a_lost_session_says_of_each_call_what_is_known() {
-        let mut session = Fixture::new();
-        let looked = session.begin(acquire());
-        let changed = session.begin(release(1));
-        session.frame();
-        session.shared.disconnected();
-        let unsent = session.begin(release(2));
-        let grant = session.shared.note_grant(1, (1, 9), release);
-        session.connect(welcome(2, false), 1);
-        assert_eq!(session.result(looked), Some(Err(Reason::SessionEnded)));
-        assert_eq!(session.result(changed), Some(Err(Reason::OutcomeUnknown)));
-        assert_eq!(*grant.borrow(), Some(Loss::Session));
-        assert_eq!(session.result(unsent), None);
-        let frame = session.frame();
-        assert_eq!(frame.reconcile, None);
-        assert_eq!(frame.requests.len(), 1, "what was never sent goes on");
-    }
-
-    #[test]
-    fn after_a_restart_nothing_reaches_another_object() {
-        let mut session = Fixture::new();
-        session.shared.disconnected();
-        let unsent = session.begin(release(2));
-        let held = session.shared.note_grant(1, (1, 9), release);
-        session.connect(welcome(1, false), 2);
-        assert_eq!(session.result(unsent), Some(Err(Reason::Unspecified)), "it is stale");
-        assert_eq!(*held.borrow(), Some(Loss::Restart));
-        session.shared.tell(told(1, release(9)), Scope::Session(1));
-        session.shared.tell(told(1, release(9)), Scope::Server(1));
-        assert!(session.is_quiet());
-    }
-
-    #[test]
-    fn what_is_held_is_lost_before_the_lease_is_over_and_given_back_if_it_was_not() {
-        let session = Fixture::new();
-        let incarnation = session.shared.lock().incarnation;
-        let grant = session.shared.note_grant(incarnation, (1, 7), release);
-        session.wait(9_899);
-        session.shared.look_at_lease();
-        assert_eq!(*grant.borrow(), None);
-        session.wait(1);
-        session.shared.look_at_lease();
-        assert_eq!(*grant.borrow(), Some(Loss::Lease));
-        let frame = session.frame();
-        assert_eq!(frame.requests[0].op, Some(release(7)));
-    }
-
-    #[test]
-    fn nothing_is_handed_over_while_the_lease_is_lost() {
-        let session = Fixture::new();
-        let seq = session.begin(acquire());
-        session.frame();
-        session.hear(0, vec![granted(seq)]);
-        session.wait(LEASE);
-        assert_eq!(session.result(seq), None);
-        session.hear(1, vec![]);
-        assert_eq!(session.result(seq), None, "that frame was sent too long ago");
-        let beat = session.shared.tick().beat.unwrap_or_default();
-        session.shared.beat_answered(session.connection, beat, 1);
-        assert!(matches!(session.result(seq), Some(Ok(_))));
-    }
-
-    #[test]
-    fn nobody_waits_for_longer_than_they_said_because_the_connection_is_gone() {
-        let session = Fixture::new();
-        let op = Some(acquire());
-        let request = Request { object: 1, timeout_us: Some(1_000_000), op, ..Request::default() };
-        let Begun::Sent(seq) = session.shared.begin(request, Scope::Any, Waker::noop()) else {
-            panic!("it can be sent")
-        };
-        session.frame();
-        session.wait(2_000);
-        session.shared.tick();
-        assert_eq!(session.result(seq), None, "the manager has yet to say so");
-        session.shared.disconnected();
-        session.shared.wait_disconnected();
-        assert_eq!(session.result(seq), Some(Err(Reason::Unreachable)));
-    }
-
-    #[test]
-    fn a_connection_on_which_nothing_is_heard_is_given_up_in_time() {
-        let session = Fixture::new();
-        session.wait(4_000);
-        let tick = session.shared.tick();
-        assert!(tick.beat.is_some() && !tick.stale);
-        session.wait(1_000);
-        assert!(session.shared.tick().stale);
-    }
-
-    #[test]
-    fn notices_of_loss_are_counted() {
-        let session = Fixture::new();
-        let lost = vec![mp_manager_proto::v1::Lost { object: 1, token: 7 }];
-        let frame = ServerFrame { echo: 0, lost, ..ServerFrame::default() };
-        session.shared.receive(&session.link, session.connection, frame);
-        session.begin(acquire());
-        assert_eq!(session.frame().losses, 1);
-        session.begin(acquire());
-        assert_eq!(session.frame().losses, 0, "once");
-    }
-
-    #[test]
-    fn what_fits_no_frame_is_refused_and_not_sent() {
-        let session = Fixture::new();
-        let request = Request {
-            fence: None,
-            op: Some(request::Op::Directory(mp_manager_proto::v1::DirectoryOp {
-                op: Some(mp_manager_proto::v1::directory_op::Op::Delete("x".repeat(1 << 10))),
-            })),
-            ..Request::default()
-        };
-        let begun = session.shared.begin(request, Scope::Any, Waker::noop());
-        let Begun::Failed(Failure::Refused(refusal)) = begun else { panic!("it is too long") };
-        assert_eq!(refusal.reason(), Reason::LimitExceeded);
-        assert!(session.is_quiet());
-    }
-
-    #[test]
-    fn a_call_given_up_before_it_was_sent_is_never_sent() {
-        let session = Fixture::new();
-        session.shared.cancel(session.begin(acquire()));
-        assert!(session.is_quiet());
-    }
-
-    #[test]
-    fn a_call_given_up_after_it_was_sent_is_cancelled() {
-        let session = Fixture::new();
-        let seq = session.begin(acquire());
-        assert_eq!(session.sent(), [seq]);
-        session.shared.cancel(seq);
-        assert_eq!(session.frame().cancels, [seq]);
-    }
-
-    #[test]
-    fn what_is_given_back_waits_for_nothing_and_is_not_cancelled() {
-        let session = Fixture::new();
-        for _ in 0..8 {
-            session.begin(acquire());
-        }
-        let request = Request { object: 1, op: Some(acquire()), ..Request::default() };
-        let begun = session.shared.begin(request, Scope::Any, Waker::noop());
-        assert!(matches!(begun, Begun::Later(_)));
-        let seq = session.shared.give_back(told(1, release(7)), Scope::Any).ok();
-        session.shared.detach(seq.unwrap_or_default());
-        assert_eq!(session.sent().len(), 8);
-        assert_eq!(session.frame().requests[0].op, Some(release(7)));
-        assert!(session.is_quiet());
-    }
-}
+mod tests;

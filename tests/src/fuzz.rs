@@ -10,6 +10,7 @@ mod objects;
 mod orders;
 mod references;
 mod seeds;
+mod sessions;
 mod texts;
 mod values;
 
@@ -19,6 +20,7 @@ pub use self::{
     orders::orders,
     references::references,
     seeds::{Seed, corpus, seeds},
+    sessions::{client_sessions, server_sessions},
     texts::{addresses, authkeys, fences},
     values::values,
 };
@@ -27,15 +29,17 @@ pub use self::{
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All of them.
-pub const TARGETS: [Target; 10] = [
+pub const TARGETS: [Target; 12] = [
     ("addresses", addresses),
     ("authkeys", authkeys),
     ("client_frames", client_frames),
+    ("client_sessions", client_sessions),
     ("fences", fences),
     ("handshakes", handshakes),
     ("objects", objects),
     ("orders", orders),
     ("references", references),
     ("server_frames", server_frames),
+    ("server_sessions", server_sessions),
     ("values", values),
 ];

@@ -5,13 +5,13 @@
 //! cargo run --release -p mp-manager-sim --example planted -- [--seeds N] [part of a bug's name]
 //! ```
 
+use mp_manager_sim::planted::bugs;
 use std::{
     env, fs, io,
     path::{Path, PathBuf},
     process::{Command, ExitCode},
 };
 
-const BUGS: &str = include_str!("../planted/bugs.txt");
 /// What the simulation is built from.
 const PARTS: [&str; 10] = [
     "Cargo.toml",
@@ -25,13 +25,6 @@ const PARTS: [&str; 10] = [
     "bench",
     "README.md",
 ];
-
-struct Bug<'a> {
-    name: &'a str,
-    file: &'a str,
-    find: &'a str,
-    replace: &'a str,
-}
 
 fn main() -> ExitCode {
     let (mut seeds, mut wanted) = ("1000".to_owned(), String::new());
@@ -61,20 +54,17 @@ fn run(seeds: &str, wanted: &str) -> io::Result<(usize, usize)> {
     for part in PARTS {
         copy(&root.join(part), &tree.join(part))?;
     }
-    let bugs: Vec<Bug<'_>> = BUGS.split("=== ").filter_map(parse).collect();
     if simulate(&tree, &target, seeds)?.is_some() {
         return Err(io::Error::other("something is wrong before any bug is planted"));
     }
     println!("| bug | file | seed | what is seen |\n|---|---|---|---|");
     let (mut found, mut planted) = (0, 0);
-    for bug in bugs.iter().filter(|bug| bug.name.contains(wanted)) {
+    for bug in bugs().filter(|bug| bug.name.contains(wanted)) {
         planted += 1;
         let file = tree.join(bug.file);
         let original = fs::read_to_string(&file)?;
-        if original.matches(bug.find).count() != 1 {
-            return Err(io::Error::other(format!("\"{}\" cannot be planted any more", bug.name)));
-        }
-        fs::write(&file, original.replace(bug.find, bug.replace))?;
+        let changed = bug.plant(&original).map_err(io::Error::other)?;
+        fs::write(&file, changed)?;
         let seen = simulate(&tree, &target, seeds)?;
         fs::write(&file, original)?;
         found += usize::from(seen.is_some());
@@ -82,13 +72,6 @@ fn run(seeds: &str, wanted: &str) -> io::Result<(usize, usize)> {
         println!("| {} | {} | {seed} | {what} |", bug.name, bug.file);
     }
     Ok((found, planted))
-}
-
-fn parse(text: &str) -> Option<Bug<'_>> {
-    let (name, rest) = text.split_once("\n--- ")?;
-    let (file, rest) = rest.split_once('\n')?;
-    let (find, rest) = rest.split_once("\n+++\n")?;
-    Some(Bug { name, file, find, replace: rest.strip_suffix('\n')? })
 }
 
 /// The first seed that fails, and what it says.

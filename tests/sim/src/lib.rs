@@ -7,6 +7,7 @@ pub mod command;
 mod invariants;
 mod network;
 mod plan;
+pub mod planted;
 mod run;
 mod server;
 mod trace;

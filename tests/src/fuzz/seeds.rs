@@ -27,8 +27,17 @@ pub fn corpus(target: &str) -> PathBuf {
 /// All seeds.
 #[must_use]
 pub fn seeds() -> Vec<Seed> {
-    [texts(), client_frames(), server_frames(), handshakes(), objects(), orders(), values()]
-        .concat()
+    [
+        texts(),
+        client_frames(),
+        server_frames(),
+        handshakes(),
+        objects(),
+        orders(),
+        sessions(),
+        values(),
+    ]
+    .concat()
 }
 
 fn texts() -> Vec<Seed> {
@@ -187,6 +196,20 @@ fn orders() -> Vec<Seed> {
         ),
         ("orders", "no-order", [encoded(&()), encoded(&[()]), encoded(&[0; 0])].concat()),
     ]
+}
+
+/// All that may happen to a session, in an order without any.
+fn sessions() -> Vec<Seed> {
+    let seed = |target, name, factor: u32| {
+        let decisions = (0..300_u32).map(|n| (n.wrapping_mul(factor) >> 24) as u8);
+        (target, name, decisions.collect())
+    };
+    ["client_sessions", "server_sessions"]
+        .into_iter()
+        .flat_map(|target| {
+            [seed(target, "one", 2_654_435_761), seed(target, "another", 2_246_822_519)]
+        })
+        .collect()
 }
 
 fn values() -> Vec<Seed> {

@@ -123,11 +123,9 @@ impl<'a> Search<'a> {
         let state = here.state.after(self.operations[at], &self.returnable)?;
         let digest = state.digest();
         if digest == here.digest {
-            if self.operations[at].returned.is_none() {
-                // It may as well not have happened; or, if its item came out, it did not happen here:
-                // there was no room.
-                return None;
-            }
+            // If nobody knows: it may as well not have happened; or, if its item came out, it did not
+            // happen here, for there was no room.
+            self.operations[at].returned.as_ref()?;
             // What changes nothing and can be here is as well here as anywhere later.
             here.next = Vec::new().into_iter();
         }

@@ -1,0 +1,356 @@
+use mp_manager_proto::v1::{Delivery, Grant, LockOp, Reply, Value, lock_op};
+
+use super::*;
+
+const LEASE: u64 = 10_000;
+
+/// A session whose time stands still unless it is told.
+struct Fixture {
+    shared: Arc<Shared>,
+    now: Arc<AtomicU64>,
+    connection: u64,
+    link: Weak<Link>,
+}
+
+impl Fixture {
+    fn new() -> Self {
+        let now = Arc::new(AtomicU64::new(1));
+        let clock = Arc::clone(&now);
+        let clock = Clock::new(move || Duration::from_millis(clock.load(Ordering::Relaxed)));
+        let shared = Shared::new(clock);
+        let mut this = Self { shared, now, connection: 0, link: Weak::new() };
+        this.connect(welcome(1, false), 1);
+        this
+    }
+
+    fn connect(&mut self, welcome: Welcome, epoch: u64) {
+        let challenge = Challenge { epoch, server_id: epoch, ..Challenge::default() };
+        let now = self.shared.now();
+        (_, self.connection) = self.shared.connected(&welcome, &challenge, now);
+    }
+
+    fn resume(&mut self) {
+        self.shared.disconnected();
+        self.connect(welcome(1, true), 1);
+    }
+
+    fn wait(&self, ms: u64) {
+        self.now.fetch_add(ms, Ordering::Relaxed);
+    }
+
+    fn begin(&self, op: request::Op) -> Seq {
+        let request = Request { object: 1, op: Some(op), ..Request::default() };
+        match self.shared.begin(request, Scope::Server(self.shared.server()), Waker::noop()) {
+            Begun::Sent(seq) => seq,
+            _ => panic!("it cannot be sent"),
+        }
+    }
+
+    fn frame(&self) -> ClientFrame {
+        match self.shared.poll_frame(self.connection, Waker::noop()) {
+            Some(Some(frame)) => frame,
+            _ => panic!("nothing is to be said"),
+        }
+    }
+
+    fn is_quiet(&self) -> bool {
+        matches!(self.shared.poll_frame(self.connection, Waker::noop()), Some(None))
+    }
+
+    fn sent(&self) -> Vec<Seq> {
+        self.frame().requests.iter().map(|request| request.seq).collect()
+    }
+
+    fn hear(&self, echo: u64, replies: Vec<Reply>) {
+        let frame = ServerFrame { echo, replies, ..ServerFrame::default() };
+        assert!(self.shared.receive(&self.link, self.connection, frame).is_none());
+    }
+
+    fn result(&self, seq: Seq) -> Option<Result<reply::Result, Reason>> {
+        self.shared.poll_reply(seq, Waker::noop()).map(|result| match result {
+            Ok(arrived) => Ok(arrived.result),
+            Err(Failure::Refused(refusal)) => Err(refusal.reason()),
+            Err(Failure::Stale(_)) => Err(Reason::Unspecified),
+        })
+    }
+}
+
+fn welcome(session: u64, resumed: bool) -> Welcome {
+    let limits = Limits {
+        max_open_requests: 8,
+        max_requests_per_frame: 8,
+        max_frame_bytes: 1 << 10,
+        ..Limits::default()
+    };
+    Welcome { session, resumed, lease_ms: LEASE, limits: Some(limits), ..Welcome::default() }
+}
+
+fn acquire() -> request::Op {
+    request::Op::Lock(LockOp { op: Some(lock_op::Op::Acquire(Empty {})) })
+}
+
+fn release(token: u64) -> request::Op {
+    request::Op::Lock(LockOp { op: Some(lock_op::Op::Release(token)) })
+}
+
+fn granted(seq: Seq) -> Reply {
+    let grant = Grant { token: 7, depth: 1 };
+    Reply { seq, result: Some(reply::Result::Grant(grant)) }
+}
+
+fn done(seq: Seq) -> Reply {
+    Reply { seq, result: Some(reply::Result::Done(Empty {})) }
+}
+
+fn ranges(frame: &ClientFrame) -> Vec<(Seq, Seq)> {
+    frame.acks.iter().map(|range| (range.first, range.last)).collect()
+}
+
+#[test]
+fn what_has_no_reply_is_sent_again() {
+    let mut session = Fixture::new();
+    let answered = session.begin(release(1));
+    let taken = session.begin(acquire());
+    let waiting = session.begin(acquire());
+    assert_eq!(session.sent(), [answered, taken, waiting]);
+    session.hear(1, vec![done(answered), granted(taken)]);
+    let cancelled = session.begin(acquire());
+    assert_eq!(session.sent(), [cancelled]);
+    session.shared.cancel(cancelled);
+    session.resume();
+    let frame = session.frame();
+    let Some(reconcile) = &frame.reconcile else { panic!("it says what it knows") };
+    assert_eq!(reconcile.open, [taken, waiting], "nobody has taken the grant yet");
+    assert_eq!(reconcile.cancelled, [cancelled]);
+    assert_eq!(frame.number, 1);
+    assert!(frame.acks.is_empty(), "what is not open is acknowledged");
+    let sent: Vec<_> = frame.requests.iter().map(|request| request.seq).collect();
+    assert_eq!(sent, [waiting]);
+    assert!(session.is_quiet());
+    assert!(matches!(session.result(answered), Some(Ok(reply::Result::Done(_)))));
+    assert!(matches!(session.result(taken), Some(Ok(reply::Result::Grant(_)))));
+    assert_eq!(ranges(&session.frame()), [(taken, taken)]);
+}
+
+#[test]
+fn a_cancel_is_said_until_it_was_heard() {
+    let mut session = Fixture::new();
+    let seq = session.begin(acquire());
+    assert_eq!(session.sent(), [seq]);
+    session.shared.cancel(seq);
+    assert_eq!(session.frame().cancels, [seq]);
+    session.resume();
+    assert_eq!(session.frame().reconcile.unwrap_or_default().cancelled, [seq]);
+    session.resume();
+    assert_eq!(session.frame().reconcile.unwrap_or_default().cancelled, [seq]);
+    session.hear(1, vec![]);
+    session.resume();
+    assert!(session.frame().reconcile.unwrap_or_default().cancelled.is_empty());
+}
+
+#[test]
+fn a_reply_that_is_final_is_acknowledged_when_it_arrives_and_a_grant_when_it_is_taken() {
+    let session = Fixture::new();
+    let grant = session.begin(acquire());
+    let last = session.begin(release(1));
+    session.frame();
+    session.hear(1, vec![granted(grant), done(last)]);
+    assert!(session.is_quiet(), "it is in no hurry");
+    assert!(matches!(session.result(grant), Some(Ok(_))));
+    assert_eq!(ranges(&session.frame()), [(last, last), (grant, grant)]);
+}
+
+#[test]
+fn what_an_earlier_connection_brings_is_not_taken_in() {
+    let mut session = Fixture::new();
+    let seq = session.begin(acquire());
+    session.frame();
+    let earlier = session.connection;
+    session.resume();
+    let frame = ServerFrame { replies: vec![granted(seq)], ..ServerFrame::default() };
+    session.shared.receive(&session.link, earlier, frame);
+    assert!(session.result(seq).is_none());
+    assert!(session.shared.poll_frame(earlier, Waker::noop()).is_none());
+}
+
+#[test]
+fn a_reply_said_twice_is_taken_once() {
+    let session = Fixture::new();
+    let seq = session.begin(acquire());
+    session.frame();
+    session.hear(1, vec![granted(seq), granted(seq)]);
+    assert!(matches!(session.result(seq), Some(Ok(_))));
+    assert_eq!(ranges(&session.frame()), [(seq, seq)]);
+    session.hear(2, vec![granted(seq)]);
+    assert!(session.is_quiet());
+}
+
+#[test]
+fn a_lost_session_says_of_each_call_what_is_known() {
+    let mut session = Fixture::new();
+    let looked = session.begin(acquire());
+    let changed = session.begin(release(1));
+    session.frame();
+    session.shared.disconnected();
+    let unsent = session.begin(release(2));
+    let grant = session.shared.note_grant(1, (1, 9), release);
+    session.connect(welcome(2, false), 1);
+    assert_eq!(session.result(looked), Some(Err(Reason::SessionEnded)));
+    assert_eq!(session.result(changed), Some(Err(Reason::OutcomeUnknown)));
+    assert_eq!(*grant.borrow(), Some(Loss::Session));
+    assert_eq!(session.result(unsent), None);
+    let frame = session.frame();
+    assert_eq!(frame.reconcile, None);
+    assert_eq!(frame.requests.len(), 1, "what was never sent goes on");
+}
+
+#[test]
+fn after_a_restart_nothing_reaches_another_object() {
+    let mut session = Fixture::new();
+    session.shared.disconnected();
+    let unsent = session.begin(release(2));
+    let held = session.shared.note_grant(1, (1, 9), release);
+    session.connect(welcome(1, false), 2);
+    assert_eq!(session.result(unsent), Some(Err(Reason::Unspecified)), "it is stale");
+    assert_eq!(*held.borrow(), Some(Loss::Restart));
+    session.shared.tell(told(1, release(9)), Scope::Session(1));
+    session.shared.tell(told(1, release(9)), Scope::Server(1));
+    assert!(session.is_quiet());
+}
+
+#[test]
+fn what_is_held_is_lost_before_the_lease_is_over_and_given_back_if_it_was_not() {
+    let session = Fixture::new();
+    let incarnation = session.shared.lock().incarnation;
+    let grant = session.shared.note_grant(incarnation, (1, 7), release);
+    session.wait(9_899);
+    session.shared.look_at_lease();
+    assert_eq!(*grant.borrow(), None);
+    session.wait(1);
+    session.shared.look_at_lease();
+    assert_eq!(*grant.borrow(), Some(Loss::Lease));
+    let frame = session.frame();
+    assert_eq!(frame.requests[0].op, Some(release(7)));
+}
+
+#[test]
+fn nothing_is_handed_over_while_the_lease_is_lost() {
+    let session = Fixture::new();
+    let seq = session.begin(acquire());
+    session.frame();
+    session.hear(0, vec![granted(seq)]);
+    session.wait(LEASE);
+    assert_eq!(session.result(seq), None);
+    session.hear(1, vec![]);
+    assert_eq!(session.result(seq), None, "that frame was sent too long ago");
+    let beat = session.shared.tick().beat.unwrap_or_default();
+    session.shared.beat_answered(session.connection, beat, 1);
+    assert!(matches!(session.result(seq), Some(Ok(_))));
+}
+
+#[test]
+fn nobody_waits_for_longer_than_they_said_because_the_connection_is_gone() {
+    let session = Fixture::new();
+    let op = Some(acquire());
+    let request = Request { object: 1, timeout_us: Some(1_000_000), op, ..Request::default() };
+    let Begun::Sent(seq) = session.shared.begin(request, Scope::Any, Waker::noop()) else {
+        panic!("it can be sent")
+    };
+    session.frame();
+    session.wait(2_000);
+    session.shared.tick();
+    assert_eq!(session.result(seq), None, "the manager has yet to say so");
+    session.shared.disconnected();
+    session.shared.wait_disconnected();
+    assert_eq!(session.result(seq), None, "there may be a connection in a moment");
+    session.wait(MOMENT.as_millis() as u64);
+    session.shared.wait_disconnected();
+    assert_eq!(session.result(seq), Some(Err(Reason::Unreachable)));
+}
+
+/// The handles of a reply lock the session when they go, so they must not go under its lock.
+#[test]
+fn a_session_may_be_lost_with_a_reply_that_nobody_has_taken() {
+    let session = Fixture::new();
+    let link = Link::new(Arc::clone(&session.shared), "the tests".into());
+    let seq = session.begin(acquire());
+    session.frame();
+    let reference = Ref { server: 1, kind: 1, object: 9 };
+    let value = Value { data: Bytes::from_static(&[0xc0]), refs: vec![reference] };
+    let delivery = Delivery { value: Some(value), ..Delivery::default() };
+    let result = Some(reply::Result::Delivery(delivery));
+    let frame = ServerFrame { replies: vec![Reply { seq, result }], ..ServerFrame::default() };
+    session.shared.receive(&Arc::downgrade(&link), session.connection, frame);
+    session.shared.session_ended(Refusal::new(Reason::SessionEnded, "it was long enough"));
+    assert_eq!(session.result(seq), Some(Err(Reason::SessionEnded)));
+}
+
+#[test]
+fn a_connection_on_which_nothing_is_heard_is_given_up_in_time() {
+    let session = Fixture::new();
+    session.wait(4_000);
+    let tick = session.shared.tick();
+    assert!(tick.beat.is_some() && !tick.stale);
+    session.wait(1_000);
+    assert!(session.shared.tick().stale);
+}
+
+#[test]
+fn notices_of_loss_are_counted() {
+    let session = Fixture::new();
+    let lost = vec![mp_manager_proto::v1::Lost { object: 1, token: 7 }];
+    let frame = ServerFrame { echo: 0, lost, ..ServerFrame::default() };
+    session.shared.receive(&session.link, session.connection, frame);
+    session.begin(acquire());
+    assert_eq!(session.frame().losses, 1);
+    session.begin(acquire());
+    assert_eq!(session.frame().losses, 0, "once");
+}
+
+#[test]
+fn what_fits_no_frame_is_refused_and_not_sent() {
+    let session = Fixture::new();
+    let request = Request {
+        fence: None,
+        op: Some(request::Op::Directory(mp_manager_proto::v1::DirectoryOp {
+            op: Some(mp_manager_proto::v1::directory_op::Op::Delete("x".repeat(1 << 10))),
+        })),
+        ..Request::default()
+    };
+    let begun = session.shared.begin(request, Scope::Any, Waker::noop());
+    let Begun::Failed(Failure::Refused(refusal)) = begun else { panic!("it is too long") };
+    assert_eq!(refusal.reason(), Reason::LimitExceeded);
+    assert!(session.is_quiet());
+}
+
+#[test]
+fn a_call_given_up_before_it_was_sent_is_never_sent() {
+    let session = Fixture::new();
+    session.shared.cancel(session.begin(acquire()));
+    assert!(session.is_quiet());
+}
+
+#[test]
+fn a_call_given_up_after_it_was_sent_is_cancelled() {
+    let session = Fixture::new();
+    let seq = session.begin(acquire());
+    assert_eq!(session.sent(), [seq]);
+    session.shared.cancel(seq);
+    assert_eq!(session.frame().cancels, [seq]);
+}
+
+#[test]
+fn what_is_given_back_waits_for_nothing_and_is_not_cancelled() {
+    let session = Fixture::new();
+    for _ in 0..8 {
+        session.begin(acquire());
+    }
+    let request = Request { object: 1, op: Some(acquire()), ..Request::default() };
+    let begun = session.shared.begin(request, Scope::Any, Waker::noop());
+    assert!(matches!(begun, Begun::Later(_)));
+    let seq = session.shared.give_back(told(1, release(7)), Scope::Any).ok();
+    session.shared.detach(seq.unwrap_or_default());
+    assert_eq!(session.sent().len(), 8);
+    assert_eq!(session.frame().requests[0].op, Some(release(7)));
+    assert!(session.is_quiet());
+}
