@@ -17,7 +17,7 @@
 //! by itself: its callers are told.
 
 use std::{
-    collections::{BTreeMap, HashMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
     mem,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, Weak,
@@ -31,8 +31,8 @@ use bytes::Bytes;
 use mp_manager_proto::{
     encoded_len,
     v1::{
-        Challenge, ClientFrame, Empty, Error as Refusal, Limits, Reason, Reconcile, Ref, Request,
-        Resume, SeqRange, ServerFrame, Welcome, reply, request,
+        Challenge, ClientFrame, Empty, Error as Refusal, Fence, Limits, Reason, Reconcile, Ref,
+        Request, Resume, SeqRange, ServerFrame, Welcome, reply, request,
     },
 };
 use tokio::sync::{Notify, watch};
@@ -116,6 +116,8 @@ pub(crate) struct State {
     pub(crate) handles: HashMap<u64, Weak<Handle>>,
     /// In an order that does not depend on a hash: all of them may be given back at once.
     grants: BTreeMap<(u64, u64), Note>,
+    /// Those that went with their session, as long as their guards are there.
+    lost_grants: BTreeSet<(u64, u64)>,
     /// Losses of grants whose callers have not looked yet; tokens are never used again.
     early_losses: VecDeque<(u64, u64)>,
 }
@@ -504,6 +506,7 @@ impl Shared {
         loss: &Arc<watch::Sender<Option<Loss>>>,
     ) {
         let mut state = self.lock();
+        state.lost_grants.remove(&(object, token));
         if state.grants.get(&(object, token)).is_some_and(|note| Arc::ptr_eq(&note.loss, loss)) {
             state.grants.remove(&(object, token));
         }
@@ -530,6 +533,12 @@ impl Shared {
             Ok(request) => request,
             Err(failure) => return Begun::Failed(failure),
         };
+        // Sent in a session that is over, it would fail with less certainty.
+        if let Some(fence) = request.fence
+            && state.has_lost(fence, self.now())
+        {
+            return Begun::Failed(Failure::Refused(fenced(fence)));
+        }
         // Before the first connection nobody knows how much may be sent.
         if !state.is_acquainted
             || state.calls.len() >= state.session.limits.max_open_requests.max(1) as usize
@@ -852,6 +861,14 @@ impl State {
         self.acked_bytes = 0;
     }
 
+    /// Whether a guard that is still there has lost this grant.
+    fn has_lost(&mut self, fence: Fence, now: Duration) -> bool {
+        self.look_at_lease(now);
+        let grant = (fence.lock, fence.token);
+        let is_lost = |note: &Note| note.loss.borrow().is_some();
+        self.lost_grants.contains(&grant) || self.grants.get(&grant).is_some_and(is_lost)
+    }
+
     /// Whoever holds something learns at once, and the manager when it can be told.
     fn look_at_lease(&mut self, now: Duration) {
         if self.lease_lost || self.session.id == 0 || now < self.lease.lost_at() {
@@ -943,8 +960,9 @@ impl State {
         });
         let calls = &self.calls;
         self.unsent.retain(|seq| matches!(calls.get(seq), Some(Slot::Waiting(_))));
-        for note in mem::take(&mut self.grants).into_values() {
+        for (grant, note) in mem::take(&mut self.grants) {
             lose(&note.loss, why.loss());
+            self.lost_grants.insert(grant);
         }
         self.early_losses.clear();
         self.forget_acks();
@@ -1127,6 +1145,14 @@ fn too_long(len: usize, max: usize) -> Refusal {
 pub(crate) fn closed() -> Refusal {
     Refusal::new(Reason::SessionEnded, "this manager handle is closed")
         .with_hint("connect again for a new session")
+}
+
+/// What the manager would say as well.
+fn fenced(fence: Fence) -> Refusal {
+    let Fence { lock, token } = fence;
+    let message = format!("the grant with token {token} of object {lock} does not stand");
+    Refusal::new(Reason::Fenced, message)
+        .with_hint("it was released or lost: stop, and acquire again")
 }
 
 fn lost_session() -> Refusal {

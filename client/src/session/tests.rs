@@ -233,6 +233,32 @@ fn what_is_held_is_lost_before_the_lease_is_over_and_given_back_if_it_was_not() 
     assert_eq!(frame.requests[0].op, Some(release(7)));
 }
 
+/// Sent in a session that is over without our knowing, its outcome would be unknown.
+#[test]
+fn a_write_whose_fence_is_lost_is_refused_here() {
+    let mut session = Fixture::new();
+    let incarnation = session.shared.lock().incarnation;
+    let grant = session.shared.note_grant(incarnation, (1, 7), release);
+    let write = |session: &Fixture| {
+        let (object, op) = (2, Some(acquire()));
+        let fence = Some(Fence { lock: 1, token: 7 });
+        let request = Request { object, op, fence, timeout_us: Some(0), ..Request::default() };
+        match session.shared.begin(request, Scope::Any, Waker::noop()) {
+            Begun::Failed(Failure::Refused(why)) => Some(why.reason()),
+            _ => None,
+        }
+    };
+    assert_eq!(write(&session), None);
+    session.wait(LEASE);
+    assert_eq!(write(&session), Some(Reason::Fenced));
+    session.shared.disconnected();
+    session.connect(welcome(2, false), 1);
+    assert_eq!(write(&session), Some(Reason::Fenced));
+    // Without a guard it is up to the manager.
+    session.shared.forget_grant(1, 7, &grant);
+    assert_eq!(write(&session), None);
+}
+
 #[test]
 fn nothing_is_handed_over_while_the_lease_is_lost() {
     let session = Fixture::new();

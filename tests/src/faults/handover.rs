@@ -201,11 +201,12 @@ impl fmt::Display for Handover {
         let Self { case, limit, took, wrong } = self;
         let blow = if case.blow == Blow::Kill { "SIGKILL" } else { "SIGSTOP" };
         let over = if case.unix { "unix" } else { "TCP" };
-        let [p50, p99, longest] = [50, 99, 100].map(|percent| self.percentile(percent));
+        let ms = |percent| self.percentile(percent).as_secs_f64() * 1e3;
+        let [p50, p99, longest] = [50, 99, 100].map(ms);
         write!(
             f,
-            "{blow} over {over:4}: {} runs, p50 {p50:.1?}, p99 {p99:.1?}, longest {longest:.1?}, \
-             limit {limit:?}",
+            "{blow} over {over:4}: {} runs, p50 {p50:.1} ms, p99 {p99:.1} ms, longest \
+             {longest:.1} ms, limit {limit:?}",
             took.len()
         )?;
         if case.blow == Blow::Stop {
