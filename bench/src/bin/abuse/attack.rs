@@ -37,6 +37,8 @@ pub(crate) enum Kind {
     Logins,
     /// Sessions that do everything they should not.
     Sessions,
+    /// Sessions that do nothing wrong, but much.
+    Busy,
 }
 
 impl Kind {
@@ -49,6 +51,7 @@ impl Kind {
             Self::Greedy => "greedy",
             Self::Logins => "logins",
             Self::Sessions => "sessions",
+            Self::Busy => "busy",
         }
     }
 }
@@ -63,7 +66,7 @@ impl Attack {
         }
         match kind {
             Kind::Logins => println!("{}", strangers::LOGINS.report()),
-            Kind::Sessions => println!("{}", sessions::DONE.report()),
+            Kind::Sessions | Kind::Busy => println!("{}", sessions::DONE.report()),
             _ => println!("{}", strangers::OPENED.report()),
         }
         Ok(())
@@ -74,6 +77,7 @@ async fn attack(kind: Kind, target: SocketAddr, rate: u32) -> io::Result<()> {
     match kind {
         Kind::Logins => strangers::log_in(target, rate).await,
         Kind::Sessions => sessions::misbehave(target, rate).await,
+        Kind::Busy => sessions::be_busy(target, rate).await,
         _ => strangers::stay(kind, target, rate).await,
     }
 }

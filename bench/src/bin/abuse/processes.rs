@@ -50,7 +50,7 @@ impl Daemon {
         }
         let mut process = Process::new(child)?;
         let line = process.line()?;
-        let address = line.rsplit(' ').next().and_then(|address| address.parse().ok());
+        let address = line.rsplit("tcp://").next().and_then(|address| address.parse().ok());
         let address = address.ok_or_else(|| io::Error::other(format!("the daemon says {line}")))?;
         Ok(Self { process, address, log })
     }

@@ -23,6 +23,20 @@ pub(crate) static DONE: Tally =
 
 /// Keeps a thousand sessions, each of which does something hostile so many times in ten seconds.
 pub(crate) async fn misbehave(target: SocketAddr, rate: u32) -> io::Result<()> {
+    use Manner::{Empty, Garbage, NeverReading, Oversized, Reset};
+    keep_sessions(target, rate, &[Reset, Empty, Oversized, NeverReading, Garbage]).await
+}
+
+/// Keeps a thousand sessions that do nothing wrong, but much.
+pub(crate) async fn be_busy(target: SocketAddr, rate: u32) -> io::Result<()> {
+    keep_sessions(target, rate, &[Manner::Busy]).await
+}
+
+async fn keep_sessions(
+    target: SocketAddr,
+    rate: u32,
+    manners: &'static [Manner],
+) -> io::Result<()> {
     let every = Duration::from_secs(10) / rate;
     let (started, mut all_started) = tokio::sync::mpsc::unbounded_channel();
     for n in 0..SESSIONS {
@@ -31,7 +45,8 @@ pub(crate) async fn misbehave(target: SocketAddr, rate: u32) -> io::Result<()> {
             let mut next = Instant::now() + every * n / SESSIONS;
             loop {
                 sleep_until(next).await;
-                match Hostile::start(target, n).await {
+                let manner = manners[n as usize % manners.len()];
+                match Hostile::start(target, n, manner).await {
                     Ok(mut hostile) => {
                         DONE.count("sessions");
                         let _ = started.send(());
@@ -70,8 +85,10 @@ enum Manner {
     Reset,
     /// Sends frames without anything in them.
     Empty,
-    /// Sends as much as is allowed in one frame, and now and then more.
+    /// Sends more in one frame than is allowed.
     Oversized,
+    /// Sends as much in one frame as is allowed, which is only much work.
+    Busy,
     /// Asks and asks and never reads.
     NeverReading,
     /// Sends what is not even a frame.
@@ -79,16 +96,14 @@ enum Manner {
 }
 
 impl Hostile {
-    async fn start(target: SocketAddr, n: u32) -> io::Result<Self> {
-        use Manner::{Empty, Garbage, NeverReading, Oversized, Reset};
-        let manner = [Reset, Empty, Oversized, NeverReading, Garbage][n as usize % 5];
+    async fn start(target: SocketAddr, n: u32, manner: Manner) -> io::Result<Self> {
         let mut wire = Wire::connect(target, Some(source(n))).await?;
         wire.authenticate(AUTHKEY).await?;
         wire.send(&wire::call(SESSION, path::SESSION)).await?;
         let stream = SESSION;
         let mut hostile =
             Self { wire, manner, acts: 0, number: 0, seq: 0, stream, unsent: Vec::new() };
-        if manner == NeverReading {
+        if manner == Manner::NeverReading {
             let first = hostile.large_value();
             hostile.wire.send(&first).await?;
         }
@@ -138,8 +153,8 @@ impl Hostile {
                 frame(kind::DATA, 0, SESSION, &[]).repeat(20)
             }
             Manner::Empty => (0..20).flat_map(|_| self.frame(Vec::new())).collect(),
-            Manner::Oversized if self.acts.is_multiple_of(10) => self.pings(1025),
-            Manner::Oversized => self.pings(1024),
+            Manner::Oversized => self.pings(1025),
+            Manner::Busy => self.pings(1024),
             Manner::NeverReading => {
                 let get = || request::Op::Dict(DictOp { op: Some(dict_op::Op::Get(KEY.into())) });
                 let requests = (0..100).map(|_| self.request(1, get())).collect();

@@ -35,6 +35,10 @@ pub(crate) struct Throughput {
     /// Ordinary clients.
     #[arg(long, default_value_t = 4)]
     clients: usize,
+    /// The thousand sessions do nothing wrong, but much: how fair the server is, and not how well
+    /// it defends itself.
+    #[arg(long)]
+    busy: bool,
     /// Calls that each of them has in flight.
     #[arg(long, default_value_t = 64)]
     calls: u64,
@@ -100,7 +104,8 @@ impl Throughput {
         clients: &Clients,
         name: &str,
     ) -> io::Result<(f64, u64)> {
-        let attacker = Attacker::start(Kind::Sessions, target.address, self.acts)?;
+        let kind = if self.busy { Kind::Busy } else { Kind::Sessions };
+        let attacker = Attacker::start(kind, target.address, self.acts)?;
         sleep(Duration::from_secs(2)).await;
         let (attackers, targets) = (attacker.cpu()?, target.cpu()?);
         let rate = clients.work(self.calls, self.duration()).await?;
