@@ -9,7 +9,10 @@ use std::{
 };
 
 use futures_core::Stream;
-use mp_manager_proto::v1::{ClientFrame, Request, request};
+use mp_manager_proto::{
+    frame::EncodedFrame,
+    v1::{Request, request},
+};
 
 use crate::session::{Arrived, Begun, Failure, Scope, Seq, Shared, told};
 
@@ -57,9 +60,9 @@ impl Future for Call {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.get_mut();
         match mem::replace(&mut this.phase, Phase::Over) {
-            Phase::New(request, scope) => match this.shared.begin(*request, scope, cx.waker()) {
+            Phase::New(request, scope) => match this.shared.begin(request, scope, cx.waker()) {
                 Begun::Sent(seq) => this.phase = Phase::Sent(seq),
-                Begun::Later(request) => this.phase = Phase::New(Box::new(request), scope),
+                Begun::Later(request) => this.phase = Phase::New(request, scope),
                 Begun::Failed(failure) => return Poll::Ready(Err(failure)),
             },
             phase @ (Phase::Sent(seq) | Phase::GivingBack(seq)) => {
@@ -92,9 +95,9 @@ pub(crate) struct Outgoing {
 }
 
 impl Stream for Outgoing {
-    type Item = ClientFrame;
+    type Item = EncodedFrame;
 
-    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<ClientFrame>> {
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<EncodedFrame>> {
         match self.shared.poll_frame(self.connection, cx.waker()) {
             Some(Some(frame)) => Poll::Ready(Some(frame)),
             Some(None) => Poll::Pending,

@@ -77,6 +77,8 @@ pub(crate) struct Target {
 /// A connection that is authenticated.
 pub(crate) struct Authenticated {
     pub(crate) client: ManagerClient<Channel>,
+    /// What the client speaks on.
+    pub(crate) channel: Channel,
     pub(crate) welcome: Welcome,
     pub(crate) challenge: Challenge,
     /// When it was asked for: the manager heard of us no earlier.
@@ -113,14 +115,15 @@ async fn get_in(target: &Target, shared: &Shared) -> Result<Authenticated> {
     for (number, authkey) in target.authkeys.in_turn() {
         // A connection has one handshake.
         let opened = open_channel(target).await?;
-        let mut client = ManagerClient::new(opened.channel).max_encoding_message_size(usize::MAX);
+        let channel = opened.channel;
+        let mut client = ManagerClient::new(channel.clone()).max_encoding_message_size(usize::MAX);
         let asked = shared.now();
         match shake_hands(&mut client, target, authkey, &opened.binding, shared.resume()).await {
             Ok((welcome, challenge)) => {
                 target.authkeys.accept(number);
                 // The server has proven itself, and says no more than it was asked.
                 let client = client.max_decoding_message_size(usize::MAX);
-                return Ok(Authenticated { client, welcome, challenge, asked });
+                return Ok(Authenticated { client, channel, welcome, challenge, asked });
             }
             Err(Failed::Authkey(error)) => refused = refused.or(Some(error)),
             Err(Failed::Otherwise(error)) => {

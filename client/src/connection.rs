@@ -13,13 +13,18 @@ use std::{
 
 use mp_manager_proto::{
     address::Address,
+    frame::FrameCodec,
     v1::{Beat, Error as Refusal, Reason, ServerFrame},
 };
 use tokio::{
     sync::mpsc,
     time::{sleep, timeout},
 };
-use tonic::{Streaming, codegen::tokio_stream};
+use tonic::{
+    Streaming,
+    client::Grpc,
+    codegen::{http::uri::PathAndQuery, tokio_stream},
+};
 
 use crate::{
     call::Outgoing,
@@ -29,6 +34,8 @@ use crate::{
     link::Link,
     session::{Shared, closed},
 };
+
+const SESSION: &str = "/mp.manager.v1.Manager/Session";
 
 /// The first pause between attempts to connect again; each is twice as long as the one before it.
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
@@ -84,7 +91,19 @@ impl Connection {
         let mut client = authenticated.client;
         let failed = |status: tonic::Status| cannot_connect(&self.target.address, explain(&status));
         let outgoing = Outgoing { shared: Arc::clone(&self.shared), connection: number };
-        let frames = client.session(outgoing).await.map_err(failed)?.into_inner();
+        // As the client would do it, but with frames that are encoded.
+        let mut grpc = Grpc::new(authenticated.channel)
+            .max_encoding_message_size(usize::MAX)
+            .max_decoding_message_size(usize::MAX);
+        grpc.ready()
+            .await
+            .map_err(|error| failed(tonic::Status::unavailable(error.to_string())))?;
+        let path = PathAndQuery::from_static(SESSION);
+        let frames = grpc
+            .streaming(tonic::Request::new(outgoing), path, FrameCodec)
+            .await
+            .map_err(failed)?
+            .into_inner();
         let (beats, outbound) = mpsc::channel(2);
         let outbound = Beats(outbound);
         let answers = client.keep_alive(outbound).await.map_err(failed)?.into_inner();

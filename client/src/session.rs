@@ -30,6 +30,7 @@ use std::{
 use bytes::Bytes;
 use mp_manager_proto::{
     encoded_len,
+    frame::EncodedFrame,
     v1::{
         Challenge, ClientFrame, Empty, Error as Refusal, Fence, Limits, Reason, Reconcile, Ref,
         Request, Resume, SeqRange, ServerFrame, Welcome, reply, request,
@@ -52,6 +53,8 @@ const FRAME_BYTES: usize = 1 << 20;
 const EARLY_LOSSES: usize = 1024;
 /// What a frame with one request has beside it, at most.
 const FRAME_OVERHEAD: usize = 64;
+/// Most requests are shorter.
+const SHORT: usize = 64;
 /// So many acknowledgements are worth a frame of their own.
 const ACKS_WORTH_A_FRAME: usize = 256;
 /// Acknowledgements of replies this long in all are, too: the manager keeps them until then.
@@ -434,7 +437,11 @@ impl Shared {
     }
 
     /// The next frame for this connection, if there is something to say; `None` ends its stream.
-    pub(crate) fn poll_frame(&self, connection: u64, waker: &Waker) -> Option<Option<ClientFrame>> {
+    pub(crate) fn poll_frame(
+        &self,
+        connection: u64,
+        waker: &Waker,
+    ) -> Option<Option<EncodedFrame>> {
         let mut state = self.lock();
         if state.connection != connection || state.goodbye == Goodbye::Said {
             return None;
@@ -523,7 +530,7 @@ impl Shared {
 /// Calls.
 impl Shared {
     /// Takes a request up, to be sent.
-    pub(crate) fn begin(&self, request: Request, scope: Scope, waker: &Waker) -> Begun {
+    pub(crate) fn begin(&self, request: Box<Request>, scope: Scope, waker: &Waker) -> Begun {
         let deadline = request
             .timeout_us
             .filter(|&timeout| timeout > 0)
@@ -546,7 +553,7 @@ impl Shared {
             state.blocked.push(waker.clone());
             return Begun::Later(request);
         }
-        let len = encoded_len(&request);
+        let len = encoded_len(&*request);
         let max = state.longest_request();
         if len > max {
             return Begun::Failed(Failure::Refused(too_long(len, max)));
@@ -559,21 +566,26 @@ impl Shared {
     /// not held up by the many calls that may.
     pub(crate) fn give_back(&self, request: Request, scope: Scope) -> Result<Seq, Failure> {
         let mut state = self.lock();
-        let request = self.admit(&state, scope, request)?;
-        let len = encoded_len(&request);
+        let request = self.admit(&state, scope, Box::new(request))?;
+        let len = encoded_len(&*request);
         Ok(state.enqueue(request, len, scope, None, Caller::Waits(None)))
     }
 
     /// Takes up a request that gives something back, and whose reply nobody waits for.
     pub(crate) fn tell(&self, request: Request, scope: Scope) {
         let mut state = self.lock();
-        if let Ok(request) = self.admit(&state, scope, request) {
-            let len = encoded_len(&request);
+        if let Ok(request) = self.admit(&state, scope, Box::new(request)) {
+            let len = encoded_len(&*request);
             state.enqueue(request, len, scope, None, Caller::Gone);
         }
     }
 
-    fn admit(&self, state: &State, scope: Scope, request: Request) -> Result<Request, Failure> {
+    fn admit(
+        &self,
+        state: &State,
+        scope: Scope,
+        request: Box<Request>,
+    ) -> Result<Box<Request>, Failure> {
         if let Some(why) = &state.over {
             return Err(Failure::Refused(why.clone()));
         }
@@ -581,9 +593,7 @@ impl Shared {
             return Err(Failure::Refused(closed()));
         }
         match scope {
-            Scope::Server(server) if server != self.server() => {
-                Err(Failure::Stale(Box::new(request)))
-            }
+            Scope::Server(server) if server != self.server() => Err(Failure::Stale(request)),
             Scope::Session(incarnation) if incarnation != state.incarnation => {
                 Err(Failure::Refused(lost_session()))
             }
@@ -594,23 +604,22 @@ impl Shared {
     /// The reply to a call, once it is there.
     pub(crate) fn poll_reply(&self, seq: Seq, waker: &Waker) -> Option<Result<Arrived, Failure>> {
         let mut state = self.lock();
-        let hands_over_now = matches!(
-            state.calls.get(&seq), Some(Slot::Replied(arrived, _)) if hands_over(&arrived.result)
-        );
+        let hands_over_now = match state.calls.get_mut(&seq) {
+            Some(Slot::Waiting(Waiting { caller: Caller::Waits(place), .. })) => {
+                note_waker(place, waker);
+                return None;
+            }
+            Some(Slot::Replied(arrived, _)) => hands_over(&arrived.result),
+            _ => false,
+        };
         if hands_over_now {
             state.look_at_lease(self.now());
-        }
-        let held_back = hands_over_now && state.lease_lost;
-        let place = match state.calls.get_mut(&seq) {
-            Some(Slot::Waiting(Waiting { caller: Caller::Waits(place), .. })) => Some(place),
-            Some(Slot::Replied(_, place)) if held_back => Some(place),
-            _ => None,
-        };
-        if let Some(place) = place {
-            if !place.as_ref().is_some_and(|known| known.will_wake(waker)) {
-                *place = Some(waker.clone());
+            if state.lease_lost
+                && let Some(Slot::Replied(_, place)) = state.calls.get_mut(&seq)
+            {
+                note_waker(place, waker);
+                return None;
             }
-            return None;
         }
         let result = match state.calls.remove(&seq) {
             Some(Slot::Replied(arrived, _)) => {
@@ -671,7 +680,7 @@ impl Shared {
 pub(crate) enum Begun {
     Sent(Seq),
     /// There are too many open calls; the waker is woken when there are fewer.
-    Later(Request),
+    Later(Box<Request>),
     Failed(Failure),
 }
 
@@ -726,7 +735,7 @@ impl State {
 
     fn enqueue(
         &mut self,
-        request: Request,
+        mut request: Box<Request>,
         len: usize,
         scope: Scope,
         deadline: Option<Duration>,
@@ -736,7 +745,7 @@ impl State {
         self.next_seq += 1;
         // The number was not counted in; it takes no more than this.
         let len = len + 11;
-        let request = Box::new(Request { seq, ..request });
+        request.seq = seq;
         let waiting = Waiting { request, len, scope, sent: false, deadline, caller };
         self.calls.insert(seq, Slot::Waiting(waiting));
         self.unsent.push_back(seq);
@@ -883,7 +892,8 @@ impl State {
             .collect();
         for release in held {
             let len = encoded_len(&release);
-            self.enqueue(release, len, Scope::Session(self.incarnation), None, Caller::Gone);
+            let scope = Scope::Session(self.incarnation);
+            self.enqueue(Box::new(release), len, scope, None, Caller::Gone);
         }
     }
 
@@ -1013,7 +1023,7 @@ impl State {
             || self.goodbye == Goodbye::Due
     }
 
-    fn next_frame(&mut self, now: Duration) -> ClientFrame {
+    fn next_frame(&mut self, now: Duration) -> EncodedFrame {
         self.frame_number += 1;
         self.lease.frame_sent(self.frame_number, now);
         let mut frame = ClientFrame {
@@ -1029,32 +1039,40 @@ impl State {
             self.losses_said = self.losses;
             frame.losses = self.losses;
         }
-        self.add_requests(&mut frame);
+        let mut encoded = self.encode_requests(&frame);
         if self.unsent.is_empty() && self.goodbye == Goodbye::Due {
             self.goodbye = Goodbye::Said;
             frame.goodbye = Some(Empty {});
         }
-        frame
+        encoded.finish(&frame);
+        encoded
     }
 
-    fn add_requests(&mut self, frame: &mut ClientFrame) {
+    /// The requests that there is room for in a frame. They stay here, to be sent again if need be,
+    /// and are encoded in their places.
+    fn encode_requests(&mut self, frame: &ClientFrame) -> EncodedFrame {
         let max_requests = self.session.limits.max_requests_per_frame.max(1) as usize;
         // A long request goes in a frame with nothing else, which it may fill to the limit.
         let mut bytes = frame.acks.len() + frame.cancels.len();
         bytes += frame.reconcile.as_ref().map_or(0, |reconcile| 16 + 10 * reconcile.open.len());
-        while frame.requests.len() < max_requests
+        let mut room = max_requests;
+        let mut encoded =
+            EncodedFrame::with_capacity(FRAME_OVERHEAD + SHORT * room.min(self.unsent.len()));
+        while room > 0
             && let Some(&seq) = self.unsent.front()
         {
             if let Some(Slot::Waiting(waiting)) = self.calls.get_mut(&seq) {
                 if bytes > 0 && bytes + waiting.len > FRAME_BYTES {
-                    return;
+                    break;
                 }
                 bytes += waiting.len;
+                room -= 1;
                 waiting.sent = true;
-                frame.requests.push(Request::clone(&waiting.request));
+                encoded.request(&waiting.request);
             }
             self.unsent.pop_front();
         }
+        encoded
     }
 }
 
@@ -1097,6 +1115,12 @@ fn fail_with(slot: &mut Slot, failure: Failure) -> Option<Waker> {
     };
     *slot = Slot::Failed(Box::new(failure));
     waker
+}
+
+fn note_waker(place: &mut Option<Waker>, waker: &Waker) {
+    if !place.as_ref().is_some_and(|known| known.will_wake(waker)) {
+        *place = Some(waker.clone());
+    }
 }
 
 /// Whether that was news.

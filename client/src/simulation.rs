@@ -55,7 +55,8 @@ impl Wire {
 
     /// The next frame: `Some(None)` if there is nothing to say now, `None` if there never will be.
     pub fn poll_frame(&self, connection: u64, waker: &Waker) -> Option<Option<ClientFrame>> {
-        self.shared.poll_frame(connection, waker)
+        let frame = self.shared.poll_frame(connection, waker)?;
+        Some(frame.map(|frame| frame.decoded()))
     }
 
     /// A frame has arrived; the manager's farewell, if it is one.

@@ -8,6 +8,7 @@ pub mod address;
 #[cfg(feature = "handshake")]
 pub mod authkey;
 pub mod error;
+pub mod frame;
 #[cfg(feature = "handshake")]
 pub mod handshake;
 pub mod kind;

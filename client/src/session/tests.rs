@@ -40,7 +40,11 @@ impl Fixture {
 
     fn begin(&self, op: request::Op) -> Seq {
         let request = Request { object: 1, op: Some(op), ..Request::default() };
-        match self.shared.begin(request, Scope::Server(self.shared.server()), Waker::noop()) {
+        match self.shared.begin(
+            Box::new(request),
+            Scope::Server(self.shared.server()),
+            Waker::noop(),
+        ) {
             Begun::Sent(seq) => seq,
             _ => panic!("it cannot be sent"),
         }
@@ -48,7 +52,7 @@ impl Fixture {
 
     fn frame(&self) -> ClientFrame {
         match self.shared.poll_frame(self.connection, Waker::noop()) {
-            Some(Some(frame)) => frame,
+            Some(Some(frame)) => frame.decoded(),
             _ => panic!("nothing is to be said"),
         }
     }
@@ -243,7 +247,7 @@ fn a_write_whose_fence_is_lost_is_refused_here() {
         let (object, op) = (2, Some(acquire()));
         let fence = Some(Fence { lock: 1, token: 7 });
         let request = Request { object, op, fence, timeout_us: Some(0), ..Request::default() };
-        match session.shared.begin(request, Scope::Any, Waker::noop()) {
+        match session.shared.begin(Box::new(request), Scope::Any, Waker::noop()) {
             Begun::Failed(Failure::Refused(why)) => Some(why.reason()),
             _ => None,
         }
@@ -279,7 +283,8 @@ fn nobody_waits_for_longer_than_they_said_because_the_connection_is_gone() {
     let session = Fixture::new();
     let op = Some(acquire());
     let request = Request { object: 1, timeout_us: Some(1_000_000), op, ..Request::default() };
-    let Begun::Sent(seq) = session.shared.begin(request, Scope::Any, Waker::noop()) else {
+    let Begun::Sent(seq) = session.shared.begin(Box::new(request), Scope::Any, Waker::noop())
+    else {
         panic!("it can be sent")
     };
     session.frame();
@@ -343,7 +348,7 @@ fn what_fits_no_frame_is_refused_and_not_sent() {
         })),
         ..Request::default()
     };
-    let begun = session.shared.begin(request, Scope::Any, Waker::noop());
+    let begun = session.shared.begin(Box::new(request), Scope::Any, Waker::noop());
     let Begun::Failed(Failure::Refused(refusal)) = begun else { panic!("it is too long") };
     assert_eq!(refusal.reason(), Reason::LimitExceeded);
     assert!(session.is_quiet());
@@ -372,7 +377,7 @@ fn what_is_given_back_waits_for_nothing_and_is_not_cancelled() {
         session.begin(acquire());
     }
     let request = Request { object: 1, op: Some(acquire()), ..Request::default() };
-    let begun = session.shared.begin(request, Scope::Any, Waker::noop());
+    let begun = session.shared.begin(Box::new(request), Scope::Any, Waker::noop());
     assert!(matches!(begun, Begun::Later(_)));
     let seq = session.shared.give_back(told(1, release(7)), Scope::Any).ok();
     session.shared.detach(seq.unwrap_or_default());

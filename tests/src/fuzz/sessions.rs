@@ -136,12 +136,13 @@ impl ServerHalf {
             self.seq = self.started.last().copied().unwrap_or_default();
         }
         for _ in 0..source.choose(4) {
-            self.seq += 1 + u64::from(source.byte() / 250);
+            self.seq = self.seq.saturating_add(1 + u64::from(source.byte() / 250));
             frame.requests.push(Request { seq: self.seq, object: 1, ..Request::default() });
         }
         for _ in 0..source.choose(3) {
             let first = self.some_seq(source).unwrap_or_default();
-            frame.acks.push(SeqRange { first, last: first + u64::from(source.byte() / 64) });
+            let last = first.saturating_add(u64::from(source.byte() / 64));
+            frame.acks.push(SeqRange { first, last });
         }
         frame.cancels.extend(self.some_seq(source));
         frame.losses = u64::from(source.byte() / 128);

@@ -1,0 +1,116 @@
+//! A client's frame as it is built: its requests are written into it one by one, and stay where they
+//! are until they have been answered.
+
+use bytes::BufMut;
+use prost::Message;
+
+use crate::v1::{ClientFrame, Request};
+
+/// The number of the field that requests are in.
+const REQUESTS: u32 = 5;
+
+/// A [`ClientFrame`], encoded.
+#[derive(Debug, Default)]
+pub struct EncodedFrame(Vec<u8>);
+
+impl EncodedFrame {
+    /// A frame that is going to take about so many bytes.
+    #[must_use]
+    pub fn with_capacity(bytes: usize) -> Self {
+        Self(Vec::with_capacity(bytes))
+    }
+
+    /// Adds a request after those that are there.
+    pub fn request(&mut self, request: &Request) {
+        prost::encoding::message::encode(REQUESTS, request, &mut self.0);
+    }
+
+    /// Adds what a frame says; it comes after the requests, which makes no difference to those who
+    /// read it.
+    pub fn finish(&mut self, frame: &ClientFrame) {
+        frame.encode_raw(&mut self.0);
+    }
+
+    /// The frame itself, for those that do not send it: simulations and tests.
+    #[must_use]
+    pub fn decoded(&self) -> ClientFrame {
+        ClientFrame::decode(&self.0[..]).unwrap_or_default()
+    }
+
+    /// Copies it to where it is sent from.
+    pub fn put(&self, buffer: &mut impl BufMut) {
+        buffer.put_slice(&self.0);
+    }
+}
+
+/// What a `Session` call is made with, from frames that are encoded already.
+#[cfg(feature = "grpc")]
+#[derive(Debug, Clone, Copy, Default)]
+pub struct FrameCodec;
+
+#[cfg(feature = "grpc")]
+mod codec {
+    use tonic::{
+        Status,
+        codec::{Codec, EncodeBuf, Encoder},
+    };
+    use tonic_prost::{ProstCodec, ProstDecoder};
+
+    use super::{EncodedFrame, FrameCodec};
+    use crate::v1::{ClientFrame, ServerFrame};
+
+    impl Codec for FrameCodec {
+        type Encode = EncodedFrame;
+        type Decode = ServerFrame;
+        type Encoder = Self;
+        type Decoder = ProstDecoder<ServerFrame>;
+
+        fn encoder(&mut self) -> Self {
+            *self
+        }
+
+        fn decoder(&mut self) -> Self::Decoder {
+            ProstCodec::<ClientFrame, ServerFrame>::default().decoder()
+        }
+    }
+
+    impl Encoder for FrameCodec {
+        type Item = EncodedFrame;
+        type Error = Status;
+
+        fn encode(&mut self, frame: EncodedFrame, into: &mut EncodeBuf<'_>) -> Result<(), Status> {
+            frame.put(into);
+            Ok(())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::v1::{Empty, Fence, Reconcile, SeqRange};
+
+    #[test]
+    fn it_is_read_as_the_frame_it_is() {
+        let request = |seq| Request {
+            seq,
+            object: 1 << 40,
+            fence: Some(Fence { lock: 1, token: 2 }),
+            ..Request::default()
+        };
+        let requests = vec![request(1), Request::default(), request(u64::MAX)];
+        let frame = ClientFrame {
+            number: 7,
+            reconcile: Some(Reconcile { open: vec![1, 2], cancelled: vec![3] }),
+            acks: vec![SeqRange { first: 1, last: 9 }],
+            cancels: vec![4, 5],
+            losses: 3,
+            goodbye: Some(Empty {}),
+            requests: Vec::new(),
+        };
+        let mut encoded = EncodedFrame::with_capacity(100);
+        requests.iter().for_each(|request| encoded.request(request));
+        encoded.finish(&frame);
+        assert_eq!(encoded.decoded(), ClientFrame { requests, ..frame });
+    }
+}
