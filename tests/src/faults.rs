@@ -53,6 +53,7 @@ pub use report::Report;
 use self::{
     children::start_daemon,
     histories::Written,
+    journal::canary,
     nemesis::{Blow, Nemesis, Victim, lock},
     netns::Link,
     worker::Orders,
@@ -63,6 +64,7 @@ use crate::{
     clock::now_ns,
     fault_proxy::{Cut, FaultProxy},
     resource::ResourceServer,
+    victim::look,
 };
 
 /// So many workers share their objects.
@@ -237,11 +239,14 @@ impl Stage {
 
     async fn wait_until_up(&self, manager: &Manager) -> Result<()> {
         let deadline = Instant::now() + START;
-        while manager.statistics().await?.sessions <= self.victims.len() as u64 {
-            if Instant::now() > deadline {
-                return Err(io::Error::other("the workers do not come up").into());
+        for process in 1..=self.victims.len() as u64 {
+            let canary = canary(process, 1);
+            while !matches!(look(manager, &canary).await, Ok(lock) if !lock.holders.is_empty()) {
+                if Instant::now() > deadline {
+                    return Err(io::Error::other("the workers do not come up").into());
+                }
+                sleep(Duration::from_millis(10)).await;
             }
-            sleep(Duration::from_millis(10)).await;
         }
         Ok(())
     }

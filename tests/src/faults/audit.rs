@@ -37,7 +37,7 @@ pub(crate) async fn audit(address: &str, objects: &BTreeSet<Name>) -> Result<Vec
     let written = Buffer::default();
     let journal = Journal::new(written.clone());
     let manager = Manager::connect(address, AUTHKEY).await?;
-    let session = Session::begin(&journal, &manager, 1).await?;
+    let session = Session::begin(&journal, &manager, 0, 1).await?;
     for &object in objects {
         look(&session, object).await?;
     }

@@ -8,7 +8,7 @@ use std::{
     },
 };
 
-use mp_manager::{Error, LockGuard, Manager, Result, Unnamed};
+use mp_manager::{Error, LockGuard, Manager, Result};
 use mp_manager_core::{
     Reason,
     v1::{self, Empty, Reply, Request, reply, request},
@@ -65,6 +65,11 @@ pub(crate) struct Asked {
     pub(crate) about: u64,
 }
 
+/// The lock that the session of a process holds as long as it lasts.
+pub(crate) fn canary(process: u64, session: u64) -> String {
+    format!("session {session} of worker {process}")
+}
+
 /// One session, whose end is noticed at once: it holds something.
 pub(crate) struct Session {
     pub(crate) manager: Manager,
@@ -77,9 +82,10 @@ impl Session {
     pub(crate) async fn begin(
         journal: &Arc<Journal>,
         manager: &Manager,
+        process: u64,
         number: u64,
     ) -> Result<Self> {
-        let canary = manager.lock(Unnamed).await?.acquire().await?;
+        let canary = manager.lock(canary(process, number)).await?.acquire().await?;
         Ok(Self { manager: manager.clone(), journal: Arc::clone(journal), number, canary })
     }
 

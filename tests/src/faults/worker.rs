@@ -54,7 +54,7 @@ pub(crate) async fn run(orders: Orders) {
         // A manager may go on with a new session by itself; now and then one is asked for.
         while !stop.load(Ordering::Relaxed) {
             sessions += 1;
-            match Session::begin(&journal, &manager, sessions).await {
+            match Session::begin(&journal, &manager, orders.process, sessions).await {
                 Ok(session) => work(&orders, &session, &stop, &mut dice).await,
                 Err(error) => {
                     journal.failed(&error);
