@@ -486,7 +486,8 @@ async fn fill(my: Context, rounds: u64) {
     if my.process > 0 {
         return;
     }
-    my.sleep_until(my.times.calm_from + 20 * SECOND).await;
+    // Until then whoever was woken may still stand behind the dead in the lock's line.
+    my.sleep_until(my.times.settled_from).await;
     let since = my.world.now();
     if my.expect("get", items.get().await).is_some_and(|items| items > 0) {
         my.sleep(15 * SECOND).await;
@@ -508,7 +509,7 @@ async fn take(my: Context, rounds: u64) {
                 my.expect("set", items.set(&(there - 1)).await);
                 break;
             }
-            let end = my.times.settled_from;
+            let end = my.times.settled_from + 30 * SECOND;
             let timeout = end.saturating_sub(my.world.now());
             my.oracle.borrow_mut().wakeups.waits(my.process, my.world.now());
             let waited = condition.wait_timeout(guard, Duration::from_micros(timeout)).await;
