@@ -974,6 +974,10 @@ impl State {
             lose(&note.loss, why.loss());
             self.lost_grants.insert(grant);
         }
+        if matches!(why, Lost::Restart) {
+            // Fences of another start stand nowhere, and objects may have other numbers now.
+            self.lost_grants.clear();
+        }
         self.early_losses.clear();
         self.forget_acks();
         self.cancels.clear();
