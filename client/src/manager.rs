@@ -324,7 +324,8 @@ impl Manager {
     /// Stops the manager, for everybody: a daemon ends, and so does an embedded one.
     ///
     /// # Errors
-    /// None today: a session that is lost before the manager confirms is as good as stopped.
+    /// If the request is refused, or cannot be sent. A session that is lost before the manager
+    /// confirms counts as stopped: nobody can tell the two apart.
     ///
     /// ```
     /// # use mp_manager::Manager;

@@ -21,7 +21,7 @@ fn nobody_notices_that_connections_are_cut() {
 }
 
 #[test]
-fn a_lock_passes_on_in_time() {
+fn a_lock_passes_on_and_whoever_was_stopped_knows() {
     let output = Command::new(env!("CARGO_BIN_EXE_faults")).args(["--handover", "4"]).output();
     let said = String::from_utf8(output.unwrap().stdout).unwrap();
     // How long it took is for a quiet machine to say.

@@ -419,33 +419,17 @@ impl Server {
                 let before = self.describe(object);
                 let steps = self.on(object, |object, turn| object.cancel(call, turn));
                 let after = self.describe(object);
-                if objects::waits(&after, call) {
-                    self.wrong(format!("{call:?} was cancelled, and waits"));
-                }
-                let is_put = before.kind() == Kind::Queue
-                    && before.waiters.iter().any(|waiting| {
-                        (waiting.session, waiting.seq) == (call.session, call.seq)
-                            && waiting.what.starts_with("put")
-                    });
-                if is_put && objects::items(&after) != objects::items(&before) - 1 {
-                    self.wrong(format!("{call:?} was cancelled, and its item is in the queue"));
-                }
+                self.note_wrong(objects::remains_of_cancelled(&before, &after, call));
                 steps
             }
             Step::Expire(object, call) => {
                 let steps = self.on(object, |object, turn| object.expire(call, turn));
-                let after = self.describe(object);
-                // Whoever waited on a condition waits for its lock now.
-                if after.kind() != Kind::Condition && objects::waits(&after, call) {
-                    self.wrong(format!("the time of {call:?} is over, and it waits"));
-                }
+                self.note_wrong(objects::remains_of_expired(&self.describe(object), call));
                 steps
             }
             Step::EndObject(object, session) => {
                 let steps = self.on(object, |object, turn| object.end_session(session, turn));
-                if objects::is_in(&self.describe(object), session) {
-                    self.wrong(format!("session {session} has ended, and is in object {object}"));
-                }
+                self.note_wrong(objects::remains_of_ended(&self.describe(object), session));
                 steps
             }
             Step::End(session, why) => self.end(world, session, why),
@@ -603,9 +587,7 @@ impl Server {
         let resolve = |_: &Ref| None;
         let mut turn = Turn::new(&self.object_limits, &self.tokens, &resolve);
         let result = f(&mut cell.lock(), &mut turn);
-        if let Some(wrong) = objects::waits_in_vain(cell.kind, &cell.lock().describe()) {
-            self.wrong(wrong);
-        }
+        self.note_wrong(objects::waits_in_vain(cell.kind, &cell.lock().describe()));
         let replies = turn.replies.into_iter().map(|(call, result)| Step::Deliver(call, result));
         let lost =
             turn.lost.into_iter().map(|(session, token)| Step::Lose(session, cell.id, token));
@@ -613,13 +595,16 @@ impl Server {
     }
 
     fn describe(&self, object: ObjectId) -> ObjectInfo {
-        let describe =
-            |cell: &Arc<Cell>| ObjectInfo { kind: cell.kind.into(), ..cell.lock().describe() };
+        let describe = |cell: &Arc<Cell>| ObjectInfo {
+            object: cell.id,
+            kind: cell.kind.into(),
+            ..cell.lock().describe()
+        };
         self.cells.get(&object).map(describe).unwrap_or_default()
     }
 
-    fn wrong(&self, what: String) {
-        self.wrong.borrow_mut().push(what);
+    fn note_wrong(&self, what: Option<String>) {
+        self.wrong.borrow_mut().extend(what);
     }
 
     fn end<E>(&mut self, world: &World<E>, id: SessionId, why: Option<Error>) -> Vec<Step> {

@@ -37,20 +37,54 @@ fn permits(waiting: &Waiting) -> u64 {
     waiting.what.split(' ').find_map(|word| word.parse().ok()).unwrap_or(1)
 }
 
+/// What a cancelled call has left behind.
+pub(crate) fn remains_of_cancelled(
+    before: &ObjectInfo,
+    after: &ObjectInfo,
+    call: CallId,
+) -> Option<String> {
+    if waits(after, call) {
+        return Some(format!("{call:?} was cancelled, and waits"));
+    }
+    let was_put = before.kind() == Kind::Queue
+        && before
+            .waiters
+            .iter()
+            .any(|waiting| is(waiting, call) && waiting.what.starts_with("put"));
+    (was_put && items(after) != items(before) - 1)
+        .then(|| format!("{call:?} was cancelled, and its item is in the queue"))
+}
+
+/// What is left of a call whose time is over. Whoever waited on a condition waits for its lock then.
+pub(crate) fn remains_of_expired(after: &ObjectInfo, call: CallId) -> Option<String> {
+    (after.kind() != Kind::Condition && waits(after, call))
+        .then(|| format!("the time of {call:?} is over, and it waits"))
+}
+
+/// What is left of a session that has ended.
+pub(crate) fn remains_of_ended(after: &ObjectInfo, session: SessionId) -> Option<String> {
+    is_in(after, session)
+        .then(|| format!("session {session} has ended, and is in object {}", after.object))
+}
+
 /// Whether a call is in line.
-pub(crate) fn waits(info: &ObjectInfo, call: CallId) -> bool {
-    info.waiters.iter().any(|waiting| (waiting.session, waiting.seq) == (call.session, call.seq))
+fn waits(info: &ObjectInfo, call: CallId) -> bool {
+    info.waiters.iter().any(|waiting| is(waiting, call))
+}
+
+fn is(waiting: &Waiting, call: CallId) -> bool {
+    (waiting.session, waiting.seq) == (call.session, call.seq)
 }
 
 /// Whether a session waits for something, or has something.
-pub(crate) fn is_in(info: &ObjectInfo, session: SessionId) -> bool {
+fn is_in(info: &ObjectInfo, session: SessionId) -> bool {
     let mut waiters = info.waiters.iter().map(|waiting| waiting.session);
     waiters.any(|waiting| waiting == session)
         || info.holders.iter().any(|holding| holding.session == session)
 }
 
 /// Items in a queue, and those that wait to be let in.
-pub(crate) fn items(info: &ObjectInfo) -> u64 {
+fn items(info: &ObjectInfo) -> u64 {
     let puts = info.waiters.iter().filter(|waiting| waiting.what.starts_with("put")).count();
     info.len + puts as u64
 }
