@@ -93,8 +93,18 @@ pub struct Settled<H> {
 #[derive(Debug)]
 #[must_use = "drop it outside all locks"]
 pub struct Remains<H> {
-    _open: Calls<Open<H>>,
+    open: Calls<Open<H>>,
     _references: BTreeMap<ObjectId, (u64, Pin)>,
+}
+
+impl<H> Remains<H> {
+    /// What was parked.
+    pub fn parked(&self) -> impl Iterator<Item = (Seq, &H)> {
+        self.open.iter().filter_map(|(seq, open)| match open {
+            Open::Parked(object) => Some((seq, object)),
+            Open::Replied(_) => None,
+        })
+    }
 }
 
 impl<H> Default for Settled<H> {
@@ -416,7 +426,7 @@ impl<H> Outbox<H> {
         (self.unsent_bytes, self.unacknowledged_bytes) = (0, 0);
         self.losses = Losses::default();
         Remains {
-            _open: std::mem::take(&mut self.open),
+            open: std::mem::take(&mut self.open),
             _references: std::mem::take(&mut self.references),
         }
     }

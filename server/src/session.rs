@@ -9,7 +9,7 @@ use std::{
 
 use bytes::Bytes;
 use mp_manager_core::{
-    Answer, Error, ObjectId, Outbox, Pin, Reason, Seq, SessionId,
+    Answer, CallId, Error, ObjectId, Outbox, Pin, Reason, Seq, SessionId,
     outbox::Settled,
     session::{self, Generation, Load, Settle},
     v1::{Process, ServerFrame},
@@ -283,6 +283,11 @@ impl Session {
         let remains = {
             let mut outbound = lock(&self.outbound);
             let remains = outbound.outbox.end(why);
+            for (seq, parked) in remains.parked() {
+                if let Some(deadline) = parked.deadline {
+                    store.timers.remove(deadline, CallId { session: self.id, seq });
+                }
+            }
             outbound.wake_all();
             remains
         };

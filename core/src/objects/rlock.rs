@@ -262,7 +262,8 @@ impl Reentrant {
         let Some(holder) = self.holder.take_if(|holder| holder.token == token) else {
             return Err(not_held(token));
         };
-        if holder.owner.session != caller {
+        // The caller may not have heard yet of levels that are on their way to it.
+        if holder.owner.session != caller || !holder.unacknowledged.is_empty() {
             turn.lose(holder.owner.session, token);
         }
         self.pass_on(turn);
