@@ -6,6 +6,7 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use futures_core::Stream;
@@ -25,7 +26,7 @@ pub(crate) struct Call {
 }
 
 enum Phase {
-    New(Box<Request>, Scope),
+    New(Box<Request>, Scope, Option<Duration>),
     Sent(Seq),
     GivingBack(Seq),
     Failed(Failure),
@@ -35,7 +36,7 @@ enum Phase {
 impl Call {
     /// The request's seq is given to it when it is sent.
     pub(crate) fn new(shared: &Arc<Shared>, request: Request, scope: Scope) -> Self {
-        Self { shared: Arc::clone(shared), phase: Phase::New(Box::new(request), scope) }
+        Self { shared: Arc::clone(shared), phase: Phase::New(Box::new(request), scope, None) }
     }
 
     /// A call that gives something back, once: however many calls are open, it does not wait behind
@@ -60,11 +61,15 @@ impl Future for Call {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.get_mut();
         match mem::replace(&mut this.phase, Phase::Over) {
-            Phase::New(request, scope) => match this.shared.begin(request, scope, cx.waker()) {
-                Begun::Sent(seq) => this.phase = Phase::Sent(seq),
-                Begun::Later(request) => this.phase = Phase::New(request, scope),
-                Begun::Failed(failure) => return Poll::Ready(Err(failure)),
-            },
+            Phase::New(request, scope, deadline) => {
+                match this.shared.begin(request, scope, deadline, cx.waker()) {
+                    Begun::Sent(seq) => this.phase = Phase::Sent(seq),
+                    Begun::Later(request, deadline) => {
+                        this.phase = Phase::New(request, scope, deadline);
+                    }
+                    Begun::Failed(failure) => return Poll::Ready(Err(failure)),
+                }
+            }
             phase @ (Phase::Sent(seq) | Phase::GivingBack(seq)) => {
                 match this.shared.poll_reply(seq, cx.waker()) {
                     Some(result) => return Poll::Ready(result),

@@ -10,7 +10,7 @@ use crate::{
     error::{Context, Error, Result},
     object::Object,
     reply::Reply,
-    session::{Scope, told},
+    session::{self, Scope, told},
 };
 
 /// What a guard is made of. The guard decides what releasing means.
@@ -20,6 +20,7 @@ pub(crate) struct Grant {
     /// The session that holds it.
     incarnation: u64,
     loss: Arc<watch::Sender<Option<Loss>>>,
+    release: fn(u64) -> request::Op,
 }
 
 /// How a grant was lost.
@@ -48,8 +49,20 @@ impl Grant {
     /// `release` is what gives a grant of this kind back, by its token.
     pub(crate) fn new(object: Object, granted: Granted, release: fn(u64) -> request::Op) -> Self {
         let Granted { token, incarnation, .. } = granted;
-        let loss = object.link().shared.note_grant(incarnation, (object.id(), token), release);
-        Self { object, token, incarnation, loss }
+        let grant = Self { object, token, incarnation, loss: Arc::default(), release };
+        grant.note();
+        grant
+    }
+
+    /// From now on its loss is told.
+    fn note(&self) {
+        let grant = (self.object.id(), self.token);
+        let shared = &self.object.link().shared;
+        shared.note_grant(self.incarnation, grant, self.release, &self.loss);
+    }
+
+    fn forget(&self) {
+        self.object.link().shared.forget_grant(self.object.id(), self.token, &self.loss);
     }
 
     /// Whether it is known to be lost.
@@ -70,16 +83,25 @@ impl Grant {
         }
     }
 
-    /// It goes on under another token.
-    pub(crate) fn renew(&mut self, token: u64) {
-        let shared = &self.object.link().shared;
-        shared.renew_grant(self.incarnation, self.object.id(), self.token, token);
-        self.token = token;
+    /// Nothing is held for a while, so nothing can be lost. It is [renewed](Self::renew) afterwards, or
+    /// [abandoned](Self::abandon).
+    pub(crate) fn suspend(&self) {
+        self.forget();
     }
 
-    /// It is over, by this process's own doing.
-    pub(crate) fn lose(&self) {
-        self.object.link().shared.lose_grant(self.object.id(), self.token);
+    /// It goes on under another token.
+    pub(crate) fn renew(&mut self, token: u64) {
+        self.token = token;
+        self.note();
+    }
+
+    /// It was suspended, and is over. By the token and not level by level: if the manager has let go
+    /// of it already, there is nothing to release, and nothing that is granted later may be.
+    pub(crate) fn abandon(&self) {
+        // Its session may have been lost meanwhile, which is another thing.
+        self.note();
+        self.tell((self.release)(self.token));
+        session::lose(&self.loss, Loss::Taken);
     }
 
     /// Gives it back, here and now: whoever drops the future gives up the reply only.
@@ -137,6 +159,6 @@ impl fmt::Debug for Grant {
 
 impl Drop for Grant {
     fn drop(&mut self) {
-        self.object.link().shared.forget_grant(self.object.id(), self.token, &self.loss);
+        self.forget();
     }
 }

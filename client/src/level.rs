@@ -40,8 +40,14 @@ pub(crate) struct Operations {
 
 /// What all levels of one owner have in common: they are held under one token and lost together.
 pub(crate) struct Tenure {
-    grant: Mutex<Grant>,
+    hold: Mutex<Hold>,
     owner: Owner,
+}
+
+struct Hold {
+    grant: Grant,
+    /// While the owner waits without the lock: how many levels it does not want back.
+    given_up: Option<u64>,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -74,33 +80,39 @@ impl Level {
     }
 
     pub(crate) fn token(&self) -> u64 {
-        self.tenure.grant().token
+        self.tenure.hold().grant.token
     }
 
     pub(crate) fn fence(&self) -> Fence {
-        Fence::of(&self.tenure.grant())
+        Fence::of(&self.tenure.hold().grant)
     }
 
     pub(crate) fn is_lost(&self) -> bool {
-        self.tenure.grant().is_lost()
+        self.tenure.hold().grant.is_lost()
     }
 
     pub(crate) async fn lost(&self) {
-        let lost = self.tenure.grant().lost();
+        let lost = self.tenure.hold().grant.lost();
         lost.await;
     }
 
     /// An error once it is lost.
     pub(crate) fn check(&self, operation: &'static str) -> Result<()> {
-        self.tenure.grant().check(operation)
+        self.tenure.hold().grant.check(operation)
     }
 
     /// Releases it, for certain: a level must be released once, not twice and not never.
     pub(crate) async fn release(mut self) -> Result<()> {
         self.check("release")?;
         self.state = State::Over;
-        let release = (self.operations.release)(self.owner());
-        let released = self.tenure.grant().give_back("release", release);
+        let released = {
+            let mut hold = self.tenure.hold();
+            if hold.give_up_level() {
+                return Ok(());
+            }
+            let release = (self.operations.release)(self.tenure.owner.number());
+            hold.grant.give_back("release", release)
+        };
         released.await?.done()
     }
 
@@ -113,21 +125,20 @@ impl Level {
     /// Its owner is about to let go of every level, to wait. Unless it is [resumed](Self::resume),
     /// dropping it makes sure that none is held.
     pub(crate) fn suspend(&mut self) {
+        let mut hold = self.tenure.hold();
+        hold.grant.suspend();
+        hold.given_up = Some(0);
         self.state = State::Suspended;
     }
 
     /// Its owner has every level back, under a new token.
     pub(crate) fn resume(&mut self, token: u64) {
-        self.tenure.grant().renew(token);
+        let mut hold = self.tenure.hold();
+        hold.grant.renew(token);
+        for _ in 0..hold.given_up.take().unwrap_or_default() {
+            hold.grant.tell((self.operations.release)(self.tenure.owner.number()));
+        }
         self.state = State::Held;
-    }
-
-    /// By the token and not level by level: if the manager has let go of them already, there is
-    /// nothing to release, and nothing that the owner is granted later may be.
-    fn abandon(&self) {
-        let grant = self.tenure.grant();
-        grant.tell((self.operations.release_token)(grant.token));
-        grant.lose();
     }
 }
 
@@ -135,10 +146,12 @@ impl Drop for Level {
     fn drop(&mut self) {
         match self.state {
             State::Held if !self.is_lost() => {
-                let release = (self.operations.release)(self.owner());
-                self.tenure.grant().tell(release);
+                let mut hold = self.tenure.hold();
+                if !hold.give_up_level() {
+                    hold.grant.tell((self.operations.release)(self.tenure.owner.number()));
+                }
             }
-            State::Suspended => self.abandon(),
+            State::Suspended => self.tenure.hold().abandon(),
             State::Held | State::Over => {}
         }
     }
@@ -146,7 +159,7 @@ impl Drop for Level {
 
 impl fmt::Debug for Level {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.tenure.grant().fmt(f)
+        self.tenure.hold().grant.fmt(f)
     }
 }
 
@@ -156,18 +169,35 @@ impl Tenure {
         let handle = object.handle();
         let mut known = handle.tenure.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(tenure) = known.upgrade()
-            && tenure.grant().token == granted.token
+            && tenure.is_held_under(granted.token)
         {
             return tenure;
         }
-        let grant = Mutex::new(Grant::new(object.clone(), granted, operations.release_token));
-        let tenure = Arc::new(Self { grant, owner });
+        let grant = Grant::new(object.clone(), granted, operations.release_token);
+        let tenure = Arc::new(Self { hold: Mutex::new(Hold { grant, given_up: None }), owner });
         *known = Arc::downgrade(&tenure);
         tenure
     }
 
-    fn grant(&self) -> MutexGuard<'_, Grant> {
-        self.grant.lock().unwrap_or_else(PoisonError::into_inner)
+    fn is_held_under(&self, token: u64) -> bool {
+        self.hold().grant.token == token
+    }
+
+    fn hold(&self) -> MutexGuard<'_, Hold> {
+        self.hold.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Hold {
+    /// A level is over; whether that is done by not taking it back.
+    fn give_up_level(&mut self) -> bool {
+        self.given_up.as_mut().map(|count| *count += 1).is_some()
+    }
+
+    /// The owner waited, and takes nothing back.
+    fn abandon(&mut self) {
+        self.given_up = None;
+        self.grant.abandon();
     }
 }
 
@@ -267,6 +297,50 @@ mod tests {
         let same = another_session(&manager).await.condition("ready").await.unwrap();
         same.release_token(outer.token()).await.unwrap();
         outer.lost().await;
+    }
+
+    /// The manager may have been stopped, and know nothing of it.
+    #[tokio::test]
+    async fn a_lease_that_runs_out_during_a_wait_takes_nothing_that_comes_after() {
+        let (manager, condition) = condition().await;
+        let lock = manager.lock("other").await.unwrap();
+        let held = lock.acquire().await.unwrap();
+        let wait = condition.wait(condition.acquire().await.unwrap());
+        let run_out = async {
+            while condition.is_locked().await.unwrap() {}
+            manager.link().shared.run_out_of_lease();
+            assert!(held.is_lost(), "what is held meanwhile is");
+            tokio::spawn(notify(condition.clone())).await.unwrap();
+        };
+        let (guard, ()) = tokio::join!(wait, run_out);
+        let guard = guard.unwrap();
+        assert!(!guard.is_lost());
+        guard.release().await.unwrap();
+        assert!(!condition.is_locked().await.unwrap());
+    }
+
+    #[tokio::test]
+    async fn a_level_that_is_given_up_during_a_wait_is_not_taken_back() {
+        let (_manager, condition) = condition().await;
+        for released in [false, true] {
+            let outer = condition.acquire().await.unwrap();
+            let middle = condition.acquire().await.unwrap();
+            let inner = condition.acquire().await.unwrap();
+            let wait = condition.wait(inner);
+            let give_up = async {
+                while condition.is_locked().await.unwrap() {}
+                drop(outer);
+                if released {
+                    middle.release().await.unwrap()
+                } else {
+                    drop(middle)
+                }
+                tokio::spawn(notify(condition.clone())).await.unwrap();
+            };
+            let (inner, ()) = tokio::join!(wait, give_up);
+            inner.unwrap().release().await.unwrap();
+            assert!(!condition.is_locked().await.unwrap());
+        }
     }
 
     #[tokio::test]

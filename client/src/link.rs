@@ -59,8 +59,11 @@ impl Link {
         state: &mut State,
         reference: Ref,
     ) -> Arc<Handle> {
-        let known = state.handles.get(&reference.object).and_then(Weak::upgrade);
-        if let Some(handle) = known.filter(|handle| handle.reference.server == reference.server) {
+        // One of an earlier manager stays untouched: it might be the last hold on it that would go
+        // here, and its end locks the state.
+        let known = state.handles.get(&reference.object);
+        let known = known.filter(|(server, _)| *server == reference.server);
+        if let Some(handle) = known.and_then(|(_, handle)| handle.upgrade()) {
             return handle;
         }
         let handle = Arc::new(Handle {
@@ -69,7 +72,7 @@ impl Link {
             received: Mutex::default(),
             tenure: Mutex::default(),
         });
-        state.handles.insert(reference.object, Arc::downgrade(&handle));
+        state.handles.insert(reference.object, (reference.server, Arc::downgrade(&handle)));
         handle
     }
 }
@@ -97,7 +100,7 @@ impl Drop for Handle {
         let (incarnation, count) = *received;
         let object = self.reference.object;
         let mut state = self.link.shared.lock();
-        if state.handles.get(&object).is_some_and(|known| known.strong_count() == 0) {
+        if state.handles.get(&object).is_some_and(|(_, known)| known.strong_count() == 0) {
             state.handles.remove(&object);
         }
         drop(state);

@@ -53,6 +53,8 @@ const FRAME_BYTES: usize = 1 << 20;
 const EARLY_LOSSES: usize = 1024;
 /// What a frame with one request has beside it, at most.
 const FRAME_OVERHEAD: usize = 64;
+/// And what a number takes in one, at most.
+const NUMBER: usize = 10;
 /// Most requests are shorter.
 const SHORT: usize = 64;
 /// So many acknowledgements are worth a frame of their own.
@@ -116,7 +118,8 @@ pub(crate) struct State {
     goodbye: Goodbye,
     /// Why it is all over.
     over: Option<Refusal>,
-    pub(crate) handles: HashMap<u64, Weak<Handle>>,
+    /// By the object, with its manager's number.
+    pub(crate) handles: HashMap<u64, (u64, Weak<Handle>)>,
     /// In an order that does not depend on a hash: all of them may be given back at once.
     grants: BTreeMap<(u64, u64), Note>,
     /// Those that went with their session, as long as their guards are there.
@@ -152,7 +155,7 @@ enum Goodbye {
 /// ```
 enum Slot {
     Waiting(Waiting),
-    Replied(Box<Arrived>, Option<Waker>),
+    Replied(Box<Arrived>, HeldBack),
     Failed(Box<Failure>),
 }
 
@@ -165,6 +168,12 @@ struct Waiting {
     /// When its caller would have had an answer of the manager's.
     deadline: Option<Duration>,
     caller: Caller,
+}
+
+/// Who waits for a reply that is there, as long as the lease may be over and nothing is handed over.
+struct HeldBack {
+    waker: Option<Waker>,
+    deadline: Option<Duration>,
 }
 
 enum Caller {
@@ -319,9 +328,10 @@ impl Shared {
         let now = self.now();
         let mut state = self.lock();
         state.look_at_lease(now);
-        let wakers = state.give_up_overdue(now);
+        let mut after = state.give_up_overdue(now);
+        after.wakers.append(&mut state.unblock());
         drop(state);
-        wakers.into_iter().for_each(Waker::wake);
+        after.take_place();
     }
 
     /// What the time has come for on a connection.
@@ -339,7 +349,9 @@ impl Shared {
         });
         let stale_at = state.lease.stale_at();
         let next = state.lease.next_beat_at().min(stale_at).min(state.lease.lost_at());
+        let blocked = state.unblock();
         drop(state);
+        blocked.into_iter().for_each(Waker::wake);
         Tick { beat, stale: now >= stale_at, next }
     }
 
@@ -410,7 +422,7 @@ impl Shared {
             return;
         }
         let mut after = state.lose_session(Lost::Said(why.clone()), 0);
-        after.wakers.append(&mut state.fail_the_rest(&why));
+        state.fail_the_rest(&why, &mut after);
         state.over = Some(why);
         state.connection += 1;
         after.wakers.append(&mut state.unblock());
@@ -459,42 +471,32 @@ impl Shared {
 
 /// Grants.
 impl Shared {
-    /// Notes a grant of session `incarnation`, so that its loss can be told; `release` gives it
-    /// back by its token.
+    /// Notes a grant of session `incarnation`, so that its loss is told by `sender`; `release` gives
+    /// it back by its token.
     pub(crate) fn note_grant(
         &self,
         incarnation: u64,
         (object, token): (u64, u64),
         release: fn(u64) -> request::Op,
-    ) -> Arc<watch::Sender<Option<Loss>>> {
+        sender: &Arc<watch::Sender<Option<Loss>>>,
+    ) {
+        let now = self.now();
         let mut state = self.lock();
-        let loss = if state.incarnation != incarnation || state.over.is_some() {
-            Some(Loss::Session)
+        // It was handed over while the lease was good, which may have ended just now.
+        state.look_at_lease(now);
+        let why = if state.incarnation != incarnation || state.over.is_some() {
+            Loss::Session
         } else if state.early_losses.contains(&(object, token)) {
-            Some(Loss::Taken)
+            Loss::Taken
+        } else if state.lease_lost {
+            state.give_back_late(object, release(token));
+            Loss::Lease
         } else {
-            None
-        };
-        let sender = Arc::new(watch::Sender::new(loss));
-        if loss.is_none() {
-            let note = Note { loss: Arc::clone(&sender), release };
+            let note = Note { loss: Arc::clone(sender), release };
             state.grants.insert((object, token), note);
-        }
-        sender
-    }
-
-    /// A grant goes on under another token, with the guards it has.
-    pub(crate) fn renew_grant(&self, incarnation: u64, object: u64, old: u64, new: u64) {
-        let mut state = self.lock();
-        if state.incarnation != incarnation {
             return;
-        }
-        if let Some(note) = state.grants.remove(&(object, old)) {
-            if state.early_losses.contains(&(object, new)) {
-                lose(&note.loss, Loss::Taken);
-            }
-            state.grants.insert((object, new), note);
-        }
+        };
+        lose(sender, why);
     }
 
     /// A grant of this session was taken away by this session.
@@ -527,14 +529,29 @@ impl Shared {
     }
 }
 
+#[cfg(test)]
+impl Shared {
+    /// The lease runs out, whatever the time is. Who hears of the manager has it again.
+    pub(crate) fn run_out_of_lease(&self) {
+        self.lock().look_at_lease(Duration::MAX);
+    }
+}
+
 /// Calls.
 impl Shared {
     /// Takes a request up, to be sent.
-    pub(crate) fn begin(&self, request: Box<Request>, scope: Scope, waker: &Waker) -> Begun {
-        let deadline = request
-            .timeout_us
-            .filter(|&timeout| timeout > 0)
-            .map(|timeout| self.now().saturating_add(Duration::from_micros(timeout)));
+    ///
+    /// Its time runs from the first attempt on: `deadline` is what that one came back with.
+    pub(crate) fn begin(
+        &self,
+        request: Box<Request>,
+        scope: Scope,
+        deadline: Option<Duration>,
+        waker: &Waker,
+    ) -> Begun {
+        let now = self.now();
+        let timeout = request.timeout_us.map(Duration::from_micros);
+        let deadline = deadline.or_else(|| Some(now.saturating_add(timeout?)));
         let mut state = self.lock();
         let request = match self.admit(&state, scope, request) {
             Ok(request) => request,
@@ -542,7 +559,7 @@ impl Shared {
         };
         // Sent in a session that is over, it would fail with less certainty.
         if let Some(fence) = request.fence
-            && state.has_lost(fence, self.now())
+            && state.has_lost(fence, now)
         {
             return Begun::Failed(Failure::Refused(fenced(fence)));
         }
@@ -550,9 +567,15 @@ impl Shared {
         if !state.is_acquainted
             || state.calls.len() >= state.session.limits.max_open_requests.max(1) as usize
         {
-            state.blocked.push(waker.clone());
-            return Begun::Later(request);
+            if deadline.is_some_and(|deadline| deadline <= now) {
+                return Begun::Failed(Failure::Refused(too_many_calls(state.calls.len())));
+            }
+            if !state.blocked.iter().any(|known| known.will_wake(waker)) {
+                state.blocked.push(waker.clone());
+            }
+            return Begun::Later(request, deadline);
         }
+        let deadline = deadline.filter(|_| timeout != Some(Duration::ZERO));
         let len = encoded_len(&*request);
         let max = state.longest_request();
         if len > max {
@@ -615,9 +638,9 @@ impl Shared {
         if hands_over_now {
             state.look_at_lease(self.now());
             if state.lease_lost
-                && let Some(Slot::Replied(_, place)) = state.calls.get_mut(&seq)
+                && let Some(Slot::Replied(_, held)) = state.calls.get_mut(&seq)
             {
-                note_waker(place, waker);
+                note_waker(&mut held.waker, waker);
                 return None;
             }
         }
@@ -679,8 +702,9 @@ impl Shared {
 /// What became of the attempt to send a request.
 pub(crate) enum Begun {
     Sent(Seq),
-    /// There are too many open calls; the waker is woken when there are fewer.
-    Later(Box<Request>),
+    /// There are too many open calls; the waker is woken when there are fewer, and now and then, as the
+    /// call may have a deadline.
+    Later(Box<Request>, Option<Duration>),
     Failed(Failure),
 }
 
@@ -721,6 +745,20 @@ struct Afterwards {
 }
 
 impl Afterwards {
+    /// A call fails, whether its reply is there or not.
+    fn fail(&mut self, slot: &mut Slot, failure: Failure) {
+        match mem::replace(slot, Slot::Failed(Box::new(failure))) {
+            Slot::Waiting(Waiting { caller: Caller::Waits(waker), .. }) => {
+                self.wakers.extend(waker)
+            }
+            Slot::Replied(arrived, held) => {
+                self.wakers.extend(held.waker);
+                self.unwanted.push(*arrived);
+            }
+            Slot::Waiting(_) | Slot::Failed(_) => {}
+        }
+    }
+
     fn take_place(self) {
         drop(self.unwanted);
         self.wakers.into_iter().for_each(Waker::wake);
@@ -772,7 +810,10 @@ impl State {
         }
         let hold_back = final_bytes.is_none() && self.lease_lost;
         let Some(slot) = self.calls.get_mut(&seq) else { return (None, Some(arrived)) };
-        let Slot::Waiting(Waiting { caller, .. }) = slot else { return (None, Some(arrived)) };
+        let Slot::Waiting(Waiting { caller, deadline, .. }) = slot else {
+            return (None, Some(arrived));
+        };
+        let deadline = *deadline;
         match mem::replace(caller, Caller::Gone) {
             Caller::Gone => {
                 self.calls.remove(&seq);
@@ -782,11 +823,11 @@ impl State {
                 (None, Some(arrived))
             }
             Caller::Waits(waker) if hold_back => {
-                *slot = Slot::Replied(arrived, waker);
+                *slot = Slot::Replied(arrived, HeldBack { waker, deadline });
                 (None, None)
             }
             Caller::Waits(waker) => {
-                *slot = Slot::Replied(arrived, None);
+                *slot = Slot::Replied(arrived, HeldBack { waker: None, deadline });
                 (waker, None)
             }
         }
@@ -888,13 +929,19 @@ impl State {
             .grants
             .iter()
             .filter(|(_, note)| lose(&note.loss, Loss::Lease))
-            .map(|(&(object, token), note)| told(object, (note.release)(token)))
+            .map(|(&(object, token), note)| (object, (note.release)(token)))
             .collect();
-        for release in held {
-            let len = encoded_len(&release);
-            let scope = Scope::Session(self.incarnation);
-            self.enqueue(Box::new(release), len, scope, None, Caller::Gone);
+        for (object, release) in held {
+            self.give_back_late(object, release);
         }
+    }
+
+    /// The manager is told when it can be, if the session is still there then.
+    fn give_back_late(&mut self, object: u64, release: request::Op) {
+        let release = told(object, release);
+        let len = encoded_len(&release);
+        let scope = Scope::Session(self.incarnation);
+        self.enqueue(Box::new(release), len, scope, None, Caller::Gone);
     }
 
     /// The manager has heard of us: what arrived may be handed over again.
@@ -905,8 +952,8 @@ impl State {
         self.lease_lost = false;
         let mut wakers = Vec::new();
         for slot in self.calls.values_mut() {
-            if let Slot::Replied(_, waker) = slot {
-                wakers.extend(waker.take());
+            if let Slot::Replied(_, held) = slot {
+                wakers.extend(held.waker.take());
             }
         }
         wakers
@@ -914,31 +961,34 @@ impl State {
 
     /// Nobody waits for longer than they said because there is no connection. Who was to be told
     /// just when one broke is told as soon as there is another: that is no news to anybody.
-    fn give_up_overdue(&mut self, now: Duration) -> Vec<Waker> {
+    fn give_up_overdue(&mut self, now: Duration) -> Afterwards {
+        let mut after = Afterwards::default();
         if self.away_since.is_some_and(|since| now < since + MOMENT) {
-            return Vec::new();
+            return after;
         }
+        let is_over = |deadline: &Option<Duration>| deadline.is_some_and(|at| at <= now);
         let overdue: Vec<(Seq, bool)> = self
             .calls
             .iter()
             .filter_map(|(&seq, slot)| match slot {
-                Slot::Waiting(waiting) if waiting.deadline.is_some_and(|at| at <= now) => {
-                    Some((seq, waiting.sent))
+                Slot::Waiting(waiting) => is_over(&waiting.deadline).then_some((seq, waiting.sent)),
+                Slot::Replied(arrived, held) => {
+                    let is_held_back = self.lease_lost && hands_over(&arrived.result);
+                    (is_held_back && is_over(&held.deadline)).then_some((seq, true))
                 }
-                _ => None,
+                Slot::Failed(_) => None,
             })
             .collect();
-        let mut wakers = Vec::new();
         for (seq, sent) in overdue {
             self.cancel(seq, sent);
-            if let Some(slot) = self.calls.get_mut(&seq)
-                && let Slot::Waiting(waiting) = slot
-            {
-                let failure = waiting.fail(&unreachable());
-                wakers.extend(fail_with(slot, failure));
-            }
+            let Some(slot) = self.calls.get_mut(&seq) else { continue };
+            let failure = match slot {
+                Slot::Waiting(waiting) => waiting.fail(&unreachable()),
+                _ => Failure::Refused(unreachable()),
+            };
+            after.fail(slot, failure);
         }
-        wakers
+        after
     }
 
     /// What was pending in the session fails, what was held is lost. What was not even sent goes on
@@ -947,7 +997,7 @@ impl State {
         self.session.id = 0;
         self.incarnation += 1;
         let refusal = why.refusal();
-        let Afterwards { mut wakers, mut unwanted } = Afterwards::default();
+        let mut after = Afterwards::default();
         self.calls.retain(|_, slot| match slot {
             Slot::Waiting(waiting) => {
                 if !waiting.sent && waiting.scope.fits(server) {
@@ -955,15 +1005,11 @@ impl State {
                 }
                 let is_gone = matches!(waiting.caller, Caller::Gone);
                 let failure = waiting.fail(&refusal);
-                wakers.extend(fail_with(slot, failure));
+                after.fail(slot, failure);
                 !is_gone
             }
             Slot::Replied(arrived, _) if hands_over(&arrived.result) => {
-                let failed = Slot::Failed(Box::new(Failure::Refused(refusal.clone())));
-                if let Slot::Replied(arrived, waker) = mem::replace(slot, failed) {
-                    wakers.extend(waker);
-                    unwanted.push(*arrived);
-                }
+                after.fail(slot, Failure::Refused(refusal.clone()));
                 true
             }
             Slot::Replied(..) | Slot::Failed(_) => true,
@@ -985,15 +1031,16 @@ impl State {
         self.reconcile = None;
         self.losses = 0;
         self.losses_said = 0;
-        wakers.append(&mut self.unblock());
-        Afterwards { wakers, unwanted }
+        after.wakers.append(&mut self.unblock());
+        after
     }
 
     /// There is no next session.
-    fn fail_the_rest(&mut self, why: &Refusal) -> Vec<Waker> {
+    fn fail_the_rest(&mut self, why: &Refusal, after: &mut Afterwards) {
         self.unsent.clear();
-        let waiting = self.calls.values_mut().filter(|slot| matches!(slot, Slot::Waiting(_)));
-        waiting.filter_map(|slot| fail(slot, why)).collect()
+        for slot in self.calls.values_mut().filter(|slot| matches!(slot, Slot::Waiting(_))) {
+            after.fail(slot, Failure::Refused(why.clone()));
+        }
     }
 
     fn wake_sender(&mut self) {
@@ -1056,9 +1103,12 @@ impl State {
     /// and are encoded in their places.
     fn encode_requests(&mut self, frame: &ClientFrame) -> EncodedFrame {
         let max_requests = self.session.limits.max_requests_per_frame.max(1) as usize;
+        let max_bytes = FRAME_BYTES.min(self.longest_request());
         // A long request goes in a frame with nothing else, which it may fill to the limit.
-        let mut bytes = frame.acks.len() + frame.cancels.len();
-        bytes += frame.reconcile.as_ref().map_or(0, |reconcile| 16 + 10 * reconcile.open.len());
+        let reconciled = frame.reconcile.as_ref().map_or(0, |reconcile| {
+            FRAME_OVERHEAD + NUMBER * (reconcile.open.len() + reconcile.cancelled.len())
+        });
+        let mut bytes = reconciled + NUMBER * (3 * frame.acks.len() + frame.cancels.len());
         let mut room = max_requests;
         let mut encoded =
             EncodedFrame::with_capacity(FRAME_OVERHEAD + SHORT * room.min(self.unsent.len()));
@@ -1066,7 +1116,7 @@ impl State {
             && let Some(&seq) = self.unsent.front()
         {
             if let Some(Slot::Waiting(waiting)) = self.calls.get_mut(&seq) {
-                if bytes > 0 && bytes + waiting.len > FRAME_BYTES {
+                if bytes > 0 && bytes + waiting.len > max_bytes {
                     break;
                 }
                 bytes += waiting.len;
@@ -1106,21 +1156,6 @@ impl Waiting {
     }
 }
 
-fn fail(slot: &mut Slot, why: &Refusal) -> Option<Waker> {
-    fail_with(slot, Failure::Refused(why.clone()))
-}
-
-/// Whoever waits is told of the failure: whom to wake.
-fn fail_with(slot: &mut Slot, failure: Failure) -> Option<Waker> {
-    let Slot::Waiting(Waiting { caller, .. }) = slot else { return None };
-    let waker = match mem::replace(caller, Caller::Gone) {
-        Caller::Waits(waker) => waker,
-        Caller::Gone => None,
-    };
-    *slot = Slot::Failed(Box::new(failure));
-    waker
-}
-
 fn note_waker(place: &mut Option<Waker>, waker: &Waker) {
     if !place.as_ref().is_some_and(|known| known.will_wake(waker)) {
         *place = Some(waker.clone());
@@ -1128,7 +1163,7 @@ fn note_waker(place: &mut Option<Waker>, waker: &Waker) {
 }
 
 /// Whether that was news.
-fn lose(note: &watch::Sender<Option<Loss>>, loss: Loss) -> bool {
+pub(crate) fn lose(note: &watch::Sender<Option<Loss>>, loss: Loss) -> bool {
     note.send_if_modified(|known| {
         let is_news = known.is_none();
         known.get_or_insert(loss);
@@ -1168,6 +1203,11 @@ fn weight(result: &reply::Result) -> usize {
 fn too_long(len: usize, max: usize) -> Refusal {
     Refusal::new(Reason::LimitExceeded, format!("the request has {len} bytes; the limit is {max}"))
         .with_hint("send less at once, or raise the server's --max-frame-bytes")
+}
+
+fn too_many_calls(count: usize) -> Refusal {
+    Refusal::new(Reason::LimitExceeded, format!("{count} calls are open, which is the limit"))
+        .with_hint("wait for some of them, or raise the server's --max-open-requests")
 }
 
 pub(crate) fn closed() -> Refusal {

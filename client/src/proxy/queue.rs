@@ -1169,6 +1169,8 @@ impl Lease {
         self.grant.check(operation)?;
         let ended = self.grant.give_back(operation, op(how(self.grant.token)));
         self.over = true;
+        // A lease of the session that runs out from now on would be the second attempt.
+        drop(self);
         ended.await?.done()
     }
 

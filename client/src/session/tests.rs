@@ -1,4 +1,6 @@
-use mp_manager_proto::v1::{Delivery, Grant, LockOp, Reply, Value, lock_op};
+use mp_manager_proto::v1::{
+    Delivery, DirectoryOp, Grant, LockOp, Reply, Value, directory_op, lock_op,
+};
 
 use super::*;
 
@@ -43,11 +45,24 @@ impl Fixture {
         match self.shared.begin(
             Box::new(request),
             Scope::Server(self.shared.server()),
+            None,
             Waker::noop(),
         ) {
             Begun::Sent(seq) => seq,
             _ => panic!("it cannot be sent"),
         }
+    }
+
+    fn note_grant(&self, incarnation: u64, grant: (u64, u64)) -> Arc<watch::Sender<Option<Loss>>> {
+        let loss = Arc::default();
+        self.shared.note_grant(incarnation, grant, release, &loss);
+        loss
+    }
+
+    fn begin_timed(&self, timeout_ms: u64, deadline: Option<Duration>) -> Begun {
+        let timeout_us = Some(timeout_ms * 1000);
+        let request = Request { object: 1, op: Some(acquire()), timeout_us, ..Request::default() };
+        self.shared.begin(Box::new(request), Scope::Any, deadline, Waker::noop())
     }
 
     fn frame(&self) -> ClientFrame {
@@ -197,7 +212,7 @@ fn a_lost_session_says_of_each_call_what_is_known() {
     session.frame();
     session.shared.disconnected();
     let unsent = session.begin(release(2));
-    let grant = session.shared.note_grant(1, (1, 9), release);
+    let grant = session.note_grant(1, (1, 9));
     session.connect(welcome(2, false), 1);
     assert_eq!(session.result(looked), Some(Err(Reason::SessionEnded)));
     assert_eq!(session.result(changed), Some(Err(Reason::OutcomeUnknown)));
@@ -213,7 +228,7 @@ fn after_a_restart_nothing_reaches_another_object() {
     let mut session = Fixture::new();
     session.shared.disconnected();
     let unsent = session.begin(release(2));
-    let held = session.shared.note_grant(1, (1, 9), release);
+    let held = session.note_grant(1, (1, 9));
     session.connect(welcome(1, false), 2);
     assert_eq!(session.result(unsent), Some(Err(Reason::Unspecified)), "it is stale");
     assert_eq!(*held.borrow(), Some(Loss::Restart));
@@ -226,7 +241,7 @@ fn after_a_restart_nothing_reaches_another_object() {
 fn what_is_held_is_lost_before_the_lease_is_over_and_given_back_if_it_was_not() {
     let session = Fixture::new();
     let incarnation = session.shared.lock().incarnation;
-    let grant = session.shared.note_grant(incarnation, (1, 7), release);
+    let grant = session.note_grant(incarnation, (1, 7));
     session.wait(9_899);
     session.shared.look_at_lease();
     assert_eq!(*grant.borrow(), None);
@@ -242,12 +257,12 @@ fn what_is_held_is_lost_before_the_lease_is_over_and_given_back_if_it_was_not() 
 fn a_write_whose_fence_is_lost_is_refused_here() {
     let mut session = Fixture::new();
     let incarnation = session.shared.lock().incarnation;
-    let grant = session.shared.note_grant(incarnation, (1, 7), release);
+    let grant = session.note_grant(incarnation, (1, 7));
     let write = |session: &Fixture| {
         let (object, op) = (2, Some(acquire()));
         let fence = Some(Fence { lock: 1, token: 7 });
         let request = Request { object, op, fence, timeout_us: Some(0), ..Request::default() };
-        match session.shared.begin(Box::new(request), Scope::Any, Waker::noop()) {
+        match session.shared.begin(Box::new(request), Scope::Any, None, Waker::noop()) {
             Begun::Failed(Failure::Refused(why)) => Some(why.reason()),
             _ => None,
         }
@@ -283,7 +298,7 @@ fn nobody_waits_for_longer_than_they_said_because_the_connection_is_gone() {
     let session = Fixture::new();
     let op = Some(acquire());
     let request = Request { object: 1, timeout_us: Some(1_000_000), op, ..Request::default() };
-    let Begun::Sent(seq) = session.shared.begin(Box::new(request), Scope::Any, Waker::noop())
+    let Begun::Sent(seq) = session.shared.begin(Box::new(request), Scope::Any, None, Waker::noop())
     else {
         panic!("it can be sent")
     };
@@ -348,7 +363,7 @@ fn what_fits_no_frame_is_refused_and_not_sent() {
         })),
         ..Request::default()
     };
-    let begun = session.shared.begin(Box::new(request), Scope::Any, Waker::noop());
+    let begun = session.shared.begin(Box::new(request), Scope::Any, None, Waker::noop());
     let Begun::Failed(Failure::Refused(refusal)) = begun else { panic!("it is too long") };
     assert_eq!(refusal.reason(), Reason::LimitExceeded);
     assert!(session.is_quiet());
@@ -377,11 +392,87 @@ fn what_is_given_back_waits_for_nothing_and_is_not_cancelled() {
         session.begin(acquire());
     }
     let request = Request { object: 1, op: Some(acquire()), ..Request::default() };
-    let begun = session.shared.begin(Box::new(request), Scope::Any, Waker::noop());
-    assert!(matches!(begun, Begun::Later(_)));
+    let begun = session.shared.begin(Box::new(request), Scope::Any, None, Waker::noop());
+    assert!(matches!(begun, Begun::Later(..)));
     let seq = session.shared.give_back(told(1, release(7)), Scope::Any).ok();
     session.shared.detach(seq.unwrap_or_default());
     assert_eq!(session.sent().len(), 8);
     assert_eq!(session.frame().requests[0].op, Some(release(7)));
     assert!(session.is_quiet());
+}
+
+/// Whoever takes a grant just when the lease runs out must not believe that it is good.
+#[test]
+fn a_grant_that_is_noted_when_the_lease_is_over_is_lost_and_given_back() {
+    let session = Fixture::new();
+    let incarnation = session.shared.lock().incarnation;
+    session.wait(LEASE);
+    assert_eq!(*session.note_grant(incarnation, (1, 7)).borrow(), Some(Loss::Lease));
+    assert_eq!(session.frame().requests[0].op, Some(release(7)));
+}
+
+#[test]
+fn what_nothing_is_held_of_for_a_while_is_not_lost_meanwhile() {
+    let mut session = Fixture::new();
+    let incarnation = session.shared.lock().incarnation;
+    let loss = session.note_grant(incarnation, (1, 7));
+    session.shared.forget_grant(1, 7, &loss);
+    session.wait(LEASE);
+    session.shared.look_at_lease();
+    session.resume();
+    session.shared.note_grant(incarnation, (1, 8), release, &loss);
+    assert_eq!(*loss.borrow(), None);
+    session.wait(LEASE);
+    session.shared.look_at_lease();
+    assert_eq!(*loss.borrow(), Some(Loss::Lease));
+}
+
+#[test]
+fn nobody_waits_past_a_deadline_to_begin() {
+    let session = Fixture::new();
+    let calls: Vec<_> = (0..8).map(|_| session.begin(acquire())).collect();
+    let reason = |begun| match begun {
+        Begun::Failed(Failure::Refused(why)) => why.reason(),
+        _ => panic!("it was not refused"),
+    };
+    assert_eq!(reason(session.begin_timed(0, None)), Reason::LimitExceeded);
+    let Begun::Later(_, deadline) = session.begin_timed(5, None) else { panic!("it begins") };
+    session.wait(4);
+    assert!(matches!(session.begin_timed(5, deadline), Begun::Later(..)));
+    session.wait(1);
+    assert_eq!(reason(session.begin_timed(5, deadline)), Reason::LimitExceeded);
+    session.shared.cancel(calls[0]);
+    assert!(matches!(session.begin_timed(5, deadline), Begun::Sent(_)));
+}
+
+/// It is there, but cannot be handed over as long as nobody knows whether it is still good.
+#[test]
+fn nobody_waits_past_a_deadline_for_a_reply_that_is_held_back() {
+    let session = Fixture::new();
+    let Begun::Sent(seq) = session.begin_timed(LEASE + 5_000, None) else { panic!("it waits") };
+    session.frame();
+    session.wait(LEASE);
+    session.shared.look_at_lease();
+    session.hear(0, vec![granted(seq)]);
+    assert_eq!(session.result(seq), None, "the lease is over");
+    session.shared.disconnected();
+    session.wait(5_000);
+    session.shared.wait_disconnected();
+    assert_eq!(session.result(seq), Some(Err(Reason::Unreachable)));
+}
+
+#[test]
+fn no_frame_is_longer_than_the_manager_takes() {
+    let session = Fixture::new();
+    let name = "x".repeat(300);
+    let op = directory_op::Op::Exists(name);
+    let op = request::Op::Directory(DirectoryOp { op: Some(op) });
+    let calls: Vec<_> = (0..8).map(|_| session.begin(op.clone())).collect();
+    let mut sent = Vec::new();
+    while let Some(Some(frame)) = session.shared.poll_frame(session.connection, Waker::noop()) {
+        let frame = frame.decoded();
+        assert!(encoded_len(&frame) <= 1 << 10, "{frame:?}");
+        sent.extend(frame.requests.iter().map(|request| request.seq));
+    }
+    assert_eq!(sent, calls);
 }
