@@ -22,7 +22,16 @@ impl Authkeys {
         if all.is_empty() {
             return Err(Error::Configuration("no authkey: give at least one".into()));
         }
+        if all.iter().any(|authkey| authkey.secret().is_empty()) {
+            return Err(Error::Configuration("the authkey is empty".into()));
+        }
         Ok(Self { all: all.into(), accepted: Arc::default() })
+    }
+
+    /// All of them, in the order in which they were given.
+    #[cfg(feature = "embedded")]
+    pub(crate) fn to_vec(&self) -> Vec<Authkey> {
+        self.all.to_vec()
     }
 
     /// All of them, in the order in which to try them: the one that was accepted last, then as they

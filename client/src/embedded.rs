@@ -11,7 +11,6 @@ use crate::error::{Error, Result};
 /// A server on threads of its own, which ends when this is dropped.
 pub(crate) struct Embedded {
     pub(crate) address: Address,
-    pub(crate) authkey: Authkey,
     /// The server ends when this is dropped.
     #[expect(dead_code, reason = "kept to be dropped")]
     stop: oneshot::Sender<()>,
@@ -22,18 +21,18 @@ pub(crate) struct Embedded {
 
 impl Embedded {
     /// Starts a server on a private unix socket, or on a loopback port where there are none.
-    pub(crate) async fn start() -> Result<Self> {
-        let authkey = random_authkey()?;
+    pub(crate) async fn start(authkeys: Vec<Authkey>) -> Result<Self> {
         let (stop, stopped) = oneshot::channel();
         let (started, start) = oneshot::channel();
-        let mut options = Options::new(&authkey);
+        let mut options = Options::default();
+        options.authkeys = authkeys;
         options.ephemeral = true;
         thread::Builder::new()
             .name("mp-manager-server".into())
             .spawn(move || serve(options, stopped, started))
             .map_err(|error| cannot_start(&error))?;
         let (address, directory) = start.await.map_err(|error| cannot_start(&error))??;
-        Ok(Self { address, authkey, stop, directory })
+        Ok(Self { address, stop, directory })
     }
 }
 
@@ -101,7 +100,8 @@ impl Drop for PrivateDirectory {
     }
 }
 
-fn random_authkey() -> Result<Authkey> {
+/// For a manager that nobody has to find but those who are told.
+pub(crate) fn random_authkey() -> Result<Authkey> {
     let mut key = [0_u8; 32];
     getrandom::fill(&mut key).map_err(|error| cannot_start(&error))?;
     let hex: String = key.iter().map(|byte| format!("{byte:02x}")).collect();

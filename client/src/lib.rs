@@ -20,6 +20,24 @@
 //! # }
 //! ```
 //!
+//! # Other processes, other machines
+//!
+//! Whoever uses a manager proves that it knows its *authkey*, and the manager proves it as well. A
+//! child process is given both address and authkey by [`Manager::environment`], and finds them with
+//! [`Manager::from_env`]. For a daemon, `mp-manager keygen manager.key` writes an authkey, which
+//! [`Builder::authkey_file`] reads:
+//!
+//! ```no_run
+//! # use mp_manager::{Manager, Result};
+//! # async fn example() -> Result<()> {
+//! let manager = Manager::builder().authkey_file("manager.key").connect("10.0.0.5:7117").await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Beyond this machine that is TLS, without certificates to manage: the proof of the authkey is bound
+//! to the connection. [`Builder::tls_ca`] and [`Builder::tls_identity`] are for those who have some.
+//!
 //! # Who dies, and what happens
 //!
 //! A process that ends, however it ends, leaves nothing behind: its locks and permits pass to the

@@ -1,6 +1,11 @@
 //! The way in: connecting to a manager, or starting one.
 
-use std::{ffi::OsString, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    ffi::OsString,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 pub use mp_manager_proto::v1::{
     Holding, Inspection, Kind, ObjectInfo, SessionInfo, Statistics, Waiting,
@@ -178,12 +183,16 @@ impl Manager {
     pub fn environment(&self) -> Vec<(OsString, OsString)> {
         use std::os::unix::ffi::OsStringExt;
         let Some(keeper) = self.link.keeper() else { return Vec::new() };
-        let Target { authkeys, connector, .. } = &keeper.target;
-        let authkey = authkeys.accepted().map_or_else(Vec::new, |key| key.secret().to_vec());
+        let Target { address, authkeys, connector, .. } = &keeper.target;
+        let authkey = authkeys.accepted().map_or_else(Vec::new, |key| key.to_text().to_vec());
         let identity = connector.tls.identity.as_ref();
+        let address = match address {
+            Address::Unix(path) => Address::Unix(absolute(path)),
+            address => address.clone(),
+        };
         // What the child inherits otherwise would win, and may be for another manager.
         vec![
-            (ADDRESS_VARIABLE.into(), self.link.address.clone().into()),
+            (ADDRESS_VARIABLE.into(), address.to_string().into()),
             (AUTHKEY_VARIABLE.into(), OsString::from_vec(authkey)),
             (AUTHKEY_FILE_VARIABLE.into(), OsString::new()),
             (TLS_CA_VARIABLE.into(), path_of(connector.tls.ca.as_ref())),
@@ -442,7 +451,7 @@ impl std::fmt::Debug for Manager {
 #[derive(Debug, Clone, Default)]
 #[must_use = "a builder connects when it is told to"]
 pub struct Builder {
-    authkeys: Option<Vec<Authkey>>,
+    authkeys: Origin,
     tls: Tls,
     background_thread: bool,
     connect_timeout: Option<Duration>,
@@ -452,8 +461,18 @@ pub struct Builder {
     session_must_last: bool,
 }
 
+/// Where the authkeys come from.
+#[derive(Debug, Clone, Default)]
+enum Origin {
+    #[default]
+    Environment,
+    File(PathBuf),
+    Given(Vec<Authkey>),
+}
+
 impl Builder {
-    /// The authkey to prove; without it the environment's is taken, as by [`Manager::from_env`].
+    /// The authkey to prove; without one the environment's is taken, as by [`Manager::from_env`].
+    /// A manager that is [started](Self::start) has it as its own.
     pub fn authkey(self, authkey: impl Into<Authkey>) -> Self {
         self.authkeys([authkey])
     }
@@ -461,7 +480,23 @@ impl Builder {
     /// Several authkeys, for the time in which one takes the place of another: if the manager
     /// refuses the first, the next is tried.
     pub fn authkeys(self, authkeys: impl IntoIterator<Item = impl Into<Authkey>>) -> Self {
-        Self { authkeys: Some(authkeys.into_iter().map(Into::into).collect()), ..self }
+        let authkeys = Origin::Given(authkeys.into_iter().map(Into::into).collect());
+        Self { authkeys, ..self }
+    }
+
+    /// The authkey from a file, such as `mp-manager keygen` writes; or several, one on each line. It
+    /// is read when the manager is connected to.
+    ///
+    /// ```no_run
+    /// # use mp_manager::Manager;
+    /// # async fn example() -> mp_manager::Result<()> {
+    /// let builder = Manager::builder().authkey_file("manager.key");
+    /// let manager = builder.connect("10.0.0.5:7117").await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn authkey_file(self, path: impl Into<PathBuf>) -> Self {
+        Self { authkeys: Origin::File(path.into()), ..self }
     }
 
     /// The authorities to trust, in PEM: a path, or bytes that are the text itself. The manager's
@@ -547,10 +582,19 @@ impl Builder {
     /// # Errors
     /// As [`Manager::connect`].
     pub async fn connect(self, address: &str) -> Result<Manager> {
+        let tls = match &self.authkeys {
+            Origin::Environment => tls_from_env(&self.tls)?,
+            Origin::File(_) | Origin::Given(_) => self.tls.clone(),
+        };
+        self.connect_with(address, tls).await
+    }
+
+    async fn connect_with(self, address: &str, tls: Tls) -> Result<Manager> {
         let address: Address = address.parse()?;
-        let (authkeys, tls) = match &self.authkeys {
-            Some(authkeys) => (authkeys.clone(), self.tls.clone()),
-            None => (authkeys_from_env()?, tls_from_env(&self.tls)?),
+        let authkeys = match &self.authkeys {
+            Origin::Environment => authkeys_from_env()?,
+            Origin::File(path) => authkeys_from_file(path, "Builder::authkey_file")?,
+            Origin::Given(authkeys) => authkeys.clone(),
         };
         let target = self.target(address, Authkeys::new(authkeys)?, tls);
         self.establish(target, |thread, target| Keeper {
@@ -562,7 +606,8 @@ impl Builder {
         .await
     }
 
-    /// Connects to the manager that the environment names.
+    /// Connects to the manager that the environment names, in the way it names; what this builder was
+    /// given comes before what the environment has.
     ///
     /// # Errors
     /// As [`Manager::from_env`].
@@ -570,17 +615,29 @@ impl Builder {
         let address = std::env::var(ADDRESS_VARIABLE).map_err(|_| {
             Error::Configuration(format!("{ADDRESS_VARIABLE} is not set: it names the manager"))
         })?;
-        self.connect(&address).await
+        let tls = tls_from_env(&self.tls)?;
+        self.connect_with(&address, tls).await
     }
 
-    /// Starts a manager inside this process.
+    /// Starts a manager inside this process. Its authkey is random unless one was given.
     ///
     /// # Errors
-    /// As [`Manager::start`].
+    /// As [`Manager::start`]; [`Error::Configuration`] also if certificates were given, which it has
+    /// no use for: it is reached on this machine only, without TLS.
     #[cfg(feature = "embedded")]
     pub async fn start(self) -> Result<Manager> {
-        let embedded = crate::embedded::Embedded::start().await?;
-        let authkeys = Authkeys::new(vec![embedded.authkey.clone()])?;
+        if self.tls.ca.is_some() || self.tls.identity.is_some() {
+            let message = "an embedded manager is reached without TLS: give it no certificates, or \
+                           connect to one that `mp-manager serve` runs";
+            return Err(Error::Configuration(message.into()));
+        }
+        let authkeys = match &self.authkeys {
+            Origin::Environment => vec![crate::embedded::random_authkey()?],
+            Origin::File(path) => authkeys_from_file(path, "Builder::authkey_file")?,
+            Origin::Given(authkeys) => authkeys.clone(),
+        };
+        let authkeys = Authkeys::new(authkeys)?;
+        let embedded = crate::embedded::Embedded::start(authkeys.to_vec()).await?;
         let target = self.target(embedded.address.clone(), authkeys, Tls::default());
         self.establish(target, |thread, target| Keeper { thread, embedded: Some(embedded), target })
             .await
@@ -618,30 +675,31 @@ impl Builder {
 }
 
 fn authkeys_from_env() -> Result<Vec<Authkey>> {
-    let configuration = |message: String| Err(Error::Configuration(message));
-    if let Some(path) = path_from_env(AUTHKEY_FILE_VARIABLE) {
-        return match std::fs::read(&path).map(|text| Authkey::list_from_text(&text)) {
-            Ok(authkeys) if authkeys.is_empty() => {
-                configuration(format!("{} is empty", path.display()))
-            }
-            Ok(authkeys) => Ok(authkeys),
-            Err(error) => configuration(format!(
-                "cannot read the authkey from {} ({AUTHKEY_FILE_VARIABLE}): {error}",
-                path.display()
-            )),
-        };
-    }
     use std::os::unix::ffi::OsStringExt;
+    if let Some(path) = path_from_env(AUTHKEY_FILE_VARIABLE) {
+        return authkeys_from_file(&path, AUTHKEY_FILE_VARIABLE);
+    }
     std::env::var_os(AUTHKEY_VARIABLE)
         .and_then(|value| Authkey::from_text(&value.into_vec()))
-        .map_or_else(
-            || {
-                configuration(format!(
-                    "no authkey: set {AUTHKEY_FILE_VARIABLE} or {AUTHKEY_VARIABLE}, or give one"
-                ))
-            },
-            |authkey| Ok(vec![authkey]),
-        )
+        .map(|authkey| vec![authkey])
+        .ok_or_else(|| {
+            Error::Configuration(format!(
+                "no authkey: set {AUTHKEY_FILE_VARIABLE} or {AUTHKEY_VARIABLE}, or give one"
+            ))
+        })
+}
+
+/// The authkeys of a file, which `origin` has named.
+fn authkeys_from_file(path: &Path, origin: &str) -> Result<Vec<Authkey>> {
+    let shown = path.display();
+    let text = std::fs::read(path).map_err(|error| {
+        Error::Configuration(format!("cannot read the authkey from {shown} ({origin}): {error}"))
+    })?;
+    let authkeys = Authkey::list_from_text(&text);
+    if authkeys.is_empty() {
+        return Err(Error::Configuration(format!("{shown} ({origin}) has no authkey in it")));
+    }
+    Ok(authkeys)
 }
 
 /// What the environment adds to what is given.
@@ -669,7 +727,11 @@ fn path_from_env(variable: &str) -> Option<PathBuf> {
 /// For the environment of a process that may run in another directory; empty if it is in no file.
 fn path_of(pem: Option<&Pem>) -> OsString {
     match pem {
-        Some(Pem::File(path)) => std::path::absolute(path).unwrap_or_else(|_| path.clone()).into(),
+        Some(Pem::File(path)) => absolute(path).into(),
         _ => OsString::new(),
     }
+}
+
+fn absolute(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.into())
 }

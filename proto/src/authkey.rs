@@ -8,6 +8,9 @@ use zeroize::Zeroizing;
 /// A shorter authkey can be guessed by whoever hears a proof of it.
 pub const STRONG_LEN: usize = 16;
 
+/// What follows it in a text are the secret's bytes in hexadecimal.
+const HEX: &[u8] = b"hex:";
+
 const STRETCH_LABEL: &[u8] = b"mp-manager v1 authkey";
 const STRETCH_MEMORY_KIB: u32 = 19 << 10;
 const STRETCH_PASSES: u32 = 2;
@@ -34,12 +37,34 @@ impl Authkey {
         Self(Zeroizing::new(secret.as_ref().to_vec()))
     }
 
-    /// The secret as a file or an environment variable has it: white space around it is not part
-    /// of it. `None` if nothing is left.
+    /// The secret as a file, an environment variable or a string has it: white space around it is
+    /// not part of it, and `hex:` followed by hexadecimal digits stands for those bytes. `None` if
+    /// nothing is left.
+    ///
+    /// ```
+    /// use mp_manager_proto::authkey::Authkey;
+    ///
+    /// assert_eq!(Authkey::from_text(b"secret\n"), Some(Authkey::new("secret")));
+    /// assert_eq!(Authkey::from_text(b"hex:00ff"), Some(Authkey::new([0, 255])));
+    /// ```
     #[must_use]
     pub fn from_text(text: &[u8]) -> Option<Self> {
         let secret = text.trim_ascii();
-        (!secret.is_empty()).then(|| Self::new(secret))
+        let bytes = secret.strip_prefix(HEX).and_then(bytes_of_hex);
+        (!secret.is_empty()).then(|| bytes.map_or_else(|| Self::new(secret), Self))
+    }
+
+    /// What [`from_text`](Self::from_text) reads as this secret: the secret itself if it can stand
+    /// in an environment variable, else its bytes in hexadecimal.
+    #[must_use]
+    pub fn to_text(&self) -> Zeroizing<Vec<u8>> {
+        let is_read_back = Self::from_text(&self.0).as_ref() == Some(self);
+        if self.0.is_empty() || (!self.0.contains(&0) && is_read_back) {
+            return self.0.clone();
+        }
+        let digits = self.0.iter().flat_map(|byte| [byte >> 4, byte & 15]);
+        let digits = digits.map(|digit| b"0123456789abcdef"[usize::from(digit)]);
+        Zeroizing::new(HEX.iter().copied().chain(digits).collect())
     }
 
     /// The secrets of a file that may have several, one on each line: the first is the one to
@@ -94,6 +119,14 @@ impl Authkey {
     }
 }
 
+/// None if it is not hexadecimal, or empty.
+fn bytes_of_hex(digits: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
+    let (pairs, []) = digits.as_chunks::<2>() else { return None };
+    let digit = |digit: u8| char::from(digit).to_digit(16).and_then(|n| u8::try_from(n).ok());
+    let bytes = pairs.iter().map(|&[high, low]| Some(digit(high)? << 4 | digit(low)?));
+    bytes.collect::<Option<Vec<u8>>>().filter(|bytes| !bytes.is_empty()).map(Zeroizing::new)
+}
+
 fn is_control_character(character: char) -> bool {
     character.is_control() && !character.is_ascii_whitespace()
 }
@@ -110,15 +143,19 @@ impl From<&[u8]> for Authkey {
     }
 }
 
+/// Text is read as a file's is, by [`from_text`](Authkey::from_text): what `fs::read_to_string` gave
+/// is the same authkey.
 impl From<&str> for Authkey {
     fn from(secret: &str) -> Self {
-        Self::new(secret)
+        // One that is empty is refused by whoever is to use it.
+        Self::from_text(secret.as_bytes()).unwrap_or_else(|| Self::new(""))
     }
 }
 
+/// As that of a `&str`.
 impl From<String> for Authkey {
     fn from(secret: String) -> Self {
-        Self(Zeroizing::new(secret.into_bytes()))
+        Self::from(Zeroizing::new(secret).as_str())
     }
 }
 
@@ -162,6 +199,37 @@ mod tests {
         {
             assert_eq!(Authkey::list_from_text(text), [Authkey::from_text(text).unwrap()]);
         }
+    }
+
+    #[test]
+    fn whatever_it_is_it_can_be_said_in_text() {
+        for secret in
+            [&b"key"[..], b" key", b"key\n", b"a\0b", b"\xff\xfe", b"hex:00", b"hex:0", b""]
+        {
+            let authkey = Authkey::new(secret);
+            let text = authkey.to_text();
+            assert!(!text.contains(&0), "{text:?}");
+            let expected = (!secret.is_empty()).then_some(authkey);
+            assert_eq!(Authkey::from_text(&text), expected, "{secret:?}");
+        }
+        assert_eq!(*Authkey::new("key").to_text(), b"key");
+        assert_eq!(*Authkey::new(b"\0\xff\n").to_text(), b"hex:00ff0a");
+    }
+
+    #[test]
+    fn hexadecimal_is_read_if_it_is_some() {
+        assert_eq!(Authkey::from_text(b" hex:0aFf\n"), Some(Authkey::new([10, 255])));
+        for text in ["hex:", "hex:0", "hex:0g", "hex:+1", "Hex:00"] {
+            assert_eq!(Authkey::from(text), Authkey::new(text));
+        }
+    }
+
+    #[test]
+    fn a_string_is_what_a_file_would_be() {
+        assert_eq!(Authkey::from("key\n"), Authkey::new("key"));
+        assert_eq!(Authkey::from(" key ".to_owned()), Authkey::new("key"));
+        assert_eq!(Authkey::from(" \n"), Authkey::new(""));
+        assert_eq!(Authkey::from(b" key "), Authkey::new(" key "));
     }
 
     /// As any other implementation has it: this is part of the protocol.

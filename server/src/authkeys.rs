@@ -90,6 +90,10 @@ fn current(
 ) -> Result<Current, ServeError> {
     match authkeys.len() {
         0 => return Err(ServeError::NoAuthkey),
+        // Whoever is there could prove that they know nothing.
+        _ if authkeys.iter().any(|authkey| authkey.secret().is_empty()) => {
+            return Err(ServeError::NoAuthkey);
+        }
         1..=MAX_AUTHKEYS => {}
         count => return Err(ServeError::TooManyAuthkeys { count, max: MAX_AUTHKEYS }),
     }

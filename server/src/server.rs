@@ -42,8 +42,8 @@ pub enum ServeError {
         /// What the system said.
         source: io::Error,
     },
-    /// No authkey was given.
-    #[error("a server needs an authkey")]
+    /// No authkey was given, or an empty one.
+    #[error("a server needs an authkey, and none that is empty")]
     NoAuthkey,
     /// More authkeys were given than can be tried for each client.
     #[error("a server takes at most {max} authkeys, and these are {count}: remove old ones")]

@@ -1,6 +1,6 @@
 //! The way in, for threads.
 
-use std::{ffi::OsString, time::Duration};
+use std::{ffi::OsString, path::PathBuf, time::Duration};
 
 use mp_manager_proto::{authkey::Authkey, tls::Pem, v1::ObjectInfo};
 
@@ -279,7 +279,7 @@ pub struct Builder {
 }
 
 impl Builder {
-    /// The authkey to prove; without it the environment's is taken, as by [`Manager::from_env`], as
+    /// The authkey to prove; without one the environment's is taken, as by [`Manager::from_env`], as
     /// [`crate::Builder::authkey`].
     pub fn authkey(self, authkey: impl Into<Authkey>) -> Self {
         Self { inner: self.inner.authkey(authkey) }
@@ -289,6 +289,12 @@ impl Builder {
     /// [`crate::Builder::authkeys`].
     pub fn authkeys(self, authkeys: impl IntoIterator<Item = impl Into<Authkey>>) -> Self {
         Self { inner: self.inner.authkeys(authkeys) }
+    }
+
+    /// The authkey from a file, such as `mp-manager keygen` writes; or several, one on each line, as
+    /// [`crate::Builder::authkey_file`].
+    pub fn authkey_file(self, path: impl Into<PathBuf>) -> Self {
+        Self { inner: self.inner.authkey_file(path) }
     }
 
     /// The authorities to trust, in PEM: a path, or bytes that are the text itself, as

@@ -53,6 +53,7 @@ fn texts() -> Vec<Seed> {
         ("addresses", "unix-many-slashes", "unix:////run/manager.sock"),
         ("authkeys", "line", "correct horse battery staple\n"),
         ("authkeys", "lines", " \tone\r\n\r\ntwo\n"),
+        ("authkeys", "hexadecimal", " hex:00fF0a20\n"),
         ("authkeys", "nothing", " \n"),
         ("fences", "fence", "00000000deadbeef-3-1700000000000000"),
         ("fences", "largest", "ffffffffffffffff-18446744073709551615-18446744073709551615"),

@@ -6,6 +6,7 @@
 mod authkeys;
 mod certificates;
 mod clients;
+mod environment;
 mod middle;
 mod resuming;
 mod rogue;
