@@ -200,6 +200,9 @@ impl Io {
     fn is_exhausted(&mut self) -> bool {
         if self.allowance.is_some() && self.connection.is_authenticated() {
             self.allowance = None;
+            if let Socket::Tls(stream) = &mut self.socket {
+                stream.get_mut().0.reader_mut().set_limit(u64::MAX);
+            }
         }
         self.allowance == Some(0)
     }

@@ -50,11 +50,12 @@ impl Handshake {
                 }
                 error
             }
-            // Not counted as a failure: it may be us who are slow.
+            // Not a failure to authenticate, as it may be us who are slow.
             Err(_) => Error::new(
-                Reason::AuthenticationFailed,
+                Reason::Unreachable,
                 format!("the handshake was not complete within {limit:?}"),
-            ),
+            )
+            .with_hint("try again; the server's --handshake-timeout gives it more time"),
         };
         self.connection.permit.log_refusal(&self.connection.peer, &error.message);
         self.connection.end_handshake(None);

@@ -35,6 +35,9 @@ const HANDSHAKE_RECORD: u8 = 0x16;
 /// certificates.
 const MAX_HANDSHAKE_BYTES: u64 = 16 << 10;
 
+/// And before its client has authenticated: twice what may be in it, as records have headers.
+const MAX_UNAUTHENTICATED_BYTES: u64 = 128 << 10;
+
 /// What a certificate of our own is for: nobody asks.
 const NAME: &str = "mp-manager";
 
@@ -67,7 +70,8 @@ impl TlsError {
     }
 }
 
-/// What TLS runs on: a connection of which only so much is read before TLS is up.
+/// What TLS runs on: a connection of which only so much is read before TLS is up, and then before its
+/// client has authenticated.
 pub(crate) type Wire = Join<Take<OwnedReadHalf>, OwnedWriteHalf>;
 
 /// Where TLS ends: what new connections are shown.
@@ -114,7 +118,7 @@ impl Terminator {
         let mut stream = Box::new(accepted.map_err(|(error, wire)| (error, Some(wire)))?);
         let binding = tls::binding(stream.get_ref().1, &shown.leaf)
             .map_err(|error| (io::Error::other(error), None))?;
-        stream.get_mut().0.reader_mut().set_limit(u64::MAX);
+        stream.get_mut().0.reader_mut().set_limit(MAX_UNAUTHENTICATED_BYTES);
         Ok((stream, binding))
     }
 }
