@@ -3,7 +3,7 @@
 //! Everything in JSON is stored as it is, and read back the same. Values of other clients may hold
 //! what JSON has no word for; it is printed as an object with one entry whose key begins with `$`.
 
-use std::{fmt, io::Read};
+use std::{collections::HashSet, fmt, io::Read};
 
 use mp_manager::Kind;
 use serde::{
@@ -51,7 +51,7 @@ impl Texts {
     pub(crate) fn text(&self, json: &Json) -> String {
         match &json.0 {
             Value::String(text) if self.raw => text.clone(),
-            value => value.to_string(),
+            value => line(value),
         }
     }
 
@@ -72,6 +72,17 @@ impl Texts {
             None => Ok(Json(value)),
         }
     }
+}
+
+/// JSON on one line, and without what some terminals take for commands: it stands in strings only,
+/// where it can be escaped as other control characters are.
+pub(crate) fn line(value: &Value) -> String {
+    let json = value.to_string();
+    if !json.contains(char::is_control) {
+        return json;
+    }
+    let escaped = |c: char| format!("\\u{:04x}", u32::from(c));
+    json.chars().map(|c| if c.is_control() { escaped(c) } else { c.into() }).collect()
 }
 
 /// A shared value, as JSON.
@@ -179,19 +190,32 @@ impl<'de> Visitor<'de> for JsonVisitor {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
-        let mut object = Map::new();
+        let mut entries = Vec::new();
         while let Some((Json(key), Json(value))) = map.next_entry()? {
-            let key = match key {
-                Value::String(key) => key,
-                key => key.to_string(),
-            };
-            object.insert(key, value);
+            entries.push((key, value));
         }
-        Ok(object.into())
+        let names: Option<Vec<String>> = entries.iter().map(|(key, _)| name(key)).collect();
+        match names.filter(|names| names.iter().collect::<HashSet<_>>().len() == names.len()) {
+            Some(names) => {
+                let values = entries.into_iter().map(|(_, value)| value);
+                Ok(names.into_iter().zip(values).collect::<Map<_, _>>().into())
+            }
+            None => Ok(json!({"$map": entries})),
+        }
     }
 
     fn visit_newtype_struct<D: Deserializer<'de>>(self, extension: D) -> Result<Value, D::Error> {
         extension.deserialize_tuple(2, ExtensionVisitor)
+    }
+}
+
+/// What a key is called in a JSON object. Nothing that has others in it is: quotes within quotes double
+/// with each level.
+fn name(key: &Value) -> Option<String> {
+    match key {
+        Value::String(key) => Some(key.clone()),
+        Value::Array(_) | Value::Object(_) => None,
+        key => Some(key.to_string()),
     }
 }
 
@@ -304,7 +328,10 @@ mod tests {
         let proxy = [&[0xc7, 18, 1][..], &[0; 8], &[1], &7_u64.to_be_bytes(), &[0]].concat();
         for (bytes, text) in [
             (vec![0xc4, 2, 0, 255], r#"{"$bytes":"00ff"}"#),
-            (vec![0x82, 1, 0xc3, 0x91, 0xc0, 2], r#"{"1":true,"[null]":2}"#),
+            (vec![0x82, 1, 0xc3, 0xc0, 2], r#"{"1":true,"null":2}"#),
+            (vec![0x82, 1, 0xc3, 0x91, 0xc0, 2], r#"{"$map":[[1,true],[[null],2]]}"#),
+            (vec![0x82, 1, 0xc3, 0xa1, b'1', 2], r#"{"$map":[[1,true],["1",2]]}"#),
+            (vec![0xa3, 0xc2, 0x9b, 0x7f], r#""\u009b\u007f""#),
             (vec![0xd4, 5, 9], r#"{"$extension":5,"$bytes":"09"}"#),
             (vec![0xd4, 1, 9], r#"{"$extension":1,"$bytes":"09"}"#),
             (vec![0xca, 0x7f, 0xc0, 0, 0], r#"{"$float":"NaN"}"#),
@@ -313,6 +340,13 @@ mod tests {
         ] {
             assert_eq!(JSON.text(&rmp_serde::from_slice(&bytes).unwrap()), text);
         }
+    }
+
+    #[test]
+    fn keys_within_keys_take_no_more_room_than_they_are() {
+        let stored = [vec![0x81; 100], vec![0xc0; 101]].concat();
+        let text = JSON.text(&rmp_serde::from_slice(&stored).unwrap());
+        assert!(text.len() < 100 * r#"{"$map":[[,null]]}"#.len(), "{}", text.len());
     }
 
     proptest! {

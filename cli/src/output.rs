@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::{
     error::Error,
-    json::{Json, Texts},
+    json::{self, Json, Texts},
     options::Format,
     table::table,
 };
@@ -31,11 +31,11 @@ pub(crate) fn print_rows<T, const N: usize>(
     headings: [&str; N],
     items: &[T],
     row: impl Fn(&T) -> [String; N],
-    json: impl Fn(&T) -> Value,
+    value: impl Fn(&T) -> Value,
 ) -> Result<(), Error> {
     match format {
         Format::Table => print(&table(headings, items.iter().map(row).collect())),
-        Format::Json => print_line(&Value::from_iter(items.iter().map(json)).to_string()),
+        Format::Json => print_line(&json::line(&Value::from_iter(items.iter().map(value)))),
     }
 }
 
@@ -46,7 +46,7 @@ pub(crate) fn print_values(texts: &Texts, format: Format, values: Vec<Json>) -> 
             print(&values.iter().map(|value| texts.text(value) + "\n").collect::<String>())
         }
         Format::Json => {
-            print_line(&values.into_iter().map(|Json(value)| value).collect::<Value>().to_string())
+            print_line(&json::line(&values.into_iter().map(|Json(value)| value).collect()))
         }
     }
 }

@@ -22,8 +22,8 @@ fn line(row: &[String], widths: &[usize]) -> String {
     line
 }
 
-/// Names come from others: they must not end the line, or command the terminal.
-fn printable(cell: String) -> String {
+/// Names and messages come from others: they must not end the line, or command the terminal.
+pub(crate) fn printable(cell: String) -> String {
     if !cell.contains(char::is_control) {
         return cell;
     }
