@@ -3,6 +3,7 @@
 use std::{ffi::OsString, fs::File, io, process::ExitStatus, time::Duration};
 
 use rustix::{
+    io::Errno,
     process::{Pid, Signal, getpgrp, kill_process, kill_process_group, test_kill_process_group},
     termios::tcgetpgrp,
 };
@@ -11,7 +12,7 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 
-use crate::{error::Error, signals::Signals};
+use crate::{error::Error, family::Family, signals::Signals};
 
 /// How often to look whether a process group is gone; the system does not tell.
 const POLL_INTERVAL: Duration = Duration::from_millis(20);
@@ -20,10 +21,20 @@ const POLL_INTERVAL: Duration = Duration::from_millis(20);
 ///
 /// Away from a terminal it leads a process group of its own, so that signals reach all it has
 /// started. In the foreground of a terminal it stays in our group, as it could not read from the
-/// terminal otherwise; there Ctrl-C reaches it without us.
+/// terminal otherwise; there Ctrl-C reaches it without us, and what it has started is looked for when
+/// it has to end.
 pub(crate) struct Running {
     child: Child,
     leads_group: bool,
+}
+
+/// Whether a command could be ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ended {
+    /// With all that it had started.
+    All,
+    /// It goes on: it runs as another user.
+    NotPermitted,
 }
 
 impl Running {
@@ -52,25 +63,31 @@ impl Running {
         }
     }
 
-    /// Ends it and everything in its process group: SIGTERM, and SIGKILL after `grace`.
-    pub(crate) async fn kill(mut self, grace: Duration) -> Result<(), Error> {
+    /// Ends it and everything it has started: SIGTERM, and SIGKILL after `grace`.
+    pub(crate) async fn kill(mut self, grace: Duration) -> Result<Ended, Error> {
         let pid = self.pid();
+        let group = pid.filter(|_| self.leads_group);
+        // While it is there: those whose parent has ended are nobody's family.
+        let family = pid.filter(|_| !self.leads_group).map_or_else(Family::default, Family::of);
         let deadline = Instant::now() + grace;
-        self.send(Signal::TERM);
-        if timeout(grace, self.child.wait()).await.is_err() {
-            self.send(Signal::KILL);
+        // If it may not be sent, that is seen when its time is over.
+        let _ = self.send(Signal::TERM);
+        family.send(Signal::TERM);
+        if timeout(grace, self.child.wait()).await.is_err()
+            && self.send(Signal::KILL) == Err(Errno::PERM)
+        {
+            return Ok(Ended::NotPermitted);
         }
         self.child.wait().await.map_err(cannot_wait())?;
-        if let Some(group) = pid.filter(|_| self.leads_group) {
-            end_group(group, deadline).await;
-        }
-        Ok(())
+        end_the_rest(group, &family, deadline).await;
+        Ok(Ended::All)
     }
 
     fn pass_on(&self, signal: Signal) {
         let from_terminal = [Signal::INT, Signal::QUIT].contains(&signal);
         if self.leads_group || !from_terminal {
-            self.send(signal);
+            // A command that may not be sent it goes on, as it would without us.
+            let _ = self.send(signal);
         }
     }
 
@@ -79,22 +96,18 @@ impl Running {
     }
 
     /// Sends a signal; a command that has ended by itself is as good.
-    fn send(&self, signal: Signal) {
-        let Some(pid) = self.pid() else { return };
-        let _ = if self.leads_group {
-            kill_process_group(pid, signal)
-        } else {
-            kill_process(pid, signal)
-        };
+    fn send(&self, signal: Signal) -> Result<(), Errno> {
+        let Some(pid) = self.pid() else { return Ok(()) };
+        if self.leads_group { kill_process_group(pid, signal) } else { kill_process(pid, signal) }
     }
 }
 
-/// Waits until a group whose leader has ended is gone, and ends it at the deadline.
-async fn end_group(group: Pid, deadline: Instant) {
-    while test_kill_process_group(group).is_ok() {
+/// Waits until what a command that has ended had started is gone, and ends it at the deadline.
+async fn end_the_rest(group: Option<Pid>, family: &Family, deadline: Instant) {
+    while group.is_some_and(|group| test_kill_process_group(group).is_ok()) || family.is_alive() {
         if Instant::now() >= deadline {
-            let _ = kill_process_group(group, Signal::KILL);
-            return;
+            let _ = group.map(|group| kill_process_group(group, Signal::KILL));
+            return family.send(Signal::KILL);
         }
         sleep(POLL_INTERVAL).await;
     }

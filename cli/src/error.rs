@@ -12,10 +12,10 @@ Exit codes:
   1      an error that is none of the following
   2      wrong usage or configuration
   3      there is no such object, key, index or value
-  69     cannot connect, or the session was lost
+  69     cannot connect, or the session was lost (the message says whether something may be done)
   73     the grant of --fence does not stand: nothing was written
   75     the timeout passed
-  76     lock: the lock was lost, and the command was killed
+  76     lock: the lock was lost, and the command was killed (or could not be, as the message says)
   77     authentication failed
   126    lock: the command cannot be started
   127    lock: the command was not found
@@ -127,7 +127,12 @@ impl Error {
 fn client_code(error: &mp_manager::Error) -> u8 {
     use mp_manager::Error as E;
     match error {
-        E::Connect { .. } | E::SessionLost(_) | E::ShuttingDown(_) => UNAVAILABLE,
+        E::Connect { .. }
+        | E::SessionLost(_)
+        | E::ShuttingDown(_)
+        | E::Unreachable(_)
+        | E::ManagerRestarted(_)
+        | E::OutcomeUnknown(_) => UNAVAILABLE,
         E::AuthenticationFailed(_) => NOT_AUTHENTICATED,
         E::Address(_) | E::Configuration(_) | E::InvalidArgument(_) => USAGE,
         E::ObjectNotFound(_)

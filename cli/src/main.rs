@@ -9,6 +9,7 @@ mod child;
 mod commands;
 mod descriptors;
 mod error;
+mod family;
 mod fence;
 mod json;
 mod logging;
@@ -46,7 +47,7 @@ fn main() -> ExitCode {
 
 fn report(error: &Error) -> ExitCode {
     if !error.is_silent() {
-        eprintln!("mp-manager: {error}");
+        eprintln!("mp-manager: {}", table::printable(error.to_string()));
     }
     error.exit_code()
 }

@@ -1,9 +1,6 @@
 //! The certificates that commands are given.
 
-use std::{
-    ffi::OsString,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
 use clap::{
     Args,
@@ -76,17 +73,6 @@ impl TlsOptions {
             builder = builder.tls_identity(certificate, key);
         }
         Ok(builder)
-    }
-
-    /// What a child process needs to use them.
-    pub(crate) fn environment(&self) -> impl Iterator<Item = (OsString, OsString)> {
-        [
-            (mp_manager::TLS_CA_VARIABLE, &self.tls_ca),
-            (mp_manager::TLS_CERT_VARIABLE, &self.tls_cert),
-            (mp_manager::TLS_KEY_VARIABLE, &self.tls_key),
-        ]
-        .into_iter()
-        .filter_map(|(variable, file)| Some((variable.into(), file.as_ref()?.into())))
     }
 }
 

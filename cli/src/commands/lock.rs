@@ -12,7 +12,7 @@ use clap::Args;
 use mp_manager::{Fence, LockGuard, Manager};
 
 use crate::{
-    child::Running,
+    child::{Ended, Running},
     error::{Error, signal_code},
     options::Options,
     parse,
@@ -26,8 +26,10 @@ use crate::{
 ///
 /// The command finds the fencing token in MP_MANAGER_FENCING_TOKEN, and the manager in
 /// MP_MANAGER_ADDRESS. Signals are passed on to it. If the lock is lost while it runs, because the
-/// manager is or because somebody else has released the lock, the command is killed: with SIGTERM,
-/// and with SIGKILL after the grace. The exit code is 76 then.
+/// manager is or because somebody else has released the lock, the command is killed, and what it has
+/// started: with SIGTERM, and with SIGKILL after the grace. The exit code is 76 then. A command that
+/// we may not kill, such as sudo, goes on, and the message says so. If we are killed ourselves, with
+/// SIGKILL, the command is too, but not what it has started.
 ///
 /// A lock protects nothing from a command that was stopped for longer than the lock waited for it.
 /// What the command writes with --fence "$MP_MANAGER_FENCE" is written only while the lock is held.
@@ -55,7 +57,8 @@ impl Lock {
         let status = options
             .session_with_signals(&purpose, async |manager, signals| {
                 let guard = signals.interrupt(self.acquire(manager)).await?;
-                self.hold(guard, signals, options).await
+                let environment = environment(manager, options, &guard);
+                self.hold(guard, signals, environment).await
             })
             .await?;
         Ok(exit_code(status))
@@ -78,9 +81,9 @@ impl Lock {
         &self,
         guard: LockGuard,
         signals: &mut Signals,
-        options: &Options,
+        environment: Vec<(OsString, OsString)>,
     ) -> Result<ExitStatus, Error> {
-        let mut command = Running::start(&self.command, environment(options, &guard))?;
+        let mut command = Running::start(&self.command, environment)?;
         let status = tokio::select! {
             status = command.ended(signals) => Some(status?),
             () = guard.lost() => None,
@@ -89,8 +92,12 @@ impl Lock {
             Some(status) => format!("the command had ended ({status})"),
             None => {
                 self.tell_of_loss();
-                command.kill(self.grace).await?;
-                "the command was killed".into()
+                match command.kill(self.grace).await? {
+                    Ended::All => "the command was killed".into(),
+                    Ended::NotPermitted => "the command is STILL RUNNING: it may not be killed by \
+                                            this user, so end it otherwise"
+                        .into(),
+                }
             }
         };
         let lost = |why| Error::LockLost(format!("{why}; {command_state}"));
@@ -105,18 +112,23 @@ impl Lock {
     }
 }
 
-/// What the command needs to use the same manager, and to prove that its lock stands. The authkey
-/// itself is not in it: a command that has no use for it should not see it.
-fn environment(options: &Options, guard: &LockGuard) -> Vec<(OsString, OsString)> {
-    let mut environment = vec![
-        ("MP_MANAGER_FENCING_TOKEN".into(), guard.token().to_string().into()),
-        (mp_manager::FENCE_VARIABLE.into(), Fence::from(guard).to_string().into()),
-        (mp_manager::ADDRESS_VARIABLE.into(), options.address.to_string().into()),
-    ];
-    if let Some(file) = &options.authkey_file {
+/// What the command needs to use the same manager, from whatever directory, and to prove that its
+/// lock stands. The authkey itself is not in it: a command that has no use for it should not see it.
+fn environment(
+    manager: &Manager,
+    options: &Options,
+    guard: &LockGuard,
+) -> Vec<(OsString, OsString)> {
+    let mut environment = manager.environment();
+    environment.retain(|(variable, _)| {
+        variable != mp_manager::AUTHKEY_VARIABLE && variable != mp_manager::AUTHKEY_FILE_VARIABLE
+    });
+    if let Some(file) = options.authkey_file.as_ref().filter(|file| !file.as_os_str().is_empty()) {
+        let file = std::path::absolute(file).unwrap_or_else(|_| file.clone());
         environment.push((mp_manager::AUTHKEY_FILE_VARIABLE.into(), file.into()));
     }
-    environment.extend(options.tls.environment());
+    environment.push(("MP_MANAGER_FENCING_TOKEN".into(), guard.token().to_string().into()));
+    environment.push((mp_manager::FENCE_VARIABLE.into(), Fence::from(guard).to_string().into()));
     environment
 }
 
