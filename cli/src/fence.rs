@@ -1,9 +1,9 @@
 //! Writes that happen only while a lock is held.
 
 use clap::Args;
-use mp_manager::Fence;
+use mp_manager::{Error, Fence, Manager, Open, Proxy, Unnamed};
 
-/// The option of every command that writes.
+/// The option of every command that writes data.
 ///
 /// It is given and never inherited: a fenced command does not wait, and a fence stands on one
 /// manager only. A script that does not know of its fence would behave differently under a lock.
@@ -16,6 +16,24 @@ pub(crate) struct Fenced {
 }
 
 impl Fenced {
+    /// Opens what is to be written to, which is created if need be; but not for whoever has lost the
+    /// grant, as nothing may be written then.
+    pub(crate) async fn open<P: Proxy>(
+        &self,
+        manager: &Manager,
+        open: impl Fn(&Manager) -> Open<P>,
+    ) -> mp_manager::Result<P> {
+        let Some(fence) = self.fence else { return open(manager).await };
+        match open(manager).existing().await {
+            Err(Error::ObjectNotFound(_)) => {
+                // The manager fences writes, and creating is none: one of no consequence tells.
+                manager.dict::<u8, u8>(Unnamed).await?.fenced(fence).clear().await?;
+                open(manager).await
+            }
+            opened => opened,
+        }
+    }
+
     pub(crate) fn is_given(&self) -> bool {
         self.fence.is_some()
     }

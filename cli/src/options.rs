@@ -8,7 +8,9 @@ use clap::{
 };
 use mp_manager::{Error as ClientError, Manager, Open, Proxy};
 
-use crate::{address::Given, authkey, error::Error, signals::Signals, tls::TlsOptions};
+use crate::{
+    address::Given, authkey, error::Error, fence::Fenced, signals::Signals, tls::TlsOptions,
+};
 
 /// Which manager, and how to answer.
 #[derive(Debug, Args)]
@@ -61,6 +63,18 @@ impl Options {
         act: impl AsyncFnOnce(P) -> mp_manager::Result<T>,
     ) -> Result<T, Error> {
         self.session(purpose, async |manager| Ok(act(open(manager).await?).await?)).await
+    }
+
+    /// Opens an object to write to it, and does so, in a session of its own.
+    pub(crate) async fn write<P: Proxy, T>(
+        &self,
+        purpose: &str,
+        fenced: Fenced,
+        open: impl Fn(&Manager) -> Open<P>,
+        act: impl AsyncFnOnce(P) -> mp_manager::Result<T>,
+    ) -> Result<T, Error> {
+        let write = async |manager: &Manager| Ok(act(fenced.open(manager, open).await?).await?);
+        self.session(purpose, write).await
     }
 
     /// Does something in a session, until it is done or a signal comes. `purpose` is what `inspect`

@@ -82,12 +82,12 @@ impl Dict {
                 let (key, value) = (texts.key(&key)?, texts.value(&value)?);
                 let insert =
                     async |dict| fenced.apply(dict, Proxy::fenced).insert(&key, &value).await;
-                options.with("dict set", any(&name), insert).await.map(drop)
+                options.write("dict set", fenced, any(&name), insert).await.map(drop)
             }
             Action::Add { name, key, number, fenced } => {
                 let (key, number) = (texts.key(&key)?, texts.value(&number)?);
                 let add = async |dict| fenced.apply(dict, Proxy::fenced).add(&key, &number).await;
-                print_line(&texts.text(&options.with("dict add", any(&name), add).await?))
+                print_line(&texts.text(&options.write("dict add", fenced, any(&name), add).await?))
             }
             Action::Del { name, key, fenced } => {
                 let encoded = texts.key(&key)?;
@@ -113,7 +113,7 @@ fn existing(name: &str) -> impl FnOnce(&Manager) -> Open<Proxy> {
     move |manager| manager.dict(name).existing()
 }
 
-fn any(name: &str) -> impl FnOnce(&Manager) -> Open<Proxy> {
+fn any(name: &str) -> impl Fn(&Manager) -> Open<Proxy> {
     move |manager| manager.dict(name)
 }
 

@@ -81,7 +81,7 @@ impl List {
             Action::Push { name, value, fenced } => {
                 let value = texts.value(&value)?;
                 let push = async |list| fenced.apply(list, Proxy::fenced).push(&value).await;
-                options.with("list push", any(&name), push).await
+                options.write("list push", fenced, any(&name), push).await
             }
             Action::Pop { name, index, fenced } => {
                 let pop = async |list| fenced.apply(list, Proxy::fenced).pop_at(index).await;
@@ -105,6 +105,6 @@ fn existing(name: &str) -> impl FnOnce(&Manager) -> Open<Proxy> {
     move |manager| manager.list(name).existing()
 }
 
-fn any(name: &str) -> impl FnOnce(&Manager) -> Open<Proxy> {
+fn any(name: &str) -> impl Fn(&Manager) -> Open<Proxy> {
     move |manager| manager.list(name)
 }

@@ -68,11 +68,12 @@ impl Queue {
                         None => queue.put(&value).await,
                     }
                 };
-                options.with("queue put", any(&name), put).await
+                options.write("queue put", fenced, any(&name), put).await
             }
             Action::Get { name, timeout, fenced } => {
                 let get = async |manager: &Manager| {
-                    let queue = fenced.apply(any(&name)(manager).await?, Proxy::fenced);
+                    let queue =
+                        fenced.apply(fenced.open(manager, any(&name)).await?, Proxy::fenced);
                     let timeout = if fenced.is_given() { Some(Duration::ZERO) } else { timeout };
                     let delivery = next(queue, &name, timeout).await?;
                     print_line(&texts.text(&delivery))?;
@@ -100,7 +101,7 @@ fn existing(name: &str) -> impl FnOnce(&Manager) -> Open<Proxy> {
 }
 
 /// Who takes may come before who puts.
-fn any(name: &str) -> impl FnOnce(&Manager) -> Open<Proxy> {
+fn any(name: &str) -> impl Fn(&Manager) -> Open<Proxy> {
     move |manager| manager.queue(name)
 }
 

@@ -61,7 +61,7 @@ impl Set {
             Action::Add { name, element, fenced } => {
                 let element = texts.value(&element)?;
                 let add = async |set| fenced.apply(set, Proxy::fenced).add(&element).await;
-                options.with("set add", any(&name), add).await.map(drop)
+                options.write("set add", fenced, any(&name), add).await.map(drop)
             }
             Action::Del { name, element, fenced } => {
                 let element = texts.value(&element)?;
@@ -93,7 +93,7 @@ fn existing(name: &str) -> impl FnOnce(&Manager) -> Open<Proxy> {
     move |manager| manager.set(name).existing()
 }
 
-fn any(name: &str) -> impl FnOnce(&Manager) -> Open<Proxy> {
+fn any(name: &str) -> impl Fn(&Manager) -> Open<Proxy> {
     move |manager| manager.set(name)
 }
 

@@ -69,7 +69,7 @@ impl Value {
                 let number = texts.value(&number)?;
                 let any = |manager: &Manager| manager.value(&name, &Json(0.into()));
                 let add = async |value| fenced.apply(value, Proxy::fenced).add(&number).await;
-                print_line(&texts.text(&options.with("value add", any, add).await?))
+                print_line(&texts.text(&options.write("value add", fenced, any, add).await?))
             }
         }
     }

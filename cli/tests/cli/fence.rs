@@ -21,12 +21,21 @@ const WRITES: [&[&str]; 12] = [
 fn every_write_can_be_fenced() {
     let daemon = Daemon::start();
     let released = released_fence(&daemon);
+    for create in [
+        &["dict", "set", "dict", "k", "0"][..],
+        &["list", "push", "list", "0"],
+        &["set", "add", "set", "0"],
+        &["value", "set", "value", "0"],
+        &["queue", "put", "queue", "0"],
+    ] {
+        daemon.run(create).printed();
+    }
     for write in WRITES {
         let error = fenced(&daemon, write, &released).failed(73);
         assert!(error.contains("does not stand"), "{error}");
     }
     for kind in ["dict", "list", "set", "queue"] {
-        assert_eq!(daemon.run(&[kind, "len", kind]).printed(), "0\n");
+        assert_eq!(daemon.run(&[kind, "len", kind]).printed(), "1\n");
     }
     assert_eq!(daemon.run(&["value", "get", "value"]).printed(), "0\n");
 
@@ -66,7 +75,25 @@ fn without_a_lock_there_is_no_fence() {
 }
 
 #[test]
-fn a_value_is_not_created_past_its_fence() {
+fn nothing_is_created_past_a_fence() {
+    let daemon = Daemon::start();
+    let released = released_fence(&daemon);
+    let creates = WRITES.into_iter().filter(|write| !["del", "pop"].contains(&write[1]));
+    let creates: Vec<_> = creates.filter(|write| write[1] != "set" || write[0] == "dict").collect();
+    for create in &creates {
+        fenced(&daemon, create, &released).failed(73);
+    }
+    let there = daemon.run(&["ls"]).printed();
+    assert_eq!(there.lines().count(), 2, "only the lock, below the heading: {there}");
+
+    let (_holder, fence) = hold(&daemon);
+    for create in creates {
+        fenced(&daemon, create, &fence).printed();
+    }
+}
+
+#[test]
+fn a_value_is_not_set_as_it_is_created_past_its_fence() {
     let daemon = Daemon::start();
     fenced(&daemon, &["value", "set", "v", "1"], &released_fence(&daemon)).failed(3);
     daemon.run(&["value", "get", "v"]).failed(3);
