@@ -4,7 +4,10 @@ use std::{
     fmt,
     fs::{self, DirBuilder},
     io::{self, Write},
-    os::unix::{ffi::OsStringExt, fs::DirBuilderExt},
+    os::unix::{
+        ffi::OsStringExt,
+        fs::{DirBuilderExt, MetadataExt, fchown},
+    },
     path::{Path, PathBuf},
 };
 
@@ -84,20 +87,54 @@ pub(crate) fn generate() -> Result<String, Error> {
 
 /// Writes a file that only this user can read: whole or not at all.
 pub(crate) fn write(path: &Path, key: &str, overwrite: bool) -> io::Result<()> {
-    let directory = match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
-    // Its mode is 0600 from the beginning.
-    let mut file = NamedTempFile::new_in(directory)?;
-    file.write_all(key.as_bytes())?;
-    file.as_file().sync_all()?;
+    let file = temporary(path, key)?;
     if overwrite {
         file.persist(path)?
     } else {
         file.persist_noclobber(path)?
     };
     Ok(())
+}
+
+/// In the same directory, so that it can take the place of `path`.
+fn temporary(path: &Path, text: &str) -> io::Result<NamedTempFile> {
+    let directory = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    // Its mode is 0600 from the beginning.
+    let mut file = NamedTempFile::new_in(directory)?;
+    file.write_all(text.as_bytes())?;
+    file.as_file().sync_all()?;
+    Ok(file)
+}
+
+/// Writes a key above those that a file has.
+pub(crate) fn add(path: &Path, mut key: String) -> Result<(), Error> {
+    let origin = path.display();
+    let text = fs::read(path).map_err(Error::io(format!("cannot read {origin}")))?;
+    let is_lines =
+        |text: &str| !text.contains(|c: char| c.is_control() && !c.is_ascii_whitespace());
+    let Some(text) = String::from_utf8(text).ok().filter(|text| is_lines(text)) else {
+        return Err(Error::Failed(format!(
+            "{origin} is no text, so no line can be added (in a text, hex: and an authkey's bytes \
+             in hexadecimal is the same authkey)"
+        )));
+    };
+    key.push_str(&text);
+    // Whoever reads it, as the manager does, has to be able to read it again.
+    let replace = || {
+        let before = fs::metadata(path)?;
+        let file = temporary(path, &key)?;
+        let now = file.as_file().metadata()?;
+        if (now.uid(), now.gid()) != (before.uid(), before.gid()) {
+            fchown(file.as_file(), Some(before.uid()), Some(before.gid()))?;
+        }
+        file.as_file().set_permissions(before.permissions())?;
+        file.persist(path)?;
+        Ok(())
+    };
+    replace().map_err(Error::io(format!("cannot write {origin}")))
 }
 
 fn given(file: Option<&Path>) -> Result<Option<Keys>, Error> {

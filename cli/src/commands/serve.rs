@@ -26,9 +26,9 @@ use crate::{
 /// --tls-cert it makes one when it starts, and clients accept it because the manager proves the
 /// authkey with it.
 ///
-/// SIGHUP makes it read its authkeys and certificates again. To replace an authkey, write the new one
-/// above the old one, send SIGHUP, give the new one to the clients, remove the old one, and send
-/// SIGHUP again.
+/// SIGHUP makes it read its authkeys and certificates again. To replace an authkey, write a new one
+/// above the old one with `mp-manager keygen FILE --add`, send SIGHUP, give the new one to the
+/// clients, remove the old one, and send SIGHUP again. Sessions that are open go on.
 #[derive(Debug, Args)]
 pub(crate) struct Serve {
     /// Only clients that show a certificate of these authorities get in, a PEM file

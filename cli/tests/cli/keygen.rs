@@ -39,3 +39,30 @@ fn both_sides_use_the_key_they_are_given() {
         finish(daemon.command(&["ping"]).env(variable, value)).printed();
     }
 }
+
+#[test]
+fn an_authkey_is_replaced_without_anybody_being_locked_out() {
+    let home = Home::new();
+    home.run(&["keygen", "key"]).printed();
+    let (new, old) = (home.path("key"), home.path("old"));
+    fs::copy(&new, &old).unwrap();
+    fs::set_permissions(&new, fs::Permissions::from_mode(0o640)).unwrap();
+    home.run(&["keygen", "key", "--add"]).printed();
+    assert_eq!(fs::metadata(&new).unwrap().permissions().mode() & 0o777, 0o640);
+    let keys = fs::read_to_string(&new).unwrap();
+    assert_eq!(keys.lines().count(), 2);
+    assert_eq!(keys.lines().nth(1), fs::read_to_string(&old).unwrap().lines().next());
+    let daemon = Daemon::start_with(&["--authkey-file", new.to_str().unwrap()]);
+    for key in [&new, &old] {
+        daemon.run(&["ping", "--authkey-file", key.to_str().unwrap()]).printed();
+    }
+}
+
+#[test]
+fn no_line_is_added_to_what_is_no_text() {
+    let home = Home::new();
+    fs::write(home.path("key"), b"\xff\n\0").unwrap();
+    assert!(home.run(&["keygen", "key", "--add"]).failed(1).contains("hex:"));
+    assert!(home.run(&["keygen", "none", "--add"]).failed(1).contains("none"));
+    assert_eq!(fs::read(home.path("key")).unwrap(), b"\xff\n\0");
+}
