@@ -12,6 +12,7 @@ use std::{
 };
 
 use mp_manager::{Address, Authkey};
+use mp_manager_server::MAX_AUTHKEYS;
 use tempfile::NamedTempFile;
 
 use crate::error::Error;
@@ -113,6 +114,11 @@ fn temporary(path: &Path, text: &str) -> io::Result<NamedTempFile> {
 pub(crate) fn add(path: &Path, mut key: String) -> Result<(), Error> {
     let origin = path.display();
     let text = fs::read(path).map_err(Error::io(format!("cannot read {origin}")))?;
+    if Authkey::list_from_text(&text).len() >= MAX_AUTHKEYS {
+        return Err(Error::Failed(format!(
+            "{origin} has {MAX_AUTHKEYS} authkeys, which is all that a manager takes: remove old ones"
+        )));
+    }
     let is_lines =
         |text: &str| !text.contains(|c: char| c.is_control() && !c.is_ascii_whitespace());
     let Some(text) = String::from_utf8(text).ok().filter(|text| is_lines(text)) else {
@@ -124,8 +130,10 @@ pub(crate) fn add(path: &Path, mut key: String) -> Result<(), Error> {
     key.push_str(&text);
     // Whoever reads it, as the manager does, has to be able to read it again.
     let replace = || {
-        let before = fs::metadata(path)?;
-        let file = temporary(path, &key)?;
+        // The file itself, if it is known by another name.
+        let path = fs::canonicalize(path)?;
+        let before = fs::metadata(&path)?;
+        let file = temporary(&path, &key)?;
         let now = file.as_file().metadata()?;
         if (now.uid(), now.gid()) != (before.uid(), before.gid()) {
             fchown(file.as_file(), Some(before.uid()), Some(before.gid()))?;
@@ -143,14 +151,12 @@ fn given(file: Option<&Path>) -> Result<Option<Keys>, Error> {
     }
     let variable = mp_manager::AUTHKEY_VARIABLE;
     let Some(value) = std::env::var_os(variable) else { return Ok(None) };
-    match Authkey::from_text(&value.into_vec()) {
-        Some(authkey) => {
-            Ok(Some(Keys { authkeys: vec![authkey], origin: variable.into(), file: None }))
-        }
-        None => {
-            Err(Error::Usage(format!("{variable} is empty: set it to the authkey, or unset it")))
-        }
+    let authkeys = Authkey::list_from_text(&value.into_vec());
+    if authkeys.is_empty() {
+        let message = format!("{variable} is empty: set it to the authkey, or unset it");
+        return Err(Error::Usage(message));
     }
+    Ok(Some(Keys { authkeys, origin: variable.into(), file: None }))
 }
 
 /// The authkeys of a file: one on each line.

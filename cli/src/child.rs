@@ -21,8 +21,8 @@ const POLL_INTERVAL: Duration = Duration::from_millis(20);
 ///
 /// Away from a terminal it leads a process group of its own, so that signals reach all it has
 /// started. In the foreground of a terminal it stays in our group, as it could not read from the
-/// terminal otherwise; there Ctrl-C reaches it without us, and what it has started is looked for when
-/// it has to end.
+/// terminal otherwise; there Ctrl-C reaches it without us. What it has started is looked for when it
+/// has to end.
 pub(crate) struct Running {
     child: Child,
     leads_group: bool,
@@ -66,21 +66,22 @@ impl Running {
     /// Ends it and everything it has started: SIGTERM, and SIGKILL after `grace`.
     pub(crate) async fn kill(mut self, grace: Duration) -> Result<Ended, Error> {
         let pid = self.pid();
-        let group = pid.filter(|_| self.leads_group);
-        // While it is there: those whose parent has ended are nobody's family.
-        let family = pid.filter(|_| !self.leads_group).map_or_else(Family::default, Family::of);
+        let family = || pid.map_or_else(Family::default, Family::of);
         let deadline = Instant::now() + grace;
-        // If it may not be sent, that is seen when its time is over.
+        // While it is there: those whose parent has ended are nobody's family.
+        let mut members = family();
+        // If some may not be sent it, that is seen when their time is over.
         let _ = self.send(Signal::TERM);
-        family.send(Signal::TERM);
-        if timeout(grace, self.child.wait()).await.is_err()
-            && self.send(Signal::KILL) == Err(Errno::PERM)
-        {
-            return Ok(Ended::NotPermitted);
+        members.send(Signal::TERM);
+        if timeout(grace, self.child.wait()).await.is_err() {
+            // What it has started since, to end well.
+            members.join(family());
+            if self.send(Signal::KILL) == Err(Errno::PERM) {
+                return Ok(Ended::NotPermitted);
+            }
         }
         self.child.wait().await.map_err(cannot_wait())?;
-        end_the_rest(group, &family, deadline).await;
-        Ok(Ended::All)
+        Ok(end_the_rest(pid.filter(|_| self.leads_group), &members, deadline).await)
     }
 
     fn pass_on(&self, signal: Signal) {
@@ -103,14 +104,16 @@ impl Running {
 }
 
 /// Waits until what a command that has ended had started is gone, and ends it at the deadline.
-async fn end_the_rest(group: Option<Pid>, family: &Family, deadline: Instant) {
+async fn end_the_rest(group: Option<Pid>, family: &Family, deadline: Instant) -> Ended {
     while group.is_some_and(|group| test_kill_process_group(group).is_ok()) || family.is_alive() {
         if Instant::now() >= deadline {
             let _ = group.map(|group| kill_process_group(group, Signal::KILL));
-            return family.send(Signal::KILL);
+            let permitted = family.send(Signal::KILL);
+            return if permitted { Ended::All } else { Ended::NotPermitted };
         }
         sleep(POLL_INTERVAL).await;
     }
+    Ended::All
 }
 
 /// A process for the command that ends when we do, even by SIGKILL: what runs without its lock does

@@ -1,4 +1,4 @@
-//! What a process has started, where it does not lead a group of its own.
+//! What a process has started, also what has left its group.
 
 use rustix::process::{Pid, Signal};
 
@@ -14,9 +14,14 @@ impl Family {
         Self(system::descendants(ancestor))
     }
 
-    /// Sends a signal to all that are still there; those of other users are left alone.
-    pub(crate) fn send(&self, signal: Signal) {
-        self.0.iter().for_each(|process| process.send(signal));
+    /// Adds those of another time.
+    pub(crate) fn join(&mut self, other: Self) {
+        self.0.extend(other.0);
+    }
+
+    /// Sends a signal to all that are still there; false if some run as another user.
+    pub(crate) fn send(&self, signal: Signal) -> bool {
+        self.0.iter().filter(|process| !process.send(signal)).count() == 0
     }
 
     pub(crate) fn is_alive(&self) -> bool {
@@ -30,6 +35,7 @@ mod system {
 
     use rustix::{
         event::{PollFd, PollFlags, Timespec, poll},
+        io::Errno,
         process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal},
     };
 
@@ -38,9 +44,9 @@ mod system {
     pub(super) struct Process(OwnedFd);
 
     impl Process {
-        pub(super) fn send(&self, signal: Signal) {
-            // It may have ended, which is as good.
-            let _ = pidfd_send_signal(&self.0, signal);
+        /// Whether it may be sent one. It may have ended, which is as good.
+        pub(super) fn send(&self, signal: Signal) -> bool {
+            pidfd_send_signal(&self.0, signal) != Err(Errno::PERM)
         }
 
         pub(super) fn is_alive(&self) -> bool {
@@ -122,7 +128,9 @@ mod system {
     pub(super) struct Process;
 
     impl Process {
-        pub(super) fn send(&self, _: Signal) {}
+        pub(super) fn send(&self, _: Signal) -> bool {
+            true
+        }
 
         pub(super) fn is_alive(&self) -> bool {
             false

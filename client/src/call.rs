@@ -6,7 +6,6 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
-    time::Duration,
 };
 
 use futures_core::Stream;
@@ -15,7 +14,7 @@ use mp_manager_proto::{
     v1::{Request, request},
 };
 
-use crate::session::{Arrived, Begun, Failure, Scope, Seq, Shared, told};
+use crate::session::{Arrived, Begun, Blocked, Failure, Scope, Seq, Shared, told};
 
 /// One call: sent when it is first polled, acknowledged in the poll that returns its reply,
 /// cancelled if it is dropped before. One that [gives back](Self::giving_back) is sent at once, and
@@ -26,7 +25,7 @@ pub(crate) struct Call {
 }
 
 enum Phase {
-    New(Box<Request>, Scope, Option<Duration>),
+    New(Box<Request>, Scope, Option<Blocked>),
     Sent(Seq),
     GivingBack(Seq),
     Failed(Failure),
@@ -61,11 +60,11 @@ impl Future for Call {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.get_mut();
         match mem::replace(&mut this.phase, Phase::Over) {
-            Phase::New(request, scope, deadline) => {
-                match this.shared.begin(request, scope, deadline, cx.waker()) {
+            Phase::New(request, scope, blocked) => {
+                match this.shared.begin(request, scope, blocked, cx.waker()) {
                     Begun::Sent(seq) => this.phase = Phase::Sent(seq),
-                    Begun::Later(request, deadline) => {
-                        this.phase = Phase::New(request, scope, deadline);
+                    Begun::Later(request, blocked) => {
+                        this.phase = Phase::New(request, scope, Some(blocked));
                     }
                     Begun::Failed(failure) => return Poll::Ready(Err(failure)),
                 }

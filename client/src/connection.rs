@@ -32,7 +32,7 @@ use crate::{
     connect::{Authenticated, Target, authenticate, cannot_connect, explain},
     error::{Error, Result},
     link::Link,
-    session::{Shared, closed},
+    session::{LOOK, Shared, closed},
 };
 
 const SESSION: &str = "/mp.manager.v1.Manager/Session";
@@ -42,8 +42,6 @@ const FIRST_PAUSE: Duration = Duration::from_millis(10);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 /// A packet that is lost must not cost the lease: one attempt takes no longer than this.
 const LONGEST_ATTEMPT: Duration = Duration::from_secs(3);
-/// What is overdue while there is no connection is looked at this often.
-const LOOK: Duration = Duration::from_millis(100);
 /// The manager was not heard in time for what it must keep: looked at no more often than this.
 const SHORTEST_SLEEP: Duration = Duration::from_millis(1);
 

@@ -123,12 +123,17 @@ impl Level {
     }
 
     /// Its owner is about to let go of every level, to wait. Unless it is [resumed](Self::resume),
-    /// dropping it makes sure that none is held.
-    pub(crate) fn suspend(&mut self) {
+    /// dropping it makes sure that none is held. False if it waits already: it has none to let go of.
+    #[must_use]
+    pub(crate) fn suspend(&mut self) -> bool {
         let mut hold = self.tenure.hold();
+        if hold.given_up.is_some() {
+            return false;
+        }
         hold.grant.suspend();
         hold.given_up = Some(0);
         self.state = State::Suspended;
+        true
     }
 
     /// Its owner has every level back, under a new token.
@@ -317,6 +322,41 @@ mod tests {
         assert!(!guard.is_lost());
         guard.release().await.unwrap();
         assert!(!condition.is_locked().await.unwrap());
+    }
+
+    #[tokio::test]
+    async fn an_owner_waits_once_at_a_time() {
+        let (_manager, condition) = condition().await;
+        let outer = condition.acquire().await.unwrap();
+        let wait = condition.wait(condition.acquire().await.unwrap());
+        let wait_again = async {
+            while condition.is_locked().await.unwrap() {}
+            assert!(matches!(condition.wait(outer).await, Err(Error::NotHeld(_))));
+            tokio::spawn(notify(condition.clone())).await.unwrap();
+        };
+        let (guard, ()) = tokio::join!(wait, wait_again);
+        guard.unwrap().release().await.unwrap();
+        assert!(!condition.is_locked().await.unwrap());
+    }
+
+    /// It may come by the lock in two ways, and everybody hears when it is lost.
+    #[tokio::test]
+    async fn all_guards_of_a_grant_hear_of_its_loss() {
+        let (manager, condition) = condition().await;
+        let wait = condition.wait(condition.acquire().await.unwrap());
+        let notify = async {
+            while condition.is_locked().await.unwrap() {}
+            let guard = condition.acquire().await.unwrap();
+            assert_eq!(guard.notify_one().await.unwrap(), 1);
+            guard
+        };
+        let (waited, notified) = tokio::join!(wait, notify);
+        let waited = waited.unwrap();
+        assert_eq!(waited.token(), notified.token());
+        let same = another_session(&manager).await.condition("ready").await.unwrap();
+        same.release_token(waited.token()).await.unwrap();
+        waited.lost().await;
+        notified.lost().await;
     }
 
     #[tokio::test]

@@ -679,14 +679,14 @@ fn authkeys_from_env() -> Result<Vec<Authkey>> {
     if let Some(path) = path_from_env(AUTHKEY_FILE_VARIABLE) {
         return authkeys_from_file(&path, AUTHKEY_FILE_VARIABLE);
     }
-    std::env::var_os(AUTHKEY_VARIABLE)
-        .and_then(|value| Authkey::from_text(&value.into_vec()))
-        .map(|authkey| vec![authkey])
-        .ok_or_else(|| {
-            Error::Configuration(format!(
-                "no authkey: set {AUTHKEY_FILE_VARIABLE} or {AUTHKEY_VARIABLE}, or give one"
-            ))
-        })
+    let text = std::env::var_os(AUTHKEY_VARIABLE).map(OsStringExt::into_vec).unwrap_or_default();
+    let authkeys = Authkey::list_from_text(&text);
+    if authkeys.is_empty() {
+        return Err(Error::Configuration(format!(
+            "no authkey: set {AUTHKEY_FILE_VARIABLE} or {AUTHKEY_VARIABLE}, or give one"
+        )));
+    }
+    Ok(authkeys)
 }
 
 /// The authkeys of a file, which `origin` has named.

@@ -62,6 +62,8 @@ const ACKS_WORTH_A_FRAME: usize = 256;
 /// Acknowledgements of replies this long in all are, too: the manager keeps them until then.
 const BYTES_WORTH_A_FRAME: usize = 256 << 10;
 
+/// Calls that cannot be sent yet, or not on a connection, have deadlines, too: how often to look.
+pub(crate) const LOOK: Duration = Duration::from_millis(100);
 /// To connect again rarely takes longer.
 const MOMENT: Duration = Duration::from_millis(500);
 
@@ -97,8 +99,9 @@ pub(crate) struct State {
     lease_lost: bool,
     next_seq: Seq,
     calls: BTreeMap<Seq, Slot>,
-    /// Callers that wait until there are fewer open calls.
-    blocked: Vec<Waker>,
+    /// Callers that wait until there are fewer open calls, in the order in which they came.
+    blocked: BTreeMap<u64, Waker>,
+    next_place: u64,
     /// Requests to be sent, in order.
     unsent: VecDeque<Seq>,
     acks: Vec<SeqRange>,
@@ -211,8 +214,20 @@ pub(crate) struct Arrived {
 
 /// A grant that somebody has a guard for.
 struct Note {
-    loss: Arc<watch::Sender<Option<Loss>>>,
+    /// Several if an owner of a re-entrant lock came by it in several ways.
+    losses: Vec<Arc<watch::Sender<Option<Loss>>>>,
     release: fn(u64) -> request::Op,
+}
+
+impl Note {
+    /// Whether that was news to anybody.
+    fn lose(&self, why: Loss) -> bool {
+        self.losses.iter().filter(|loss| lose(loss, why)).count() > 0
+    }
+
+    fn is_lost(&self) -> bool {
+        self.losses.iter().any(|loss| loss.borrow().is_some())
+    }
 }
 
 /// What whoever runs the connection has to do.
@@ -348,7 +363,10 @@ impl Shared {
             state.lease.beat_sent(now)
         });
         let stale_at = state.lease.stale_at();
-        let next = state.lease.next_beat_at().min(stale_at).min(state.lease.lost_at());
+        let mut next = state.lease.next_beat_at().min(stale_at).min(state.lease.lost_at());
+        if !state.blocked.is_empty() {
+            next = next.min(now.saturating_add(LOOK));
+        }
         let blocked = state.unblock();
         drop(state);
         blocked.into_iter().for_each(Waker::wake);
@@ -492,8 +510,9 @@ impl Shared {
             state.give_back_late(object, release(token));
             Loss::Lease
         } else {
-            let note = Note { loss: Arc::clone(sender), release };
-            state.grants.insert((object, token), note);
+            let note = state.grants.entry((object, token));
+            let note = note.or_insert_with(|| Note { losses: Vec::new(), release });
+            note.losses.push(Arc::clone(sender));
             return;
         };
         lose(sender, why);
@@ -502,12 +521,12 @@ impl Shared {
     /// A grant of this session was taken away by this session.
     pub(crate) fn lose_grant(&self, object: u64, token: u64) {
         if let Some(note) = self.lock().grants.get(&(object, token)) {
-            lose(&note.loss, Loss::Taken);
+            note.lose(Loss::Taken);
         }
     }
 
-    /// The guard of a grant is gone. A leased item keeps its number: when it was leased again
-    /// meanwhile, the note is of the new lease, and stays.
+    /// The guard of a grant is gone, but not others that are of the same grant, or of the item that
+    /// it had leased, which keeps its number when it is leased again.
     pub(crate) fn forget_grant(
         &self,
         object: u64,
@@ -516,8 +535,11 @@ impl Shared {
     ) {
         let mut state = self.lock();
         state.lost_grants.remove(&(object, token));
-        if state.grants.get(&(object, token)).is_some_and(|note| Arc::ptr_eq(&note.loss, loss)) {
-            state.grants.remove(&(object, token));
+        if let Some(note) = state.grants.get_mut(&(object, token)) {
+            note.losses.retain(|known| !Arc::ptr_eq(known, loss));
+            if note.losses.is_empty() {
+                state.grants.remove(&(object, token));
+            }
         }
     }
 
@@ -541,19 +563,22 @@ impl Shared {
 impl Shared {
     /// Takes a request up, to be sent.
     ///
-    /// Its time runs from the first attempt on: `deadline` is what that one came back with.
+    /// Its time and its place are those of the first attempt: `blocked` is what that came back with.
     pub(crate) fn begin(
         &self,
         request: Box<Request>,
         scope: Scope,
-        deadline: Option<Duration>,
+        blocked: Option<Blocked>,
         waker: &Waker,
     ) -> Begun {
         let now = self.now();
         let timeout = request.timeout_us.map(Duration::from_micros);
-        let deadline = deadline.or_else(|| Some(now.saturating_add(timeout?)));
+        let deadline = match blocked {
+            Some(blocked) => blocked.deadline,
+            None => timeout.map(|timeout| now.saturating_add(timeout)),
+        };
         let mut state = self.lock();
-        let request = match self.admit(&state, scope, request) {
+        let mut request = match self.admit(&state, scope, request) {
             Ok(request) => request,
             Err(failure) => return Begun::Failed(failure),
         };
@@ -570,10 +595,14 @@ impl Shared {
             if deadline.is_some_and(|deadline| deadline <= now) {
                 return Begun::Failed(Failure::Refused(too_many_calls(state.calls.len())));
             }
-            if !state.blocked.iter().any(|known| known.will_wake(waker)) {
-                state.blocked.push(waker.clone());
-            }
-            return Begun::Later(request, deadline);
+            let place = blocked.map_or(state.next_place, |Blocked { place, .. }| place);
+            state.next_place = state.next_place.max(place + 1);
+            state.blocked.insert(place, waker.clone());
+            return Begun::Later(request, Blocked { place, deadline });
+        }
+        if let Some(deadline) = deadline.filter(|_| blocked.is_some()) {
+            let left = deadline.saturating_sub(now).as_micros();
+            request.timeout_us = Some(u64::try_from(left).unwrap_or(u64::MAX).max(1));
         }
         let deadline = deadline.filter(|_| timeout != Some(Duration::ZERO));
         let len = encoded_len(&*request);
@@ -704,8 +733,16 @@ pub(crate) enum Begun {
     Sent(Seq),
     /// There are too many open calls; the waker is woken when there are fewer, and now and then, as the
     /// call may have a deadline.
-    Later(Box<Request>, Option<Duration>),
+    Later(Box<Request>, Blocked),
     Failed(Failure),
+}
+
+/// A call that cannot be sent yet.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Blocked {
+    /// Among those who are woken, in their order.
+    place: u64,
+    deadline: Option<Duration>,
 }
 
 /// Why a session is lost.
@@ -915,8 +952,7 @@ impl State {
     fn has_lost(&mut self, fence: Fence, now: Duration) -> bool {
         self.look_at_lease(now);
         let grant = (fence.lock, fence.token);
-        let is_lost = |note: &Note| note.loss.borrow().is_some();
-        self.lost_grants.contains(&grant) || self.grants.get(&grant).is_some_and(is_lost)
+        self.lost_grants.contains(&grant) || self.grants.get(&grant).is_some_and(Note::is_lost)
     }
 
     /// Whoever holds something learns at once, and the manager when it can be told.
@@ -928,7 +964,7 @@ impl State {
         let held: Vec<_> = self
             .grants
             .iter()
-            .filter(|(_, note)| lose(&note.loss, Loss::Lease))
+            .filter(|(_, note)| note.lose(Loss::Lease))
             .map(|(&(object, token), note)| (object, (note.release)(token)))
             .collect();
         for (object, release) in held {
@@ -1017,7 +1053,7 @@ impl State {
         let calls = &self.calls;
         self.unsent.retain(|seq| matches!(calls.get(seq), Some(Slot::Waiting(_))));
         for (grant, note) in mem::take(&mut self.grants) {
-            lose(&note.loss, why.loss());
+            note.lose(why.loss());
             self.lost_grants.insert(grant);
         }
         if matches!(why, Lost::Restart) {
@@ -1051,7 +1087,7 @@ impl State {
 
     fn lose(&mut self, object: u64, token: u64) {
         match self.grants.get(&(object, token)) {
-            Some(note) => drop(lose(&note.loss, Loss::Taken)),
+            Some(note) => drop(note.lose(Loss::Taken)),
             None => {
                 if self.early_losses.len() == EARLY_LOSSES {
                     self.early_losses.pop_front();
@@ -1062,7 +1098,7 @@ impl State {
     }
 
     fn unblock(&mut self) -> Vec<Waker> {
-        mem::take(&mut self.blocked)
+        mem::take(&mut self.blocked).into_values().collect()
     }
 
     fn has_something_to_say(&self) -> bool {

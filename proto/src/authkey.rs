@@ -143,12 +143,12 @@ impl From<&[u8]> for Authkey {
     }
 }
 
-/// Text is read as a file's is, by [`from_text`](Authkey::from_text): what `fs::read_to_string` gave
-/// is the same authkey.
+/// Text is read as a file's is: what `fs::read_to_string` gave is the same authkey, and of several the
+/// first, as by [`list_from_text`](Authkey::list_from_text).
 impl From<&str> for Authkey {
-    fn from(secret: &str) -> Self {
+    fn from(text: &str) -> Self {
         // One that is empty is refused by whoever is to use it.
-        Self::from_text(secret.as_bytes()).unwrap_or_else(|| Self::new(""))
+        Self::list_from_text(text.as_bytes()).into_iter().next().unwrap_or_else(|| Self::new(""))
     }
 }
 
@@ -229,6 +229,7 @@ mod tests {
         assert_eq!(Authkey::from("key\n"), Authkey::new("key"));
         assert_eq!(Authkey::from(" key ".to_owned()), Authkey::new("key"));
         assert_eq!(Authkey::from(" \n"), Authkey::new(""));
+        assert_eq!(Authkey::from("the new one\nthe old one\n"), Authkey::new("the new one"));
         assert_eq!(Authkey::from(b" key "), Authkey::new(" key "));
     }
 

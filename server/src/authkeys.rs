@@ -9,7 +9,7 @@ use tokio::{sync::OnceCell, task::JoinError};
 use crate::{lock, server::ServeError};
 
 /// Each of them is tried for each client.
-const MAX_AUTHKEYS: usize = 16;
+pub const MAX_AUTHKEYS: usize = 16;
 
 /// The authkeys of a server.
 pub(crate) struct Authkeys {

@@ -42,6 +42,7 @@ mod stream;
 mod timers;
 mod tls;
 
+pub use authkeys::MAX_AUTHKEYS;
 pub use handle::Handle;
 pub use mp_manager_proto::{
     address::Address,

@@ -374,7 +374,15 @@ impl Condition {
             return Err(self.object.refuse("wait", Reason::InvalidArgument, message, hint));
         }
         level.check("wait")?;
-        level.suspend();
+        if !level.suspend() {
+            let hint = "one wait at a time; another task may wait as well";
+            return Err(self.object.refuse(
+                "wait",
+                Reason::NotHeld,
+                "its owner waits already",
+                hint,
+            ));
+        }
         let waiting = self.object.ask_waiting("wait", op(Op::Wait(level.owner())), wait);
         let woken = waiting.await?.woken()?;
         level.resume(woken.token);
