@@ -179,9 +179,9 @@ impl Condition {
     /// goes to the next who waits.
     ///
     /// # Errors
-    /// If the lock was lost before, the session is lost or the condition deleted meanwhile, or the
-    /// guard is another condition's. After an error the owner does not hold the lock at any level,
-    /// except if the guard was another condition's, which is released.
+    /// If the lock was lost before, the session is lost or the condition deleted meanwhile, the guard
+    /// is another condition's, or its owner waits already. After an error the owner does not hold the
+    /// lock at any level, except if the guard was another condition's, which is released.
     ///
     /// ```
     /// # use mp_manager::Manager;
