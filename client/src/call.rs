@@ -25,7 +25,7 @@ pub(crate) struct Call {
 }
 
 enum Phase {
-    New(Box<Request>, Scope, Option<Blocked>),
+    New(Box<Request>, Scope, Option<Box<Blocked>>),
     Sent(Seq),
     GivingBack(Seq),
     Failed(Failure),

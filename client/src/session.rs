@@ -568,14 +568,16 @@ impl Shared {
         &self,
         request: Box<Request>,
         scope: Scope,
-        blocked: Option<Blocked>,
+        blocked: Option<Box<Blocked>>,
         waker: &Waker,
     ) -> Begun {
-        let now = self.now();
         let timeout = request.timeout_us.map(Duration::from_micros);
-        let deadline = match blocked {
+        // The clock is looked at by those who need it: most do not, and it takes its time.
+        let deadline = match &blocked {
             Some(blocked) => blocked.deadline,
-            None => timeout.map(|timeout| now.saturating_add(timeout)),
+            None => timeout
+                .filter(|timeout| !timeout.is_zero())
+                .map(|timeout| self.now().saturating_add(timeout)),
         };
         let mut state = self.lock();
         let mut request = match self.admit(&state, scope, request) {
@@ -584,7 +586,7 @@ impl Shared {
         };
         // Sent in a session that is over, it would fail with less certainty.
         if let Some(fence) = request.fence
-            && state.has_lost(fence, now)
+            && state.has_lost(fence, self.now())
         {
             return Begun::Failed(Failure::Refused(fenced(fence)));
         }
@@ -592,19 +594,20 @@ impl Shared {
         if !state.is_acquainted
             || state.calls.len() >= state.session.limits.max_open_requests.max(1) as usize
         {
-            if deadline.is_some_and(|deadline| deadline <= now) {
+            let is_over = timeout.is_some_and(|timeout| timeout.is_zero())
+                || deadline.is_some_and(|deadline| deadline <= self.now());
+            if is_over && state.is_acquainted {
                 return Begun::Failed(Failure::Refused(too_many_calls(state.calls.len())));
             }
-            let place = blocked.map_or(state.next_place, |Blocked { place, .. }| place);
+            let place = blocked.map_or(state.next_place, |blocked| blocked.place);
             state.next_place = state.next_place.max(place + 1);
             state.blocked.insert(place, waker.clone());
-            return Begun::Later(request, Blocked { place, deadline });
+            return Begun::Later(request, Box::new(Blocked { place, deadline }));
         }
         if let Some(deadline) = deadline.filter(|_| blocked.is_some()) {
-            let left = deadline.saturating_sub(now).as_micros();
+            let left = deadline.saturating_sub(self.now()).as_micros();
             request.timeout_us = Some(u64::try_from(left).unwrap_or(u64::MAX).max(1));
         }
-        let deadline = deadline.filter(|_| timeout != Some(Duration::ZERO));
         let len = encoded_len(&*request);
         let max = state.longest_request();
         if len > max {
@@ -733,12 +736,12 @@ pub(crate) enum Begun {
     Sent(Seq),
     /// There are too many open calls; the waker is woken when there are fewer, and now and then, as the
     /// call may have a deadline.
-    Later(Box<Request>, Blocked),
+    Later(Box<Request>, Box<Blocked>),
     Failed(Failure),
 }
 
 /// A call that cannot be sent yet.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 pub(crate) struct Blocked {
     /// Among those who are woken, in their order.
     place: u64,
@@ -1098,6 +1101,9 @@ impl State {
     }
 
     fn unblock(&mut self) -> Vec<Waker> {
+        if self.blocked.is_empty() {
+            return Vec::new();
+        }
         mem::take(&mut self.blocked).into_values().collect()
     }
 
