@@ -3,7 +3,7 @@
 
 use std::{cell::RefCell, future::Future, pin::pin, rc::Rc, task::Poll, time::Duration};
 
-use mp_manager::{Error, LockGuard, Manager, Permit, RLockGuard, Result};
+use mp_manager::{Error, Fence, LockGuard, Manager, Permit, RLockGuard, Result, Value};
 
 use crate::{
     client::{Alarm, Sleep, Task},
@@ -255,9 +255,26 @@ async fn lock(my: Context, rounds: u64) {
         if let Some(guard) = guard
             && my.world.one_in(2)
         {
+            let fence = Fence::from(&guard);
             match my.patiently(guard.release()).await {
                 Some(Err(Error::NotHeld(_))) | None => {}
-                Some(result) => _ = my.expect("release", result),
+                Some(result) => {
+                    if my.expect("release", result).is_some() {
+                        write_late(&my, NAME, &written.fenced(fence), token).await;
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// As a process would that was told the fence, and does not know that its grant is over.
+async fn write_late(my: &Context, lock: &str, fenced: &Value<u64>, token: u64) {
+    match my.patiently(fenced.swap(&token)).await {
+        Some(Err(Error::Fenced(_))) | None => {}
+        Some(result) => {
+            if my.expect("swap", result).is_some() {
+                my.oracle.borrow_mut().mutual_exclusion.wrote_late(lock, token);
             }
         }
     }

@@ -61,6 +61,12 @@ impl MutualExclusion {
         state.holders.push((process, token, Rc::downgrade(holder)));
     }
 
+    /// A write fenced by `token` was executed after its grant was released.
+    pub(crate) fn wrote_late(&mut self, lock: &str, token: u64) {
+        let what = format!("{lock}: a write fenced by token {token} came after its release");
+        self.violations.push(what);
+    }
+
     /// A fenced write of `token` replaced that of `previous`.
     pub(crate) fn wrote(&mut self, lock: &str, token: u64, previous: u64) {
         if previous > token {
