@@ -77,6 +77,8 @@ impl Running {
             // What it has started since, to end well.
             members.join(family());
             if self.send(Signal::KILL) == Err(Errno::PERM) {
+                // As much of it as can be.
+                members.send(Signal::KILL);
                 return Ok(Ended::NotPermitted);
             }
         }

@@ -758,6 +758,11 @@ mod tests {
         outbox.park(1, 7);
         answer(&mut outbox, 2, referring(&[&object]));
         let remains = outbox.end(None);
+        assert_eq!(
+            remains.parked().collect::<Vec<_>>(),
+            [(1, &7)],
+            "its deadline is to be forgotten"
+        );
         assert_eq!(holds(&object), 1);
         drop(remains);
         assert_eq!(holds(&object), 0);
