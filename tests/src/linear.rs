@@ -16,6 +16,7 @@
 //! back (a lock, an item) can come back at some time or never: an [`Action::GiveBack`].
 
 mod explain;
+mod file;
 mod hints;
 pub mod ops;
 mod search;

@@ -1,17 +1,22 @@
 //! Real processes under every fault there is: see `tests/README.md`.
 
 use std::{
-    env,
+    env, fs,
+    path::{Path, PathBuf},
     process::ExitCode,
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
-use mp_manager_tests::faults::{self, Options, Plan};
+use mp_manager_tests::{
+    faults::{self, Options, Plan},
+    linear::{Budget, History, Verdict},
+};
 
 const USAGE: &str = "\
 usage: faults [--cycles N] [--seed S] [--workers N] [--lease-ms MS] [--no-namespaces]
        faults --cut-every-ms MS [--minutes M] …
        faults --handover RUNS [--lease-ms MS]
+       faults --history FILE
 
   --cycles N         kills, stops and cuts, 200 unless said
   --seed S           what is drawn from it is drawn again; timing is not
@@ -20,7 +25,8 @@ usage: faults [--cycles N] [--seed S] [--workers N] [--lease-ms MS] [--no-namesp
   --no-namespaces    does without network namespaces, which only root may use
   --cut-every-ms MS  only cuts, of every connection and so often: nobody may notice
   --minutes M        for so long, 10 unless said
-  --handover RUNS    how long until the next waiter has the lock of a holder that is gone";
+  --handover RUNS    how long until the next waiter has the lock of a holder that is gone
+  --history FILE     prints a history that did not pass, and checks it again";
 
 struct Arguments {
     cycles: u64,
@@ -31,6 +37,7 @@ struct Arguments {
     cut_every: Option<Duration>,
     time: Duration,
     handover: Option<usize>,
+    history: Option<PathBuf>,
 }
 
 #[tokio::main]
@@ -76,6 +83,7 @@ fn parse(mut words: impl Iterator<Item = String>) -> Option<Arguments> {
         cut_every: None,
         time: Duration::from_secs(600),
         handover: None,
+        history: None,
     };
     while let Some(word) = words.next() {
         let mut number = || words.next()?.parse::<u64>().ok();
@@ -91,6 +99,7 @@ fn parse(mut words: impl Iterator<Item = String>) -> Option<Arguments> {
                 arguments.time = Duration::try_from_secs_f64(60.0 * minutes).ok()?;
             }
             "--handover" => arguments.handover = Some(usize::try_from(number()?).ok()?),
+            "--history" => arguments.history = Some(words.next()?.into()),
             _ => return None,
         }
     }
@@ -101,6 +110,9 @@ fn parse(mut words: impl Iterator<Item = String>) -> Option<Arguments> {
 async fn run(arguments: &Arguments) -> Result<bool> {
     let program = env::current_exe()?;
     let &Arguments { cycles, seed, workers, lease, namespaces, .. } = arguments;
+    if let Some(path) = &arguments.history {
+        return check(path);
+    }
     if let Some(runs) = arguments.handover {
         let all = faults::handover(&program, runs, lease).await?;
         all.iter().for_each(|handover| println!("{handover}"));
@@ -123,4 +135,24 @@ async fn run(arguments: &Arguments) -> Result<bool> {
         );
     }
     Ok(held)
+}
+
+/// Prints a history, and whether it is linearizable.
+fn check(path: &Path) -> Result<bool> {
+    let read = fs::read(path).map_err(|error| format!("{}: {error}", path.display()))?;
+    let history = History::from_bytes(&read)
+        .ok_or_else(|| format!("{}: this is no history", path.display()))?;
+    let mut operations: Vec<_> = history.operations.iter().collect();
+    operations.sort_by_key(|operation| operation.start);
+    operations.iter().for_each(|operation| println!("{operation}"));
+    let began = Instant::now();
+    let verdict = history.check(Budget::default());
+    println!("{}, checked in {:.1?}:", history.object, began.elapsed());
+    match &verdict {
+        Verdict::Linearizable => println!("it is linearizable"),
+        Verdict::Violation(why) => println!("it is not linearizable: {why}"),
+        Verdict::Unknown(Some(why)) => println!("nobody knows whether it is; so far: {why}"),
+        Verdict::Unknown(None) => println!("nobody knows whether it is linearizable"),
+    }
+    Ok(matches!(verdict, Verdict::Linearizable))
 }

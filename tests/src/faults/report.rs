@@ -121,13 +121,10 @@ fn check(histories: &[(Use, History)]) -> BTreeMap<&'static str, Checked> {
 
 /// Writes a history down; where, to be said.
 fn keep(history: &History) -> String {
-    let mut operations: Vec<_> = history.operations.iter().collect();
-    operations.sort_by_key(|operation| operation.start);
-    let text: String = operations.iter().map(|operation| format!("{operation}\n")).collect();
     let name = format!("{}-{}.history", process::id(), history.object.escape_debug());
     let path = env::temp_dir().join(name.replace('/', "_"));
-    match fs::write(&path, text) {
-        Ok(()) => format!(" (its history is in {})", path.display()),
+    match fs::write(&path, history.to_bytes()) {
+        Ok(()) => format!(" (to look at it again: faults --history {})", path.display()),
         Err(_) => String::new(),
     }
 }
