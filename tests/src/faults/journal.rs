@@ -1,11 +1,14 @@
 //! A client that writes down everything it does: before it does it, and when it is done.
 
 use std::{
+    future::poll_fn,
     io::Write,
+    pin::pin,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
+    task::Context,
 };
 
 use mp_manager::{Error, LockGuard, Manager, Result};
@@ -120,7 +123,12 @@ impl Session {
         let called = Called { object: object.to_string(), request, about, session: self.number };
         let n = self.journal.next();
         self.journal.write(n, now_ns(), What::Called(called));
-        let result = call.await;
+        let (mut call, mut polled_ns) = (pin!(call), 0);
+        let polled = |cx: &mut Context<'_>| {
+            polled_ns = now_ns();
+            call.as_mut().poll(cx)
+        };
+        let result = poll_fn(polled).await;
         let at_ns = now_ns();
         let (returned, problem) = match &result {
             Ok(value) => {
@@ -129,7 +137,7 @@ impl Session {
             }
             Err(error) => returned(error),
         };
-        let returned = Returned { stands: self.stands(), ..returned };
+        let returned = Returned { stands: self.stands(), handed_over_ns: polled_ns, ..returned };
         self.journal.write(n, at_ns, What::Returned(returned));
         if let Some(problem) = problem {
             self.problem(problem);

@@ -63,6 +63,10 @@ pub(crate) struct Returned {
     /// The error that the caller saw, if it saw one.
     #[prost(string, tag = "4")]
     pub(crate) error: String,
+    /// What it took was handed over no earlier than this. Whoever is stopped between that and
+    /// looking at the clock may have lost it by then.
+    #[prost(uint64, tag = "5")]
+    pub(crate) handed_over_ns: u64,
 }
 
 /// All records that were written whole.
