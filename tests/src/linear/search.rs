@@ -65,13 +65,21 @@ struct Done {
 
 impl<'a> Search<'a> {
     pub(super) fn new(history: &'a History) -> Self {
-        let deadlines = Hints::deadlines(history);
+        Self::with(history, Hints::deadlines(history), Hints::new)
+    }
+
+    /// With what is known of the operations in advance.
+    pub(super) fn with(
+        history: &'a History,
+        deadlines: Vec<u64>,
+        hints: impl FnOnce(&History, &[&Operation]) -> Hints,
+    ) -> Self {
         let mut operations: Vec<_> = history.operations.iter().zip(deadlines).collect();
         operations.sort_by_key(|(operation, deadline)| (*deadline == u64::MAX, operation.start));
         let certain = operations.iter().filter(|(_, deadline)| *deadline != u64::MAX).count();
         let (operations, deadlines): (Vec<_>, Vec<_>) = operations.into_iter().unzip();
         Self {
-            hints: Hints::new(history, &operations),
+            hints: hints(history, &operations),
             twins: twins(&operations, certain),
             done: Done::new(operations.len(), certain),
             operations,
