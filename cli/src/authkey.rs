@@ -23,7 +23,7 @@ const KEY_LEN: usize = 32;
 pub(crate) struct Keys {
     pub(crate) authkeys: Vec<Authkey>,
     pub(crate) origin: String,
-    /// The file to read them from again.
+    /// The file to read them from again; what is from a pipe is there once.
     pub(crate) file: Option<PathBuf>,
 }
 
@@ -170,7 +170,8 @@ pub(crate) fn from_file(path: &Path) -> Result<Keys, Error> {
             "{origin} is empty: `mp-manager keygen --force {origin}` writes an authkey to it"
         )));
     }
-    Ok(Keys { authkeys, origin, file: Some(path.into()) })
+    let is_there_to_stay = fs::metadata(path).is_ok_and(|metadata| metadata.is_file());
+    Ok(Keys { authkeys, origin, file: is_there_to_stay.then(|| path.into()) })
 }
 
 /// Where this user's own authkey is, by the rules of the XDG base directories.

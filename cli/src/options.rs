@@ -108,9 +108,11 @@ impl Options {
 
     async fn connect(&self, purpose: &str) -> Result<Manager, Error> {
         let keys = authkey::for_client(&self.address, self.authkey_file.as_deref())?;
-        let builder = Manager::builder()
-            .authkeys(keys.authkeys)
-            .process_name(format!("mp-manager {purpose}"));
+        let builder = Manager::builder().process_name(format!("mp-manager {purpose}"));
+        let builder = match &keys.file {
+            Some(file) => builder.authkey_file(file),
+            None => builder.authkeys(keys.authkeys),
+        };
         self.tls.apply(builder)?.connect(&self.address.to_string()).await.map_err(|error| {
             match error {
                 ClientError::AuthenticationFailed(_) => {

@@ -1,8 +1,9 @@
 //! The authkeys a client knows.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
+use std::{
+    fs,
+    path::Path,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use mp_manager_proto::authkey::Authkey;
@@ -12,61 +13,126 @@ use crate::error::{Error, Result};
 /// One or more authkeys, and which of them got us in.
 #[derive(Debug, Clone)]
 pub(crate) struct Authkeys {
-    all: Arc<[Authkey]>,
-    /// Shared by all clones: whoever connects again begins with it.
-    accepted: Arc<AtomicUsize>,
+    /// Where they are read from again for every connection: the manager may have a new one by then.
+    file: Option<Arc<Path>>,
+    /// Shared by all clones: whoever connects again begins with what was accepted.
+    known: Arc<Mutex<Known>>,
+}
+
+#[derive(Debug)]
+struct Known {
+    all: Vec<Authkey>,
+    accepted: Option<Authkey>,
 }
 
 impl Authkeys {
     pub(crate) fn new(all: Vec<Authkey>) -> Result<Self> {
-        if all.is_empty() {
-            return Err(Error::Configuration("no authkey: give at least one".into()));
+        check(&all)?;
+        Ok(Self { file: None, known: Arc::new(Mutex::new(Known { all, accepted: None })) })
+    }
+
+    /// Those in a file, which `origin` has named.
+    pub(crate) fn from_file(path: &Path, origin: &str) -> Result<Self> {
+        let shown = path.display();
+        let text = fs::read(path).map_err(|error| {
+            let problem = format!("cannot read the authkey from {shown} ({origin}): {error}");
+            Error::Configuration(problem)
+        })?;
+        let authkeys = Authkey::list_from_text(&text);
+        if authkeys.is_empty() {
+            return Err(Error::Configuration(format!("{shown} ({origin}) has no authkey in it")));
         }
-        if all.iter().any(|authkey| authkey.secret().is_empty()) {
-            return Err(Error::Configuration("the authkey is empty".into()));
-        }
-        Ok(Self { all: all.into(), accepted: Arc::default() })
+        // A pipe says it once.
+        let is_there_to_stay = fs::metadata(path).is_ok_and(|metadata| metadata.is_file());
+        Ok(Self { file: is_there_to_stay.then(|| path.into()), ..Self::new(authkeys)? })
     }
 
     /// All of them, in the order in which they were given.
     #[cfg(feature = "embedded")]
     pub(crate) fn to_vec(&self) -> Vec<Authkey> {
-        self.all.to_vec()
+        self.lock().all.clone()
+    }
+
+    /// Reads the file again, if they are from one. If that cannot be done now, or there is no good
+    /// one in it, they stay as they are: the file may be just about to be replaced.
+    pub(crate) fn reread(&self) {
+        let Some(text) = self.file.as_ref().and_then(|file| fs::read(file).ok()) else { return };
+        let all = Authkey::list_from_text(&text);
+        if check(&all).is_ok() {
+            self.lock().all = all;
+        }
     }
 
     /// All of them, in the order in which to try them: the one that was accepted last, then as they
     /// were given.
-    pub(crate) fn in_turn(&self) -> impl Iterator<Item = (usize, &Authkey)> {
-        let accepted = self.accepted.load(Ordering::Relaxed);
-        let others = self.all.iter().enumerate().filter(move |(n, _)| *n != accepted);
-        self.all.get(accepted).map(|authkey| (accepted, authkey)).into_iter().chain(others)
+    pub(crate) fn in_turn(&self) -> Vec<Authkey> {
+        let Known { all, accepted } = &*self.lock();
+        let is_accepted = |authkey: &&Authkey| Some(*authkey) == accepted.as_ref();
+        let first = all.iter().filter(is_accepted);
+        first.chain(all.iter().filter(|authkey| !is_accepted(authkey))).cloned().collect()
     }
 
-    /// The one with this number got us in.
-    pub(crate) fn accept(&self, number: usize) {
-        self.accepted.store(number, Ordering::Relaxed);
+    /// This one got us in.
+    pub(crate) fn accept(&self, authkey: Authkey) {
+        self.lock().accepted = Some(authkey);
     }
 
     /// The one that got us in.
-    pub(crate) fn accepted(&self) -> Option<&Authkey> {
-        self.in_turn().next().map(|(_, authkey)| authkey)
+    pub(crate) fn accepted(&self) -> Option<Authkey> {
+        self.lock().accepted.clone()
     }
+
+    fn lock(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn check(all: &[Authkey]) -> Result<()> {
+    if all.is_empty() {
+        return Err(Error::Configuration("no authkey: give at least one".into()));
+    }
+    if all.iter().any(|authkey| authkey.secret().is_empty()) {
+        return Err(Error::Configuration("the authkey is empty".into()));
+    }
+    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn texts(authkeys: &Authkeys) -> Vec<Vec<u8>> {
+        authkeys.in_turn().iter().map(|authkey| authkey.to_text().to_vec()).collect()
+    }
+
     #[test]
     fn what_was_accepted_comes_first_also_for_clones() {
         let authkeys = Authkeys::new(["a", "b", "c"].map(Authkey::from).to_vec()).unwrap();
-        let order = |authkeys: &Authkeys| -> Vec<usize> {
-            authkeys.in_turn().map(|(number, _)| number).collect()
-        };
-        assert_eq!(order(&authkeys), [0, 1, 2]);
-        authkeys.clone().accept(1);
-        assert_eq!(order(&authkeys), [1, 0, 2]);
-        assert_eq!(authkeys.accepted(), Some(&Authkey::from("b")));
+        assert_eq!(texts(&authkeys), [b"a", b"b", b"c"]);
+        authkeys.clone().accept("b".into());
+        assert_eq!(texts(&authkeys), [b"b", b"a", b"c"]);
+        assert_eq!(authkeys.accepted(), Some(Authkey::from("b")));
         assert!(Authkeys::new(Vec::new()).is_err());
+    }
+
+    #[test]
+    fn a_file_is_read_again_and_one_without_authkeys_is_not_heeded() {
+        let file = std::env::temp_dir().join(format!("authkeys-{}", std::process::id()));
+        let write = |text: &str| fs::write(&file, text).unwrap();
+        write("old\n");
+        let authkeys = Authkeys::from_file(&file, "the test").unwrap();
+        authkeys.accept("old".into());
+        write("new\nold\n");
+        authkeys.reread();
+        assert_eq!(texts(&authkeys), [b"old", b"new"]);
+        write("new\n");
+        authkeys.reread();
+        assert_eq!(texts(&authkeys), [b"new"]);
+        write("\n");
+        authkeys.reread();
+        fs::remove_file(&file).unwrap();
+        authkeys.reread();
+        assert_eq!(texts(&authkeys), [b"new"]);
+        assert!(Authkeys::from_file(&file, "the test").is_err());
     }
 }

@@ -112,15 +112,16 @@ impl From<Error> for Failed {
 /// Connects and authenticates, with one authkey after the other until the server takes one.
 async fn get_in(target: &Target, shared: &Shared) -> Result<Authenticated> {
     let mut refused = None;
-    for (number, authkey) in target.authkeys.in_turn() {
+    target.authkeys.reread();
+    for authkey in target.authkeys.in_turn() {
         // A connection has one handshake.
         let opened = open_channel(target).await?;
         let channel = opened.channel;
         let mut client = ManagerClient::new(channel.clone()).max_encoding_message_size(usize::MAX);
         let asked = shared.now();
-        match shake_hands(&mut client, target, authkey, &opened.binding, shared.resume()).await {
+        match shake_hands(&mut client, target, &authkey, &opened.binding, shared.resume()).await {
             Ok((welcome, challenge)) => {
-                target.authkeys.accept(number);
+                target.authkeys.accept(authkey);
                 // The server has proven itself, and says no more than it was asked.
                 let client = client.max_decoding_message_size(usize::MAX);
                 return Ok(Authenticated { client, channel, welcome, challenge, asked });

@@ -485,7 +485,9 @@ impl Builder {
     }
 
     /// The authkey from a file, such as `mp-manager keygen` writes; or several, one on each line. It
-    /// is read when the manager is connected to.
+    /// is read whenever a connection is made: if the manager's authkey is replaced, and the new one
+    /// is in the file by then, a session goes on. A manager that is [started](Self::start) has those
+    /// that were in it then.
     ///
     /// ```no_run
     /// # use mp_manager::Manager;
@@ -593,10 +595,10 @@ impl Builder {
         let address: Address = address.parse()?;
         let authkeys = match &self.authkeys {
             Origin::Environment => authkeys_from_env()?,
-            Origin::File(path) => authkeys_from_file(path, "Builder::authkey_file")?,
-            Origin::Given(authkeys) => authkeys.clone(),
+            Origin::File(path) => Authkeys::from_file(path, "Builder::authkey_file")?,
+            Origin::Given(authkeys) => Authkeys::new(authkeys.clone())?,
         };
-        let target = self.target(address, Authkeys::new(authkeys)?, tls);
+        let target = self.target(address, authkeys, tls);
         self.establish(target, |thread, target| Keeper {
             thread,
             #[cfg(feature = "embedded")]
@@ -632,11 +634,10 @@ impl Builder {
             return Err(Error::Configuration(message.into()));
         }
         let authkeys = match &self.authkeys {
-            Origin::Environment => vec![crate::embedded::random_authkey()?],
-            Origin::File(path) => authkeys_from_file(path, "Builder::authkey_file")?,
-            Origin::Given(authkeys) => authkeys.clone(),
+            Origin::Environment => Authkeys::new(vec![crate::embedded::random_authkey()?])?,
+            Origin::File(path) => Authkeys::from_file(path, "Builder::authkey_file")?,
+            Origin::Given(authkeys) => Authkeys::new(authkeys.clone())?,
         };
-        let authkeys = Authkeys::new(authkeys)?;
         let embedded = crate::embedded::Embedded::start(authkeys.to_vec()).await?;
         let target = self.target(embedded.address.clone(), authkeys, Tls::default());
         self.establish(target, |thread, target| Keeper { thread, embedded: Some(embedded), target })
@@ -674,10 +675,10 @@ impl Builder {
     }
 }
 
-fn authkeys_from_env() -> Result<Vec<Authkey>> {
+fn authkeys_from_env() -> Result<Authkeys> {
     use std::os::unix::ffi::OsStringExt;
     if let Some(path) = path_from_env(AUTHKEY_FILE_VARIABLE) {
-        return authkeys_from_file(&path, AUTHKEY_FILE_VARIABLE);
+        return Authkeys::from_file(&path, AUTHKEY_FILE_VARIABLE);
     }
     let text = std::env::var_os(AUTHKEY_VARIABLE).map(OsStringExt::into_vec).unwrap_or_default();
     let authkeys = Authkey::list_from_text(&text);
@@ -686,20 +687,7 @@ fn authkeys_from_env() -> Result<Vec<Authkey>> {
             "no authkey: set {AUTHKEY_FILE_VARIABLE} or {AUTHKEY_VARIABLE}, or give one"
         )));
     }
-    Ok(authkeys)
-}
-
-/// The authkeys of a file, which `origin` has named.
-fn authkeys_from_file(path: &Path, origin: &str) -> Result<Vec<Authkey>> {
-    let shown = path.display();
-    let text = std::fs::read(path).map_err(|error| {
-        Error::Configuration(format!("cannot read the authkey from {shown} ({origin}): {error}"))
-    })?;
-    let authkeys = Authkey::list_from_text(&text);
-    if authkeys.is_empty() {
-        return Err(Error::Configuration(format!("{shown} ({origin}) has no authkey in it")));
-    }
-    Ok(authkeys)
+    Authkeys::new(authkeys)
 }
 
 /// What the environment adds to what is given.

@@ -68,6 +68,27 @@ async fn who_knows_the_next_authkey_resumes_with_it() {
     assert!(matches!(error, Error::AuthenticationFailed(_)), "{error:?}");
 }
 
+/// So does one that is not told anything, if it has the authkey from a file.
+#[tokio::test]
+async fn a_new_authkey_in_the_file_is_found_when_it_is_needed() {
+    let server = TestServer::with_tls(|_| {});
+    let (wire, cut) = wire_to(server.address().strip_prefix("tls://").unwrap()).await;
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(&file, AUTHKEY).unwrap();
+    let builder = Manager::builder().authkey_file(file.path());
+    let manager = within(builder.connect(&format!("tls://{wire}"))).await.unwrap();
+    let guard = manager.lock("resource").await.unwrap().acquire().await.unwrap();
+
+    std::fs::write(&file, format!("{NEW}\n{AUTHKEY}\n")).unwrap();
+    server.handle().set_authkeys(vec![NEW.into()]).unwrap();
+    cut.notify_waiters();
+    within(manager.ping()).await.unwrap();
+    assert!(!guard.is_lost());
+    // Children are told the one that is good.
+    let environment = manager.environment();
+    assert!(environment.contains(&("MP_MANAGER_AUTHKEY".into(), NEW.into())));
+}
+
 /// A wire to `HOST:PORT`, and what cuts all connections that go through it.
 async fn wire_to(place: &str) -> (String, Arc<Notify>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
