@@ -1,10 +1,21 @@
-use mp_manager_proto::v1::{
-    Delivery, DirectoryOp, Grant, LockOp, Reply, Value, directory_op, lock_op,
+use mp_manager_proto::{
+    encoded_len,
+    v1::{
+        ClientFrame, Delivery, DirectoryOp, Empty, Fence, Grant, Limits, LockOp, Reason, Ref,
+        Reply, Value, directory_op, lock_op,
+    },
 };
 
-use super::*;
+use super::{state::MOMENT, *};
 
 const LEASE: u64 = 10_000;
+
+impl Shared {
+    /// The lease runs out, whatever the time is. Who hears of the manager has it again.
+    pub(crate) fn run_out_of_lease(&self) {
+        self.lock().look_at_lease(Duration::MAX);
+    }
+}
 
 /// A session whose time stands still unless it is told.
 struct Fixture {

@@ -1,0 +1,75 @@
+//! One call of a session.
+
+use std::{mem, task::Waker, time::Duration};
+
+use mp_manager_proto::v1::{Error as Refusal, Reason, Request, reply};
+
+use super::{Arrived, Failure, Scope, refusals::unknown_outcome};
+use crate::outcome::may_last;
+
+/// Where a call stands.
+///
+/// ```text
+///   waiting ──reply──► replied ──taken by its caller──► (gone)
+///      │  └─session lost─► failed ──────┘
+///      └──caller gone──► cancelled
+/// ```
+pub(super) enum Slot {
+    Waiting(Waiting),
+    Replied(Box<Arrived>, HeldBack),
+    Failed(Box<Failure>),
+}
+
+pub(super) struct Waiting {
+    pub(super) request: Box<Request>,
+    pub(super) len: usize,
+    pub(super) scope: Scope,
+    /// Some connection took it out: it may have been executed.
+    pub(super) sent: bool,
+    /// When its caller would have had an answer of the manager's.
+    pub(super) deadline: Option<Duration>,
+    pub(super) caller: Caller,
+}
+
+/// Who waits for a reply that is there, as long as the lease may be over and nothing is handed over.
+pub(super) struct HeldBack {
+    pub(super) waker: Option<Waker>,
+    pub(super) deadline: Option<Duration>,
+}
+
+pub(super) enum Caller {
+    Waits(Option<Waker>),
+    /// Nobody waits for the reply.
+    Gone,
+}
+
+impl Waiting {
+    /// What its caller is told when the session is lost.
+    pub(super) fn fail(&mut self, why: &Refusal) -> Failure {
+        match (&self.request.op, self.scope) {
+            (Some(op), _) if self.sent && may_last(op) => {
+                Failure::Refused(unknown_outcome(&why.message))
+            }
+            (_, Scope::Server(_)) if !self.sent && why.reason() == Reason::ManagerRestarted => {
+                Failure::Stale(mem::take(&mut self.request))
+            }
+            _ => Failure::Refused(why.clone()),
+        }
+    }
+}
+
+pub(super) fn note_waker(place: &mut Option<Waker>, waker: &Waker) {
+    if !place.as_ref().is_some_and(|known| known.will_wake(waker)) {
+        *place = Some(waker.clone());
+    }
+}
+
+/// Whether a reply hands over something that others wait for.
+pub(super) fn hands_over(result: &reply::Result) -> bool {
+    use reply::Result as R;
+    match result {
+        R::Grant(_) | R::Woken(_) | R::Delivery(_) | R::Deliveries(_) | R::Message(_) => true,
+        R::Arrival(arrival) => arrival.run_action,
+        _ => false,
+    }
+}
