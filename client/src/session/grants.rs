@@ -40,7 +40,9 @@ impl Shared {
         let mut state = self.lock();
         // It was handed over while the lease was good, which may have ended just now.
         state.look_at_lease(now);
-        let why = if state.incarnation != incarnation || state.over.is_some() {
+        let why = if state.incarnation != incarnation {
+            state.loss_of(incarnation)
+        } else if state.over.is_some() {
             Loss::Session
         } else if state.early_losses.contains(&(object, token)) {
             Loss::Taken

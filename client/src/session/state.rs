@@ -59,6 +59,8 @@ pub(crate) struct State {
     pub(super) is_acquainted: bool,
     /// Counts the sessions; what belongs to one is void in the next.
     pub(super) incarnation: u64,
+    /// How the one before was lost.
+    last_loss: Option<Loss>,
     /// Counts the connections; frames of earlier ones are not taken in any more.
     pub(super) connection: u64,
     pub(super) lease: Lease,
@@ -269,6 +271,12 @@ impl State {
         self.acked_bytes = 0;
     }
 
+    /// How what was granted in a session that is over was lost.
+    pub(super) fn loss_of(&self, incarnation: u64) -> Loss {
+        let is_of_the_last = incarnation + 1 == self.incarnation;
+        self.last_loss.filter(|_| is_of_the_last).unwrap_or(Loss::Session)
+    }
+
     /// Whether a guard that is still there has lost this grant.
     pub(super) fn has_lost(&mut self, fence: Fence, now: Duration) -> bool {
         self.look_at_lease(now);
@@ -353,6 +361,7 @@ impl State {
     pub(super) fn lose_session(&mut self, why: Lost, server: u64) -> Afterwards {
         self.session.id = 0;
         self.incarnation += 1;
+        self.last_loss = Some(why.loss());
         let refusal = why.refusal();
         let mut after = Afterwards::default();
         self.calls.retain(|_, slot| match slot {

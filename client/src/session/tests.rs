@@ -423,6 +423,20 @@ fn a_grant_that_is_noted_when_the_lease_is_over_is_lost_and_given_back() {
 }
 
 #[test]
+fn a_grant_that_is_noted_when_its_session_is_over_says_how_that_was_lost() {
+    let mut session = Fixture::new();
+    let incarnation = session.shared.lock().incarnation;
+    session.shared.disconnected();
+    session.connect(welcome(1, false), 2);
+    assert_eq!(*session.note_grant(incarnation, (1, 7)).borrow(), Some(Loss::Restart));
+    session.shared.disconnected();
+    session.connect(welcome(2, false), 2);
+    assert_eq!(*session.note_grant(incarnation + 1, (1, 8)).borrow(), Some(Loss::Session));
+    // Of one before the last that is all that is known.
+    assert_eq!(*session.note_grant(incarnation, (1, 7)).borrow(), Some(Loss::Session));
+}
+
+#[test]
 fn what_nothing_is_held_of_for_a_while_is_not_lost_meanwhile() {
     let mut session = Fixture::new();
     let incarnation = session.shared.lock().incarnation;
