@@ -19,13 +19,16 @@ impl Reload {
     pub(crate) fn reload(&self) {
         if self.authkey_file.is_none() && self.tls.is_none() {
             tracing::info!("there are no files to read again");
+            return;
         }
         self.reload_authkeys();
         self.reload_tls();
     }
 
     fn reload_authkeys(&self) {
-        let Some(file) = &self.authkey_file else { return };
+        let Some(file) = &self.authkey_file else {
+            return tracing::info!("the authkeys stay as they are: they are from no file");
+        };
         let kept = |error: &dyn std::fmt::Display| {
             tracing::error!("the authkeys stay as they are: {error}");
         };

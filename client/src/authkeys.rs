@@ -42,9 +42,9 @@ impl Authkeys {
         if authkeys.is_empty() {
             return Err(Error::Configuration(format!("{shown} ({origin}) has no authkey in it")));
         }
-        // A pipe says it once.
-        let is_there_to_stay = fs::metadata(path).is_ok_and(|metadata| metadata.is_file());
-        Ok(Self { file: is_there_to_stay.then(|| path.into()), ..Self::new(authkeys)? })
+        // A pipe says it once, and the program may change its directory.
+        let file = is_file(path).then(|| std::path::absolute(path)).and_then(Result::ok);
+        Ok(Self { file: file.map(Arc::from), ..Self::new(authkeys)? })
     }
 
     /// All of them, in the order in which they were given.
@@ -55,8 +55,11 @@ impl Authkeys {
 
     /// Reads the file again, if they are from one. If that cannot be done now, or there is no good
     /// one in it, they stay as they are: the file may be just about to be replaced.
-    pub(crate) fn reread(&self) {
-        let Some(text) = self.file.as_ref().and_then(|file| fs::read(file).ok()) else { return };
+    pub(crate) async fn reread(&self) {
+        let Some(file) = self.file.clone() else { return };
+        // It may be on a disk that does not answer.
+        let read = move || is_file(&file).then(|| fs::read(file).ok()).flatten();
+        let Ok(Some(text)) = tokio::task::spawn_blocking(read).await else { return };
         let all = Authkey::list_from_text(&text);
         if check(&all).is_ok() {
             self.lock().all = all;
@@ -87,6 +90,10 @@ impl Authkeys {
     }
 }
 
+fn is_file(path: &Path) -> bool {
+    fs::metadata(path).is_ok_and(|metadata| metadata.is_file())
+}
+
 fn check(all: &[Authkey]) -> Result<()> {
     if all.is_empty() {
         return Err(Error::Configuration("no authkey: give at least one".into()));
@@ -115,23 +122,23 @@ mod tests {
         assert!(Authkeys::new(Vec::new()).is_err());
     }
 
-    #[test]
-    fn a_file_is_read_again_and_one_without_authkeys_is_not_heeded() {
+    #[tokio::test]
+    async fn a_file_is_read_again_and_one_without_authkeys_is_not_heeded() {
         let file = std::env::temp_dir().join(format!("authkeys-{}", std::process::id()));
         let write = |text: &str| fs::write(&file, text).unwrap();
         write("old\n");
         let authkeys = Authkeys::from_file(&file, "the test").unwrap();
         authkeys.accept("old".into());
         write("new\nold\n");
-        authkeys.reread();
+        authkeys.reread().await;
         assert_eq!(texts(&authkeys), [b"old", b"new"]);
         write("new\n");
-        authkeys.reread();
+        authkeys.reread().await;
         assert_eq!(texts(&authkeys), [b"new"]);
         write("\n");
-        authkeys.reread();
+        authkeys.reread().await;
         fs::remove_file(&file).unwrap();
-        authkeys.reread();
+        authkeys.reread().await;
         assert_eq!(texts(&authkeys), [b"new"]);
         assert!(Authkeys::from_file(&file, "the test").is_err());
     }

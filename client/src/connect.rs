@@ -112,7 +112,7 @@ impl From<Error> for Failed {
 /// Connects and authenticates, with one authkey after the other until the server takes one.
 async fn get_in(target: &Target, shared: &Shared) -> Result<Authenticated> {
     let mut refused = None;
-    target.authkeys.reread();
+    target.authkeys.reread().await;
     for authkey in target.authkeys.in_turn() {
         // A connection has one handshake.
         let opened = open_channel(target).await?;

@@ -485,9 +485,10 @@ impl Builder {
     }
 
     /// The authkey from a file, such as `mp-manager keygen` writes; or several, one on each line. It
-    /// is read whenever a connection is made: if the manager's authkey is replaced, and the new one
-    /// is in the file by then, a session goes on. A manager that is [started](Self::start) has those
-    /// that were in it then.
+    /// is read whenever a connection is made, if it is not a pipe: a session goes on when the
+    /// manager's authkey is replaced and the new one is in the file as well. Keep the old one in it
+    /// until the manager has the new one. A manager that is [started](Self::start) has those that
+    /// were in the file then.
     ///
     /// ```no_run
     /// # use mp_manager::Manager;
@@ -639,6 +640,8 @@ impl Builder {
             Origin::Given(authkeys) => Authkeys::new(authkeys.clone())?,
         };
         let embedded = crate::embedded::Embedded::start(authkeys.to_vec()).await?;
+        // What a file says later is not what the manager has.
+        let authkeys = Authkeys::new(authkeys.to_vec())?;
         let target = self.target(embedded.address.clone(), authkeys, Tls::default());
         self.establish(target, |thread, target| Keeper { thread, embedded: Some(embedded), target })
             .await

@@ -38,6 +38,8 @@ use crate::{
 const FRAME_BYTES: usize = 1 << 20;
 /// So many losses are remembered for callers that have not looked at their grants yet.
 const EARLY_LOSSES: usize = 1024;
+/// Of so many sessions it is remembered how they were lost, for guards that nobody looked at since.
+const ENDS: usize = 64;
 /// What a frame with one request has beside it, at most.
 const FRAME_OVERHEAD: usize = 64;
 /// And what a number takes in one, at most.
@@ -59,8 +61,8 @@ pub(crate) struct State {
     pub(super) is_acquainted: bool,
     /// Counts the sessions; what belongs to one is void in the next.
     pub(super) incarnation: u64,
-    /// How the one before was lost.
-    last_loss: Option<Loss>,
+    /// How those before were lost, the last one first.
+    ends: VecDeque<Loss>,
     /// Counts the connections; frames of earlier ones are not taken in any more.
     pub(super) connection: u64,
     pub(super) lease: Lease,
@@ -273,8 +275,8 @@ impl State {
 
     /// How what was granted in a session that is over was lost.
     pub(super) fn loss_of(&self, incarnation: u64) -> Loss {
-        let is_of_the_last = incarnation + 1 == self.incarnation;
-        self.last_loss.filter(|_| is_of_the_last).unwrap_or(Loss::Session)
+        let since = usize::try_from(self.incarnation - incarnation).unwrap_or(usize::MAX);
+        self.ends.get(since.saturating_sub(1)).copied().unwrap_or(Loss::Session)
     }
 
     /// Whether a guard that is still there has lost this grant.
@@ -361,7 +363,8 @@ impl State {
     pub(super) fn lose_session(&mut self, why: Lost, server: u64) -> Afterwards {
         self.session.id = 0;
         self.incarnation += 1;
-        self.last_loss = Some(why.loss());
+        self.ends.truncate(ENDS - 1);
+        self.ends.push_front(why.loss());
         let refusal = why.refusal();
         let mut after = Afterwards::default();
         self.calls.retain(|_, slot| match slot {

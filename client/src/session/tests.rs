@@ -432,8 +432,10 @@ fn a_grant_that_is_noted_when_its_session_is_over_says_how_that_was_lost() {
     session.shared.disconnected();
     session.connect(welcome(2, false), 2);
     assert_eq!(*session.note_grant(incarnation + 1, (1, 8)).borrow(), Some(Loss::Session));
-    // Of one before the last that is all that is known.
-    assert_eq!(*session.note_grant(incarnation, (1, 7)).borrow(), Some(Loss::Session));
+    // Whatever came after that, also if it is all over.
+    session.shared.end(closed());
+    assert_eq!(*session.note_grant(incarnation, (1, 7)).borrow(), Some(Loss::Restart));
+    assert_eq!(*session.note_grant(incarnation + 1, (1, 8)).borrow(), Some(Loss::Session));
 }
 
 #[test]
