@@ -4,6 +4,7 @@ use std::{
     env, fs,
     path::{Path, PathBuf},
     process::ExitCode,
+    thread,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
@@ -11,12 +12,13 @@ use mp_manager_tests::{
     faults::{self, Options, Plan},
     linear::{Budget, History, Verdict},
 };
+use tokio::sync::oneshot;
 
 const USAGE: &str = "\
 usage: faults [--cycles N] [--seed S] [--workers N] [--lease-ms MS] [--no-namespaces]
        faults --cut-every-ms MS [--minutes M] …
        faults --handover RUNS [--lease-ms MS]
-       faults --history FILE
+       faults --history FILE [--minutes M]
 
   --cycles N         kills, stops and cuts, 200 unless said
   --seed S           what is drawn from it is drawn again; timing is not
@@ -27,6 +29,9 @@ usage: faults [--cycles N] [--seed S] [--workers N] [--lease-ms MS] [--no-namesp
   --minutes M        for so long, 10 unless said
   --handover RUNS    how long until the next waiter has the lock of a holder that is gone
   --history FILE     prints a history that did not pass, and checks it again";
+
+/// Of a history that is checked again: more than three gigabytes are not to be spent on it.
+const MOST_STEPS: u64 = 100_000_000;
 
 struct Arguments {
     cycles: u64,
@@ -111,7 +116,7 @@ async fn run(arguments: &Arguments) -> Result<bool> {
     let program = env::current_exe()?;
     let &Arguments { cycles, seed, workers, lease, namespaces, .. } = arguments;
     if let Some(path) = &arguments.history {
-        return check(path);
+        return check(path, arguments.time).await;
     }
     if let Some(runs) = arguments.handover {
         let all = faults::handover(&program, runs, lease).await?;
@@ -137,8 +142,8 @@ async fn run(arguments: &Arguments) -> Result<bool> {
     Ok(held)
 }
 
-/// Prints a history, and whether it is linearizable.
-fn check(path: &Path) -> Result<bool> {
+/// Prints a history, and whether it is linearizable: there is more time for that than in a run.
+async fn check(path: &Path, time: Duration) -> Result<bool> {
     let read = fs::read(path).map_err(|error| format!("{}: {error}", path.display()))?;
     let history = History::from_bytes(&read)
         .ok_or_else(|| format!("{}: this is no history", path.display()))?;
@@ -146,8 +151,12 @@ fn check(path: &Path) -> Result<bool> {
     operations.sort_by_key(|operation| operation.start);
     operations.iter().for_each(|operation| println!("{operation}"));
     let began = Instant::now();
-    let verdict = history.check(Budget::default());
-    println!("{}, checked in {:.1?}:", history.object, began.elapsed());
+    let object = history.object.clone();
+    let (done, verdict) = oneshot::channel();
+    // Of its own, so that it can be interrupted.
+    thread::spawn(move || done.send(history.check(Budget { steps: MOST_STEPS, time })));
+    let verdict = verdict.await?;
+    println!("{object}, checked in {:.1?}:", began.elapsed());
     match &verdict {
         Verdict::Linearizable => println!("it is linearizable"),
         Verdict::Violation(why) => println!("it is not linearizable: {why}"),

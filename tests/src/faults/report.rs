@@ -121,8 +121,9 @@ fn check(histories: &[(Use, History)]) -> BTreeMap<&'static str, Checked> {
 
 /// Writes a history down; where, to be said.
 fn keep(history: &History) -> String {
-    let name = format!("{}-{}.history", process::id(), history.object.escape_debug());
-    let path = env::temp_dir().join(name.replace('/', "_"));
+    // So that it can be given to a shell as it is.
+    let object = history.object.replace(|c: char| !c.is_ascii_alphanumeric() && c != '-', "_");
+    let path = env::temp_dir().join(format!("{}-{object}.history", process::id()));
     match fs::write(&path, history.to_bytes()) {
         Ok(()) => format!(" (to look at it again: faults --history {})", path.display()),
         Err(_) => String::new(),

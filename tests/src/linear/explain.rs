@@ -52,7 +52,10 @@ impl fmt::Display for Violation {
         }
         writeln!(f, "after which the object is {state}, and next must come one of")?;
         for (operation, answer) in stuck {
-            writeln!(f, "  {operation}\n    which would be told {answer}")?;
+            writeln!(f, "  {operation}")?;
+            if !answer.is_empty() {
+                writeln!(f, "    which would be told {answer}")?;
+            }
         }
         Ok(())
     }

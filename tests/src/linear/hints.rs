@@ -102,9 +102,13 @@ fn is_plain(operation: &Operation) -> bool {
     use list_op::Op as L;
     use queue_op::Op as Q;
     match op(operation) {
-        Some(request::Op::Queue(op)) => {
-            !matches!(op.op, None | Some(Q::PutMany(_) | Q::GetMany(_) | Q::Shutdown(_)))
-        }
+        Some(request::Op::Queue(op)) => match op.op {
+            None | Some(Q::PutMany(_) | Q::GetMany(_) | Q::Shutdown(_)) => false,
+            Some(Q::Done(_) | Q::Reject(_)) => {
+                matches!(operation.action, Action::Call { lease: Some(_), .. })
+            }
+            _ => true,
+        },
         Some(request::Op::List(op)) => matches!(
             op.op,
             Some(L::Push(_) | L::Pop(-1) | L::Get(_) | L::Len(_) | L::Contains(_) | L::Page(_))

@@ -132,7 +132,7 @@ impl<'a> Search<'a> {
         let digest = state.digest();
         if digest == here.digest {
             // If nobody knows: it may as well not have happened; or, if its item came out, it did not
-            // happen here, for there was no room.
+            // happen here, for there was no room, or nothing to give back.
             self.operations[at].returned.as_ref()?;
             // What changes nothing and can be here is as well here as anywhere later.
             here.next = Vec::new().into_iter();

@@ -59,7 +59,7 @@ impl FirstIn {
                 items.len() - 1
             })
         };
-        // By the call that was handed it: which item, and as its how manieth delivery.
+        // By the call that was handed it: which item, and and which delivery of it.
         let mut handed: BTreeMap<CallId, (usize, u32)> = BTreeMap::new();
         for (at, operation) in operations.iter().enumerate() {
             if let Some(item) = puts(operation) {
@@ -129,7 +129,7 @@ impl FirstIn {
         if item.put != Some(at) {
             return false;
         }
-        // Each that stands in the way was taken by a call that nobody heard of again.
+        // Each that stands in the way was taken by another call that nobody heard of again.
         let in_the_way = self.items.iter().filter(|item| {
             item.put.is_some_and(|put| put == at || is_done(put))
                 && item.take(Some(1)).is_none()

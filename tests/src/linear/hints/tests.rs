@@ -4,14 +4,14 @@ use std::{collections::BTreeMap, time::Duration};
 
 use mp_manager_core::{
     Call, CallId, Limits, Object, Outcome, Tokens, Turn,
-    v1::{Empty, Kind, Parameters, QueueParameters, parameters, queue_op, reply, request},
+    v1::{Empty, Kind, Parameters, QueueParameters, list_op, parameters, queue_op, reply, request},
 };
 use proptest::{prelude::*, sample::Index};
 
 use super::Hints;
 use crate::linear::{
     Action, Budget, History, Operation, Returned, Told, Verdict,
-    ops::{put, queue},
+    ops::{list, number, put, queue},
     search::Search,
 };
 
@@ -36,6 +36,8 @@ struct Step {
     before: u64,
     after: u64,
     is_known: bool,
+    /// Whether deliveries say which they are.
+    is_numbered: bool,
 }
 
 fn steps(known: f64, n: usize) -> impl Strategy<Value = Vec<Step>> {
@@ -47,12 +49,20 @@ fn steps(known: f64, n: usize) -> impl Strategy<Value = Vec<Step>> {
         2 => any::<Index>().prop_map(Event::Reject),
         2 => any::<Index>().prop_map(Event::GoesBack),
     ];
-    let step = (event, 0..25_u64, 0..25_u64, prop::bool::weighted(known))
-        .prop_map(|(event, before, after, is_known)| Step { event, before, after, is_known });
+    let bools = (prop::bool::weighted(known), prop::bool::weighted(0.9));
+    let step = (event, 0..25_u64, 0..25_u64, bools).prop_map(
+        |(event, before, after, (is_known, is_numbered))| Step {
+            event,
+            before,
+            after,
+            is_known,
+            is_numbered,
+        },
+    );
     prop::collection::vec(step, 1..n)
 }
 
-/// A queue of two, and what is seen of it from outside.
+/// A queue of two or a stack, and what is seen of it from outside.
 struct Run {
     object: Object,
     history: History,
@@ -64,28 +74,28 @@ struct Run {
 }
 
 impl Run {
-    fn new() -> Self {
+    fn new(kind: Kind) -> Self {
         let two = QueueParameters { maxsize: Some(2), ..QueueParameters::default() };
-        let parameters = Some(Parameters { parameters: Some(parameters::Parameters::Queue(two)) });
-        let create = |turn: &mut Turn<'_>| Object::create(Kind::Queue, parameters.clone(), 0, turn);
+        let parameters = Parameters { parameters: Some(parameters::Parameters::Queue(two)) };
+        let parameters = (kind == Kind::Queue).then_some(parameters);
+        let create = |turn: &mut Turn<'_>| Object::create(kind, parameters.clone(), 0, turn);
         let object = with_turn(create).unwrap();
-        let history = History {
-            object: "queue".into(),
-            kind: Kind::Queue,
-            parameters,
-            operations: Vec::new(),
-        };
+        let history = History { object: "object".into(), kind, parameters, operations: Vec::new() };
         let (out, tickets) = Default::default();
         Self { object, history, out, tickets, now: 100, item: 0 }
     }
 
     fn step(&mut self, step: &Step) {
         self.now += 10;
+        let is_queue = self.history.kind == Kind::Queue;
         match &step.event {
             Event::Put => {
                 self.item += 1;
-                self.call(step, put(self.item), None);
+                let push = || list(list_op::Op::Push(number(self.item)));
+                let op = if is_queue { put(self.item) } else { push() };
+                self.call(step, op, None);
             }
+            _ if !is_queue => self.call(step, list(list_op::Op::Pop(-1)), None),
             Event::Get => self.call(step, queue(queue_op::Op::Get(Empty {})), None),
             Event::Lease => self.call(step, queue(queue_op::Op::Lease(Empty {})), None),
             Event::Done(which) => self.end(step, which, queue_op::Op::Done),
@@ -135,6 +145,9 @@ impl Run {
                     self.object.acknowledge(id);
                 }
                 delivery.ticket = 0;
+                if !step.is_numbered {
+                    delivery.deliveries = 0;
+                }
                 reply::Result::Delivery(delivery)
             }
             result => result,
@@ -161,8 +174,8 @@ fn with_turn<T>(f: impl FnOnce(&mut Turn<'_>) -> T) -> T {
     f(&mut Turn::new(&limits, &tokens, &|_| None))
 }
 
-fn seen(steps: &[Step]) -> History {
-    let mut run = Run::new();
+fn seen(kind: Kind, steps: &[Step]) -> History {
+    let mut run = Run::new(kind);
     steps.iter().for_each(|step| run.step(step));
     run.history
 }
@@ -189,25 +202,30 @@ fn swap(history: &mut History, (a, b): &(Index, Index)) {
 }
 
 fn is_taken(told: &Told) -> bool {
-    matches!(told, Ok(reply::Result::Delivery(_)))
+    matches!(told, Ok(reply::Result::Delivery(_) | reply::Result::Value(_)))
+}
+
+fn kind() -> impl Strategy<Value = Kind> {
+    prop_oneof![3 => Just(Kind::Queue), 1 => Just(Kind::List)]
 }
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 2_000, ..ProptestConfig::default() })]
 
     #[test]
-    fn what_happened_is_linearizable(steps in steps(0.9, 40)) {
-        let history = seen(&steps);
+    fn what_happened_is_linearizable(kind in kind(), steps in steps(0.9, 40)) {
+        let history = seen(kind, &steps);
         let verdict = history.check(Budget::default());
         prop_assert!(matches!(verdict, Verdict::Linearizable), "{verdict:?}");
     }
 
     #[test]
     fn hints_do_not_change_the_verdict(
-        steps in steps(0.8, 16),
+        kind in kind(),
+        steps in prop_oneof![steps(0.8, 16), steps(1.0, 24)],
         swapped in any::<(Index, Index)>(),
     ) {
-        let mut history = seen(&steps);
+        let mut history = seen(kind, &steps);
         swap(&mut history, &swapped);
         let (with, without) = (history.check(Budget::default()), without_hints(&history));
         if matches!(without, Verdict::Unknown(_)) {
