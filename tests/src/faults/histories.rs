@@ -283,8 +283,8 @@ mod tests {
         assert!(!verdict(vec![first(later), second()]));
     }
 
-    /// Seen once in some ten thousand blows: a process was stopped after it was handed an item and
-    /// before it looked at the clock, and the item went to somebody else meanwhile.
+    /// It is rare, and was taken for a violation: a process was stopped after it was handed an item
+    /// and before it looked at the clock, and the item went to somebody else meanwhile.
     #[test]
     fn an_item_may_be_lost_before_it_is_written_down() {
         let item = |deliveries| item_or_absent(Some((7, deliveries)));
