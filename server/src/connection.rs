@@ -207,6 +207,13 @@ impl Io {
         self.allowance == Some(0)
     }
 
+    /// Whether its close, which has not been noticed so far, says something of a session.
+    fn may_prove_death(&self) -> bool {
+        matches!(self.socket, Socket::Unix(_))
+            && self.connection.is_in_use()
+            && !self.connection.is_closed.load(Ordering::Relaxed)
+    }
+
     /// A write that fails has found the other end closed.
     fn noted<T>(&self, wrote: io::Result<T>) -> io::Result<T> {
         if wrote.is_err() {
@@ -294,7 +301,14 @@ impl AsyncWrite for Io {
         on_socket!(self, socket => socket.poll_flush(cx))
     }
 
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        on_socket!(self, socket => socket.poll_shutdown(cx))
+    /// On a unix socket this waits until the other end is closed, too: HTTP/2 comes to its end with
+    /// what the client says of that, which may be read before the close that proves its death.
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(on_socket!(self.as_mut(), socket => socket.poll_shutdown(cx)))?;
+        let mut unread = [0; 1024];
+        while self.may_prove_death() {
+            ready!(self.as_mut().poll_read(cx, &mut ReadBuf::new(&mut unread)))?;
+        }
+        Poll::Ready(Ok(()))
     }
 }

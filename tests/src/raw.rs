@@ -65,12 +65,19 @@ impl RawConnection {
     pub async fn open(address: &str) -> Self {
         match address.strip_prefix("unix:") {
             Some(path) => {
-                let stream = UnixStream::connect(path).await.expect("nobody listens");
-                let windows = (CONNECTION_WINDOW, STREAM_WINDOW);
-                Self::over(stream, String::new(), Binding::Unix, windows).await
+                Self::over_unix(UnixStream::connect(path).await.expect("nobody listens")).await
             }
             None => Self::with(address, CONNECTION_WINDOW, STREAM_WINDOW).await,
         }
+    }
+
+    /// Connects over what leads to a unix socket.
+    pub async fn over_unix<S>(stream: S) -> Self
+    where
+        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        let windows = (CONNECTION_WINDOW, STREAM_WINDOW);
+        Self::over(stream, String::new(), Binding::Unix, windows).await
     }
 
     /// Connects with windows of its own.

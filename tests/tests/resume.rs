@@ -15,6 +15,10 @@ use mp_manager_tests::{
     victim::{until, waiters},
     within,
 };
+use tokio::{
+    io::{copy, duplex, sink, split},
+    net::UnixStream,
+};
 use tonic::Code;
 
 /// No test takes as long: such a session does not end by its lease.
@@ -472,6 +476,46 @@ async fn on_a_unix_socket_a_session_ends_with_its_connection() {
     let next_acquire = next.session.send_request(lock, acquire()).await;
     drop(resumed);
     let granted = within(next.session.reply(next_acquire)).await;
+    assert!(matches!(granted, Ok(reply::Result::Grant(_))));
+}
+
+/// A client says that it closes its connection before it does: what is said is the end of HTTP/2, but
+/// only the close proves that nobody is there any more.
+#[tokio::test]
+async fn on_a_unix_socket_the_close_may_come_long_after_the_last_word() {
+    let directory = tempfile::tempdir().unwrap();
+    let server = TestServer::in_directory(directory.path());
+    let mut next = Client::start(&server).await;
+    let path = server.address().strip_prefix("unix:").unwrap().to_owned();
+    let socket = UnixStream::connect(path).await.unwrap();
+    let (near, far) = duplex(1 << 16);
+    // It ends when both have said all there is to say, and leaves the socket open.
+    let relay = tokio::spawn(async move {
+        let (mut from_server, mut to_server) = split(socket);
+        let (mut from_client, mut to_client) = split(far);
+        let to_server = async {
+            copy(&mut from_client, &mut to_server).await.unwrap();
+            to_server
+        };
+        let from_server = async {
+            // The client does not wait for what the server says at the end.
+            let _ = copy(&mut from_server, &mut to_client).await;
+            copy(&mut from_server, &mut sink()).await.unwrap();
+            from_server
+        };
+        let (to_server, from_server) = tokio::join!(to_server, from_server);
+        from_server.unsplit(to_server)
+    });
+    let connection = RawConnection::over_unix(near).await;
+    connection.begin(LONG_MS).await;
+    let mut session = connection.session().await.unwrap();
+    let lock = session.open(Some("migrate"), Kind::Lock, None).await.unwrap();
+    within(session.ask(lock, acquire())).await.unwrap();
+    let acquire = next.session.send_request(lock, acquire()).await;
+    drop((session, connection));
+    let socket = within(relay).await.unwrap();
+    drop(socket);
+    let granted = within(next.session.reply(acquire)).await;
     assert!(matches!(granted, Ok(reply::Result::Grant(_))));
 }
 
