@@ -101,7 +101,8 @@ impl Permit {
         }
     }
 
-    /// The handshake failed; too many of these, and the peer is not let in for a while.
+    /// The handshake failed, or what came after it broke the rules; too many of these, and the peer
+    /// is not let in for a while.
     pub(crate) fn failed(&self) {
         lock(&self.admission.policy).failed(self.peer, Instant::now());
     }

@@ -8,7 +8,7 @@ use std::{
     pin::Pin,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -47,11 +47,13 @@ pub(crate) struct Gate {
     routes: Routes,
     at_a_time: Arc<AtomicUsize>,
     requests: Mutex<Bucket>,
+    is_cut_off: AtomicBool,
 }
 
 impl Gate {
     pub(crate) fn new(connection: Arc<Connection>, routes: Routes) -> Self {
-        Self { connection, routes, at_a_time: Arc::default(), requests: Mutex::default() }
+        let (at_a_time, requests) = (Arc::default(), Mutex::default());
+        Self { connection, routes, at_a_time, requests, is_cut_off: AtomicBool::new(false) }
     }
 
     /// Why this request cannot be served.
@@ -83,9 +85,11 @@ impl Gate {
         let is_too_often = requests.is_full(REQUESTS, now);
         requests.fill(REQUESTS, now);
         drop(requests);
-        if is_too_often {
+        // What it has sent already may be many requests more.
+        if is_too_often && !self.is_cut_off.swap(true, Ordering::Relaxed) {
             let permit = &self.connection.permit;
             permit.log_refusal(&self.connection.peer, "it makes requests too often");
+            permit.failed();
             permit.close();
         }
     }

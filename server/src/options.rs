@@ -88,8 +88,9 @@ pub struct Limits {
     /// Connections at a time that have not authenticated. When there are more, the oldest of the
     /// address that has most of them is closed.
     pub max_unauthenticated_connections: usize,
-    /// Failed handshakes of one address in a row; one is forgiven every 100 ms. Beyond that its new
-    /// connections are closed at once. Unix sockets have no such limit.
+    /// Handshakes of one address that failed, and sessions and connections of it that were ended
+    /// because they broke the rules; one is forgiven every 100 ms. Beyond that its new connections
+    /// are closed at once. Unix sockets have no such limit.
     pub max_failed_handshakes: usize,
     /// Memory for the contents of all objects; beyond it, what grows is refused.
     pub max_memory_bytes: usize,

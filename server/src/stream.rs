@@ -114,7 +114,7 @@ impl SessionStream {
         }
     }
 
-    /// Ends the session, unless it was resumed on another stream.
+    /// Ends the session, unless it was resumed on another stream. A reason is the client's fault.
     fn over(&mut self, why: Option<Error>) {
         self.inbound_over = true;
         self.has_next = false;
@@ -124,6 +124,7 @@ impl SessionStream {
         {
             let (session, peer) = (self.session.id, self.session.peer());
             tracing::warn!(session, %peer, "session ended: {message}");
+            self.connection.permit.failed();
         }
     }
 

@@ -100,7 +100,7 @@ limit_options! {
     max_connections_per_peer: usize,
     /// Connections at a time that have not authenticated
     max_unauthenticated_connections: usize,
-    /// Failed handshakes of one address in a row; one is forgiven every 100 ms
+    /// Failed handshakes and broken rules of one address; one is forgiven every 100 ms
     max_failed_handshakes: usize,
     /// Memory for the contents of all objects
     max_memory_bytes: Bytes,

@@ -16,9 +16,9 @@ use crate::{
     rate::{Bucket, Rate},
 };
 
-/// How often a failed handshake is forgiven. Ten wrong keys a second cost the server less than a
-/// hundredth of a core, and whoever shares an address with a client that was put right waits no
-/// longer than anyone notices.
+/// How often a failure is forgiven. Ten wrong keys a second cost the server less than a hundredth of
+/// a core, and whoever shares an address with a client that was put right waits no longer than
+/// anyone notices.
 const FORGIVE_EVERY: Duration = Duration::from_millis(100);
 
 /// How many peers are remembered for their failures alone.
@@ -79,7 +79,7 @@ pub(crate) enum Refusal {
     Full(usize),
     /// The peer has this many connections.
     PeerFull(usize),
-    /// The peer has failed to authenticate too often.
+    /// The peer has failed to authenticate, or to keep to the rules after that, too often.
     BackOff,
 }
 
@@ -127,7 +127,7 @@ impl<H> Policy<H> {
         self.remove_stranger(peer, number).is_some()
     }
 
-    /// A handshake failed.
+    /// A handshake failed, or a session was ended because it broke the rules.
     pub(crate) fn failed(&mut self, peer: Peer, now: Instant) {
         if peer != Peer::Local {
             let rate = self.failures;
@@ -256,8 +256,9 @@ impl From<Refusal> for Error {
                 "close some clients, or raise the server's --max-connections-per-peer",
             ),
             Refusal::BackOff => (
-                "too many handshakes from this address have failed".into(),
-                "check the authkeys of the clients there, and try again in a moment",
+                "too many clients at this address have failed to authenticate, or broke the protocol"
+                    .into(),
+                "the manager's log says which; check their authkeys, and try again in a moment",
             ),
         };
         Self::new(Reason::LimitExceeded, message).with_hint(hint)

@@ -6,7 +6,7 @@ use mp_manager::{Error, Manager};
 use mp_manager_proto::v1::Reason;
 use mp_manager_tests::{
     AUTHKEY, TestServer,
-    wire::{self, Wire, kind},
+    wire::{self, Wire, kind, path},
     within,
 };
 
@@ -115,15 +115,42 @@ async fn a_stranger_is_cut_off_in_time() {
 async fn who_fails_too_often_is_not_heard_for_a_while() {
     let server = TestServer::with(|options| options.limits.max_failed_handshakes = 3);
     let innocent = Innocent::on(&server).await;
-    for _ in 0..6 {
+    let fails = async || {
         let mut wire = connect(&server).await;
-        let _ = within(wire.authenticate("a wrong authkey")).await.unwrap_err();
-    }
-    let refusal = try_to_get_in(&server).await.unwrap_err().expect("it is told why");
-    assert!(refusal.contains("handshakes from this address have failed"), "{refusal}");
-    // Others are, and in the end so is whoever has stopped failing.
+        let _ = wire.authenticate("a wrong authkey").await.unwrap_err();
+    };
+    is_turned_away_for_a_while(&server, fails).await;
     innocent.is_undisturbed().await;
-    within(async { while try_to_get_in(&server).await.is_err() {} }).await;
+}
+
+#[tokio::test]
+async fn who_breaks_the_protocol_too_often_is_not_heard_for_a_while() {
+    let server = TestServer::with(|options| options.limits.max_failed_handshakes = 3);
+    let innocent = Innocent::on(&server).await;
+    let breaks_it = async || {
+        if let Ok(mut wire) = try_to_get_in(&server).await {
+            let garbage = wire::frame(kind::DATA, 0, 3, &[0xff; 20]);
+            wire.send(&[wire::call(3, path::SESSION), garbage].concat()).await.unwrap();
+            wire.closed().await;
+        }
+    };
+    is_turned_away_for_a_while(&server, breaks_it).await;
+    innocent.is_undisturbed().await;
+}
+
+/// Does something until its address is turned away; in the end it is let in again.
+async fn is_turned_away_for_a_while(server: &TestServer, act: impl AsyncFn()) {
+    let refusal = within(async {
+        loop {
+            act().await;
+            if let Err(Some(refusal)) = try_to_get_in(server).await {
+                break refusal;
+            }
+        }
+    });
+    let refusal = refusal.await;
+    assert!(refusal.contains("clients at this address have failed"), "{refusal}");
+    within(async { while try_to_get_in(server).await.is_err() {} }).await;
 }
 
 /// There are too many of them to be told.
