@@ -1,12 +1,20 @@
 //! What an attacking process does: it says a line when it is under way, and what it has done when its
 //! input ends.
 
-use std::{io, net::SocketAddr, time::Duration};
+use std::{
+    io,
+    net::SocketAddr,
+    sync::atomic::{AtomicBool, Ordering},
+    time::{Duration, Instant},
+};
 
 use clap::{Args, ValueEnum};
-use tokio::io::{AsyncReadExt, stdin};
+use tokio::io::{AsyncBufReadExt, BufReader, stdin};
 
-use crate::{sessions, strangers};
+use crate::{
+    sessions::{self, Manner},
+    strangers,
+};
 
 /// Attacks a daemon until its input ends.
 #[derive(Args)]
@@ -18,6 +26,9 @@ pub(crate) struct Attack {
     /// How much: connections, logins a second, or acts of a hostile session in ten seconds.
     #[arg(long)]
     rate: u32,
+    /// What hostile sessions do.
+    #[arg(long, value_delimiter = ',')]
+    manners: Vec<Manner>,
 }
 
 /// What it does.
@@ -35,10 +46,8 @@ pub(crate) enum Kind {
     Greedy,
     /// Logins with a wrong authkey.
     Logins,
-    /// Sessions that do everything they should not.
+    /// Sessions that do what they should not.
     Sessions,
-    /// Sessions that do nothing wrong, but much.
-    Busy,
 }
 
 impl Kind {
@@ -51,33 +60,63 @@ impl Kind {
             Self::Greedy => "greedy",
             Self::Logins => "logins",
             Self::Sessions => "sessions",
-            Self::Busy => "busy",
         }
     }
 }
 
 impl Attack {
     pub(crate) async fn run(self) -> io::Result<()> {
-        let Self { kind, target, rate } = self;
-        let (mut input, mut nothing) = (stdin(), Vec::new());
+        let Self { kind, target, rate, manners } = self;
+        let begin = Instant::now();
         tokio::select! {
-            said = attack(kind, target, rate) => said?,
-            _ = input.read_to_end(&mut nothing) => {}
+            said = attack(kind, target, rate, &manners) => said?,
+            () = obey() => {}
         }
-        match kind {
-            Kind::Logins => println!("{}", strangers::LOGINS.report()),
-            Kind::Sessions | Kind::Busy => println!("{}", sessions::DONE.report()),
-            _ => println!("{}", strangers::OPENED.report()),
-        }
+        let done = match kind {
+            Kind::Logins => strangers::LOGINS.report(),
+            Kind::Sessions => sessions::DONE.report(),
+            _ => strangers::OPENED.report(),
+        };
+        println!("{done} in {:.1} s", begin.elapsed().as_secs_f64());
         Ok(())
     }
 }
 
-async fn attack(kind: Kind, target: SocketAddr, rate: u32) -> io::Result<()> {
+/// What an attacker is told.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Word {
+    Pause,
+    GoOn,
+}
+
+impl Word {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Pause => "pause",
+            Self::GoOn => "go on",
+        }
+    }
+}
+
+static IS_PAUSED: AtomicBool = AtomicBool::new(false);
+
+/// Whether there is to be no attack now.
+pub(crate) fn is_paused() -> bool {
+    IS_PAUSED.load(Ordering::Relaxed)
+}
+
+/// Does what it is told, until the input ends.
+async fn obey() {
+    let mut lines = BufReader::new(stdin()).lines();
+    while let Ok(Some(line)) = lines.next_line().await {
+        IS_PAUSED.store(line == Word::Pause.name(), Ordering::Relaxed);
+    }
+}
+
+async fn attack(kind: Kind, target: SocketAddr, rate: u32, manners: &[Manner]) -> io::Result<()> {
     match kind {
         Kind::Logins => strangers::log_in(target, rate).await,
-        Kind::Sessions => sessions::misbehave(target, rate).await,
-        Kind::Busy => sessions::be_busy(target, rate).await,
+        Kind::Sessions => sessions::misbehave(target, rate, manners).await,
         _ => strangers::stay(kind, target, rate).await,
     }
 }

@@ -101,7 +101,7 @@ impl Latency {
         client: &Client,
         name: &str,
     ) -> io::Result<Percentiles> {
-        let attacker = Attacker::start(kind, target.address, rate)?;
+        let attacker = Attacker::start(kind, target.address, rate, &[], self.measured.compete)?;
         // Until it is what it will be from now on.
         sleep(Duration::from_secs(1)).await;
         let (attackers, targets) = (attacker.cpu()?, target.cpu()?);

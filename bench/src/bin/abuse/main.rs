@@ -7,9 +7,11 @@
 //! target/release/abuse throughput    # hostile sessions
 //! ```
 //!
-//! The daemon and the attackers are processes of their own. They share the machine with whoever is
-//! measured, so each attack is measured a second time with another, idle daemon as its target: that
-//! is what the attackers' share of the processor costs, and not the server's doing.
+//! The daemon and the attackers are processes of their own. Attackers have machines of their own, too,
+//! but not here: so they have what processor time the measured leave (`chrt --idle`), and what they
+//! did is printed, as an attack that comes to nothing proves nothing. With `--compete` they take their
+//! share from the measured. Each attack is measured a second time with another, idle daemon as its
+//! target: that is what it costs the machine, and not the server's doing.
 
 mod attack;
 mod latency;
@@ -43,12 +45,15 @@ enum Command {
     Attack(attack::Attack),
 }
 
-/// Which daemon to measure.
+/// Which daemon to measure, and how.
 #[derive(clap::Args)]
 struct Measured {
     /// The daemon's program; by default the one beside this program.
     #[arg(long)]
     daemon: Option<PathBuf>,
+    /// The attackers take their share of the processors, not only what the measured leave.
+    #[arg(long)]
+    compete: bool,
 }
 
 impl Measured {

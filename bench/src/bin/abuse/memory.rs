@@ -26,7 +26,13 @@ impl Memory {
         for kind in [Kind::Silent, Kind::Preface, Kind::Hello, Kind::Greedy] {
             let daemon = Daemon::start(&self.measured.program()?, &["--handshake-timeout", "600"])?;
             let before = daemon.memory_kib()?;
-            let attacker = Attacker::start(kind, daemon.address, self.connections)?;
+            let attacker = Attacker::start(
+                kind,
+                daemon.address,
+                self.connections,
+                &[],
+                self.measured.compete,
+            )?;
             sleep(Duration::from_secs(1)).await;
             let kib = daemon.memory_kib()?.saturating_sub(before);
             println!(

@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    io::{self, BufRead, BufReader, Read},
+    io::{self, BufRead, BufReader, Read, Write},
     net::SocketAddr,
     path::Path,
     process::{Child, ChildStdout, Command, Stdio},
@@ -13,7 +13,10 @@ use std::{
 
 use mp_manager_tests::AUTHKEY;
 
-use crate::attack::Kind;
+use crate::{
+    attack::{self, Kind},
+    sessions::Manner,
+};
 
 /// A daemon on a port of its own.
 pub(crate) struct Daemon {
@@ -77,14 +80,32 @@ impl Daemon {
 pub(crate) struct Attacker(Process);
 
 impl Attacker {
-    /// Starts one, and waits until it is under way.
-    pub(crate) fn start(kind: Kind, target: SocketAddr, rate: u32) -> io::Result<Self> {
-        let child = Command::new(std::env::current_exe()?)
+    /// Starts one, and waits until it is under way. Unless it may compete, it has what processor
+    /// time nobody else wants.
+    pub(crate) fn start(
+        kind: Kind,
+        target: SocketAddr,
+        rate: u32,
+        manners: &[Manner],
+        compete: bool,
+    ) -> io::Result<Self> {
+        let program = std::env::current_exe()?;
+        let mut command = Command::new(if compete { program.as_path() } else { "chrt".as_ref() });
+        if !compete {
+            command.args(["--idle", "0"]).arg(program);
+        }
+        let child = command
             .args(["attack", kind.name(), "--rate", &rate.to_string()])
             .args(["--target", &target.to_string()])
+            .args(manners.iter().flat_map(|manner| ["--manners".to_owned(), manner.name()]))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
-            .spawn()?;
+            .spawn()
+            .map_err(|error| {
+                let program = command.get_program().to_string_lossy();
+                let message = format!("cannot start {program} (try --compete): {error}");
+                io::Error::new(error.kind(), message)
+            })?;
         let mut process = Process::new(child)?;
         process.line()?;
         Ok(Self(process))
@@ -92,6 +113,14 @@ impl Attacker {
 
     pub(crate) fn cpu(&self) -> io::Result<Duration> {
         self.0.cpu()
+    }
+
+    /// Has its sessions do what they do, or pause.
+    pub(crate) fn tell(&mut self, word: attack::Word) -> io::Result<()> {
+        match &mut self.0.child.stdin {
+            Some(stdin) => writeln!(stdin, "{}", word.name()),
+            None => Ok(()),
+        }
     }
 
     /// Stops it; what it has to say of what it did.

@@ -2,6 +2,7 @@
 
 use std::{io, net::SocketAddr, time::Duration};
 
+use clap::ValueEnum;
 use mp_manager_proto::v1::{
     ClientFrame, DictOp, DirectoryOp, Empty, Entry, Kind, Open, Request, Value, dict_op,
     directory_op, request,
@@ -13,7 +14,7 @@ use mp_manager_tests::{
 use prost::Message;
 use tokio::time::{Instant, sleep, sleep_until};
 
-use crate::attack::{Tally, source, under_way};
+use crate::attack::{Tally, is_paused, source, under_way};
 
 const SESSIONS: u32 = 1000;
 const SESSION: u32 = 3;
@@ -22,30 +23,22 @@ pub(crate) static DONE: Tally =
     Tally::new(&["acts", "sessions", "connections lost", "not let in", "acts held up"]);
 
 /// Keeps a thousand sessions, each of which does something hostile so many times in ten seconds.
-pub(crate) async fn misbehave(target: SocketAddr, rate: u32) -> io::Result<()> {
-    use Manner::{Empty, Garbage, NeverReading, Oversized, Reset};
-    keep_sessions(target, rate, &[Reset, Empty, Oversized, NeverReading, Garbage]).await
-}
-
-/// Keeps a thousand sessions that do nothing wrong, but much.
-pub(crate) async fn be_busy(target: SocketAddr, rate: u32) -> io::Result<()> {
-    keep_sessions(target, rate, &[Manner::Busy]).await
-}
-
-async fn keep_sessions(
-    target: SocketAddr,
-    rate: u32,
-    manners: &'static [Manner],
-) -> io::Result<()> {
+pub(crate) async fn misbehave(target: SocketAddr, rate: u32, manners: &[Manner]) -> io::Result<()> {
+    if manners.is_empty() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "hostile in which manner?"));
+    }
     let every = Duration::from_secs(10) / rate;
     let (started, mut all_started) = tokio::sync::mpsc::unbounded_channel();
     for n in 0..SESSIONS {
-        let started = started.clone();
+        let (started, manner) = (started.clone(), manners[n as usize % manners.len()]);
         tokio::spawn(async move {
             let mut next = Instant::now() + every * n / SESSIONS;
             loop {
                 sleep_until(next).await;
-                let manner = manners[n as usize % manners.len()];
+                if is_paused() {
+                    next += every;
+                    continue;
+                }
                 match Hostile::start(target, n, manner).await {
                     Ok(mut hostile) => {
                         DONE.count("sessions");
@@ -79,20 +72,26 @@ struct Hostile {
 }
 
 /// In which way it is hostile.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Manner {
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Manner {
     /// Begins calls and gives them up at once.
     Reset,
     /// Sends frames without anything in them.
     Empty,
     /// Sends more in one frame than is allowed.
     Oversized,
-    /// Sends as much in one frame as is allowed, which is only much work.
-    Busy,
     /// Asks and asks and never reads.
     NeverReading,
     /// Sends what is not even a frame.
     Garbage,
+    /// Does nothing wrong, but much: sends as much in one frame as is allowed.
+    Busy,
+}
+
+impl Manner {
+    pub(crate) fn name(self) -> String {
+        self.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
+    }
 }
 
 impl Hostile {
@@ -112,17 +111,8 @@ impl Hostile {
 
     async fn act_until_cut_off(&mut self, every: Duration) {
         loop {
-            DONE.count("acts");
-            self.acts += 1;
-            if self.unsent.is_empty() {
-                self.unsent = self.act();
-            } else {
-                DONE.count("acts held up");
-            }
-            match self.wire.try_send(&self.unsent) {
-                Ok(sent) => drop(self.unsent.drain(..sent)),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(_) => return,
+            if !is_paused() && self.act_once().is_err() {
+                return;
             }
             let next = Instant::now() + every;
             if self.manner == Manner::NeverReading {
@@ -139,6 +129,23 @@ impl Hostile {
                 }
             }
         }
+    }
+
+    /// Acts, unless what was said earlier has not been sent yet.
+    fn act_once(&mut self) -> io::Result<()> {
+        DONE.count("acts");
+        self.acts += 1;
+        if self.unsent.is_empty() {
+            self.unsent = self.act();
+        } else {
+            DONE.count("acts held up");
+        }
+        match self.wire.try_send(&self.unsent) {
+            Ok(sent) => drop(self.unsent.drain(..sent)),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => return Err(error),
+        }
+        Ok(())
     }
 
     fn act(&mut self) -> Vec<u8> {
