@@ -1,6 +1,8 @@
 //! Peers that do not read. Many small unread messages look like an attack to HTTP/2 libraries, which
 //! close the connection; here they are what a busy session is made of, and must all arrive.
 
+use std::time::Duration;
+
 use mp_manager::Manager;
 use mp_manager_proto::v1::{
     DirectoryOp, Empty, Entry, Kind, QueueItem, QueueOp, Request, Value, dict_op, directory_op,
@@ -95,7 +97,9 @@ fn a_busy_program_gets_everything_later() {
     let (busy, other) = (runtime(), runtime());
     let items = || 0..u64::try_from(MESSAGES).unwrap();
     let (manager, gets) = busy.block_on(async {
-        let manager = Manager::connect(&server.address(), AUTHKEY).await.unwrap();
+        // It does not say that it is alive, either, for as long as the puts take.
+        let client = Manager::builder().authkey(AUTHKEY).lease(Duration::from_secs(300));
+        let manager = client.connect(&server.address()).await.unwrap();
         let jobs = manager.queue::<u64>("jobs").await.unwrap();
         let get = |_| {
             let jobs = jobs.clone();
