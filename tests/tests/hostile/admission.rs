@@ -140,15 +140,15 @@ async fn who_breaks_the_protocol_too_often_is_not_heard_for_a_while() {
 
 /// Does something until its address is turned away; in the end it is let in again.
 async fn is_turned_away_for_a_while(server: &TestServer, act: impl AsyncFn()) {
-    let refusal = within(async {
+    let until_told = async {
         loop {
             act().await;
             if let Err(Some(refusal)) = try_to_get_in(server).await {
                 break refusal;
             }
         }
-    });
-    let refusal = refusal.await;
+    };
+    let refusal = within(until_told).await;
     assert!(refusal.contains("clients at this address have failed"), "{refusal}");
     within(async { while try_to_get_in(server).await.is_err() {} }).await;
 }
