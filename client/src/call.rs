@@ -14,18 +14,20 @@ use mp_manager_proto::{
     v1::{Request, request},
 };
 
-use crate::session::{Arrived, Begun, Blocked, Failure, Scope, Seq, Shared, told};
+use crate::session::{Arrived, Begun, Blocked, Deadline, Failure, Scope, Seq, Shared, told};
 
 /// One call: sent when it is first polled, acknowledged in the poll that returns its reply,
 /// cancelled if it is dropped before. One that [gives back](Self::giving_back) is sent at once, and
 /// never cancelled.
 pub(crate) struct Call {
     shared: Arc<Shared>,
+    scope: Scope,
+    deadline: Option<Deadline>,
     phase: Phase,
 }
 
 enum Phase {
-    New(Box<Request>, Scope, Option<Box<Blocked>>),
+    New(Box<Request>, Option<Box<Blocked>>),
     Sent(Seq),
     GivingBack(Seq),
     Failed(Failure),
@@ -35,7 +37,18 @@ enum Phase {
 impl Call {
     /// The request's seq is given to it when it is sent.
     pub(crate) fn new(shared: &Arc<Shared>, request: Request, scope: Scope) -> Self {
-        Self { shared: Arc::clone(shared), phase: Phase::New(Box::new(request), scope, None) }
+        Self::within(shared, request, scope, None)
+    }
+
+    /// A call that ends at its deadline, whatever its connection does.
+    pub(crate) fn within(
+        shared: &Arc<Shared>,
+        request: Request,
+        scope: Scope,
+        deadline: Option<Deadline>,
+    ) -> Self {
+        let phase = Phase::New(Box::new(request), None);
+        Self { shared: Arc::clone(shared), scope, deadline, phase }
     }
 
     /// A call that gives something back, once: however many calls are open, it does not wait behind
@@ -50,7 +63,7 @@ impl Call {
             Ok(seq) => Phase::GivingBack(seq),
             Err(failure) => Phase::Failed(failure),
         };
-        Self { shared: Arc::clone(shared), phase }
+        Self { shared: Arc::clone(shared), scope, deadline: None, phase }
     }
 }
 
@@ -60,11 +73,12 @@ impl Future for Call {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.get_mut();
         match mem::replace(&mut this.phase, Phase::Over) {
-            Phase::New(request, scope, blocked) => {
-                match this.shared.begin(request, scope, blocked, cx.waker()) {
+            Phase::New(request, blocked) => {
+                let (scope, deadline) = (this.scope, this.deadline);
+                match this.shared.begin(request, scope, deadline, blocked, cx.waker()) {
                     Begun::Sent(seq) => this.phase = Phase::Sent(seq),
                     Begun::Later(request, blocked) => {
-                        this.phase = Phase::New(request, scope, Some(blocked));
+                        this.phase = Phase::New(request, Some(blocked));
                     }
                     Begun::Failed(failure) => return Poll::Ready(Err(failure)),
                 }

@@ -36,6 +36,7 @@ use crate::embedded::Embedded;
 use crate::{
     authkeys::Authkeys,
     error::{Context, Error, Result},
+    fork::{Home, HomeBound},
     session::Shared,
     thread::IoThread,
     tls::{Connector, TlsFailure, Trouble},
@@ -87,13 +88,22 @@ pub(crate) struct Authenticated {
 
 /// Connects, and gets in: with the session of before, if there was one and the manager has it.
 pub(crate) async fn authenticate(target: &Target, shared: &Shared) -> Result<Authenticated> {
-    match timeout(target.timeout, get_in(target, shared)).await {
-        Ok(result) => result,
-        Err(_) => Err(cannot_connect(
-            &target.address,
-            format!("no answer within {:?} (is it a manager that listens there?)", target.timeout),
-        )),
-    }
+    let began = shared.now();
+    let Ok(result) = timeout(target.timeout, get_in(target, shared)).await else {
+        let allowed = target.timeout;
+        let waited = shared.now().saturating_sub(began);
+        let message = if waited < allowed / 2 {
+            format!(
+                "the runtime's clock said that {allowed:?} were over after {waited:.1?}: it is paused \
+                 (use Builder::background_thread(), which gives the connection a thread and a clock of \
+                 its own)"
+            )
+        } else {
+            format!("no answer within {allowed:?} (is it a manager that listens there?)")
+        };
+        return Err(cannot_connect(&target.address, message));
+    };
+    result
 }
 
 /// Why an authkey did not get us in.
@@ -115,7 +125,7 @@ async fn get_in(target: &Target, shared: &Shared) -> Result<Authenticated> {
     target.authkeys.reread().await;
     for authkey in target.authkeys.in_turn() {
         // A connection has one handshake.
-        let opened = open_channel(target).await?;
+        let opened = open_channel(target, shared.home).await?;
         let channel = opened.channel;
         let mut client = ManagerClient::new(channel.clone()).max_encoding_message_size(usize::MAX);
         let asked = shared.now();
@@ -147,14 +157,19 @@ struct Opened {
     trouble: Option<Trouble>,
 }
 
-async fn open_channel(target: &Target) -> Result<Opened> {
+async fn open_channel(target: &Target, home: Home) -> Result<Opened> {
     let address = &target.address;
-    let endpoint = Endpoint::from_static("http://mp-manager")
+    let mut endpoint = Endpoint::from_static("http://mp-manager")
         .initial_connection_window_size(CONNECTION_WINDOW)
-        .initial_stream_window_size(STREAM_WINDOW)
-        .http2_keep_alive_interval(PING_INTERVAL)
-        .keep_alive_timeout(PING_TIMEOUT)
-        .keep_alive_while_idle(true);
+        .initial_stream_window_size(STREAM_WINDOW);
+    // The system says when a unix socket's other end is gone; one that is silent only pauses, and
+    // closing the socket would end the session.
+    if !matches!(address, Address::Unix(_)) {
+        endpoint = endpoint
+            .http2_keep_alive_interval(PING_INTERVAL)
+            .keep_alive_timeout(PING_TIMEOUT)
+            .keep_alive_while_idle(true);
+    }
     let (connected, binding, trouble) = match address {
         Address::Tcp { .. } if target.connector.tls.is_set() && !address.is_local() => {
             return Err(Error::Configuration(format!(
@@ -162,11 +177,11 @@ async fn open_channel(target: &Target) -> Result<Opened> {
             )));
         }
         Address::Tcp { host, port } => {
-            let stream = connect_tcp(address, host, *port).await?;
+            let stream = connect_tcp(address, host, *port, home).await?;
             (endpoint.connect_with_connector(once(stream)).await, Binding::None, None)
         }
         Address::Tls { host, port } => {
-            let stream = connect_tcp(address, host, *port).await?;
+            let stream = connect_tcp(address, host, *port, home).await?;
             let connected = target.connector.connect(host, &plain(host, *port), stream).await;
             let (stream, binding) = connected.map_err(|failure| match failure {
                 TlsFailure::Configuration(problem) => Error::Configuration(problem),
@@ -179,6 +194,7 @@ async fn open_channel(target: &Target) -> Result<Opened> {
             let stream = UnixStream::connect::<&PathBuf>(path)
                 .await
                 .map_err(|error| no_connection(address, &error))?;
+            let stream = HomeBound::new(stream, home);
             (endpoint.connect_with_connector(once(stream)).await, Binding::Unix, None)
         }
         other => return Err(cannot_connect(other, "this kind of address is not known".into())),
@@ -189,10 +205,15 @@ async fn open_channel(target: &Target) -> Result<Opened> {
     }
 }
 
-async fn connect_tcp(address: &Address, host: &str, port: u16) -> Result<TcpStream> {
+async fn connect_tcp(
+    address: &Address,
+    host: &str,
+    port: u16,
+    home: Home,
+) -> Result<HomeBound<TcpStream>> {
     TcpStream::connect((host, port))
         .await
-        .and_then(|stream| stream.set_nodelay(true).map(|()| stream))
+        .and_then(|stream| stream.set_nodelay(true).map(|()| HomeBound::new(stream, home)))
         .map_err(|error| no_connection(address, &error))
 }
 

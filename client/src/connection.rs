@@ -1,13 +1,11 @@
 //! The connection behind a session: opened, kept alive, and opened again when it is gone.
 //!
-//! ```text
-//!   open ──► converse ──gone──► reconnect ──in time──► converse (the session goes on)
-//!               │                   │    └──later────► converse (a new session)
-//!               └─────said goodbye──┴──── not at all ─► over
-//! ```
+//! A task runs it, and does what the session's state machine says ([`Shared`]). When the task ends,
+//! however it ends, the session ends with it: nobody waits for what nobody does.
 
 use std::{
     sync::{Arc, Weak},
+    thread,
     time::Duration,
 };
 
@@ -32,14 +30,11 @@ use crate::{
     connect::{Authenticated, Target, authenticate, cannot_connect, explain},
     error::{Error, Result},
     link::Link,
-    session::{LOOK, Shared, closed},
+    session::{LOOK, Policy, Shared, Step, closed, driver_ended},
 };
 
 const SESSION: &str = "/mp.manager.v1.Manager/Session";
 
-/// The first pause between attempts to connect again; each is twice as long as the one before it.
-const FIRST_PAUSE: Duration = Duration::from_millis(10);
-const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 /// A packet that is lost must not cost the lease: one attempt takes no longer than this.
 const LONGEST_ATTEMPT: Duration = Duration::from_secs(3);
 /// The manager was not heard in time for what it must keep: looked at no more often than this.
@@ -47,10 +42,18 @@ const SHORTEST_SLEEP: Duration = Duration::from_millis(1);
 
 /// Opens a session, whose connection is run by a task on the current runtime.
 pub(crate) async fn open(target: &Target) -> Result<Arc<Link>> {
-    let shared = Shared::new(Clock::system());
+    let policy = Policy {
+        reconnect_timeout: target.reconnect_timeout,
+        reopen: target.reopen,
+        end_is_death: matches!(target.address, Address::Unix(_)),
+    };
+    let shared = Shared::new(Clock::system(), policy);
     let authenticated = authenticate(target, &shared).await?;
     let link = Link::new(Arc::clone(&shared), target.address.to_string());
-    let connection = Connection { target: target.clone(), shared, link: Arc::downgrade(&link) };
+    let driver = Driver { shared: Arc::clone(&shared) };
+    let link_seen = Arc::downgrade(&link);
+    let connection =
+        Connection { target: target.clone(), shared, link: link_seen, _driver: driver };
     let (_, number) = connection.connected(&authenticated);
     let streams = connection.open_streams(authenticated, number).await?;
     tokio::spawn(connection.run(streams));
@@ -61,6 +64,21 @@ struct Connection {
     target: Target,
     shared: Arc<Shared>,
     link: Weak<Link>,
+    _driver: Driver,
+}
+
+/// Ends the session when the task that runs its connection is dropped, aborted or panics.
+struct Driver {
+    shared: Arc<Shared>,
+}
+
+impl Drop for Driver {
+    fn drop(&mut self) {
+        // In a fork there is nothing to end, and perhaps nobody to unlock it.
+        if self.shared.home.is_here() {
+            self.shared.end(driver_ended(thread::panicking()));
+        }
+    }
 }
 
 /// What is said on one connection, both ways.
@@ -115,43 +133,20 @@ impl Connection {
             if self.shared.is_leaving() {
                 return self.shared.end(closed());
             }
-            self.shared.disconnected();
-            let why = match end {
-                End::Gone(why) => {
-                    self.close(&why);
-                    Refusal::new(Reason::SessionEnded, why)
-                }
-                End::Farewell(why) if self.may_come_back(&why) => {
-                    self.shared.session_ended(why.clone());
-                    why
-                }
-                End::Farewell(why) => return self.shared.end(why),
-            };
+            match end {
+                End::Gone(why) => self.shared.disconnected(Refusal::new(Reason::SessionEnded, why)),
+                End::Farewell(why) => self.shared.farewell(why),
+            }
+            // On a unix socket what was held is lost before the manager can take its end for ours.
             drop(streams);
             streams = tokio::select! {
-                again = self.reconnect(why) => match again {
-                    Ok(streams) => streams,
-                    Err(why) => return self.shared.end(why),
+                again = self.reconnect() => match again {
+                    Some(streams) => streams,
+                    None => return,
                 },
                 () = self.leave() => return self.shared.end(closed()),
             };
         }
-    }
-
-    /// The manager takes the end of a unix socket for the end of this process, and gives to others
-    /// what it held: it has to know before.
-    fn close(&self, why: &str) {
-        if matches!(self.target.address, Address::Unix(_)) {
-            let message = format!("the session was lost with its connection: {why}");
-            self.shared.session_ended(Refusal::new(Reason::SessionEnded, message));
-        }
-    }
-
-    /// Whether there may be another session after one that ended like this.
-    fn may_come_back(&self, why: &Refusal) -> bool {
-        self.target.reopen
-            && !self.shared.is_ephemeral()
-            && matches!(why.reason(), Reason::ShuttingDown | Reason::SessionEnded)
     }
 
     /// Takes in what the manager says, until it says no more.
@@ -199,40 +194,29 @@ impl Connection {
                 // One that finds no room is as good as one that is late.
                 let _ = beats.try_send(Beat { number, ..Beat::default() });
             }
-            sleep(tick.next.saturating_sub(self.shared.now()).max(SHORTEST_SLEEP)).await;
+            tokio::select! {
+                () = sleep(tick.next.saturating_sub(self.shared.now()).max(SHORTEST_SLEEP)) => {}
+                () = self.shared.wanted.notified() => {}
+            }
         }
     }
 
-    /// Tries to connect until it succeeds, or there is no sense in it any more.
-    async fn reconnect(&self, why: Refusal) -> Result<Streams, Refusal> {
-        let patience = self.patience();
-        let deadline = self.shared.now().saturating_add(patience);
-        let mut pause = FIRST_PAUSE;
-        let mut last = why.message.clone();
-        while !self.target.reconnect_timeout.is_zero() {
-            match self.attempt().await {
-                Ok(streams) => return Ok(streams),
-                Err(Attempt::Hopeless(refusal)) => return Err(refusal),
-                Err(Attempt::Failed(message)) => last = message,
+    /// Connects again, as the session says; `None` when it is all over.
+    async fn reconnect(&self) -> Option<Streams> {
+        loop {
+            match self.shared.step() {
+                Step::Connect => match self.attempt().await {
+                    Ok(streams) => return Some(streams),
+                    Err(Attempt::Failed(message)) => {
+                        self.shared.attempt_failed(message, random());
+                    }
+                    Err(Attempt::Refused(refusal)) => self.shared.attempt_refused(refusal),
+                },
+                Step::Rest(until) => self.rest(until).await,
+                Step::Idle => self.shared.wanted.notified().await,
+                Step::Over => return None,
             }
-            if self.shared.now() >= deadline {
-                break;
-            }
-            self.rest(jittered(pause)).await;
-            pause = LONGEST_PAUSE.min(pause * 2);
         }
-        let message =
-            format!("the connection is gone, and did not come back within {patience:?}: {last}");
-        let hint = "what the session held is released; connect again for a new one";
-        Err(Refusal::new(why.reason(), message).with_hint(hint))
-    }
-
-    /// How long trying to connect again makes sense. The socket of a manager inside a program is
-    /// gone when the program is.
-    fn patience(&self) -> Duration {
-        let is_gone_for_good =
-            self.shared.is_ephemeral() && matches!(self.target.address, Address::Unix(_));
-        if is_gone_for_good { Duration::ZERO } else { self.target.reconnect_timeout }
     }
 
     async fn attempt(&self) -> Result<Streams, Attempt> {
@@ -250,7 +234,7 @@ impl Connection {
         let (resumed, number) = self.connected(&authenticated);
         if !resumed && !self.target.reopen {
             let message = "the session is lost, and no other was wanted";
-            return Err(Attempt::Hopeless(Refusal::new(Reason::SessionEnded, message)));
+            return Err(Attempt::Refused(Refusal::new(Reason::SessionEnded, message)));
         }
         let opened = timeout(target.timeout, self.open_streams(authenticated, number)).await;
         let result = match opened {
@@ -258,15 +242,13 @@ impl Connection {
             Err(_) => Err(Attempt::Failed("no answer in time".into())),
         };
         if let Err(Attempt::Failed(why)) = &result {
-            self.shared.disconnected();
-            self.close(why);
+            self.shared.disconnected(Refusal::new(Reason::SessionEnded, why));
         }
         result
     }
 
-    /// Waits, with an eye on what is overdue.
-    async fn rest(&self, pause: Duration) {
-        let until = self.shared.now() + pause;
+    /// Waits, with an eye on calls whose timeouts pass.
+    async fn rest(&self, until: Duration) {
         loop {
             self.shared.wait_disconnected();
             let left = until.saturating_sub(self.shared.now());
@@ -289,8 +271,8 @@ impl Connection {
 enum Attempt {
     /// Another one may succeed.
     Failed(String),
-    /// No other will.
-    Hopeless(Refusal),
+    /// No other will, as long as nothing changes.
+    Refused(Refusal),
 }
 
 impl From<Error> for Attempt {
@@ -302,16 +284,17 @@ impl From<Error> for Attempt {
             _ => return Self::Failed(error.to_string()),
         };
         let context = error.context().cloned().unwrap_or_default();
-        let message = format!("the session is lost: {}", context.message);
-        Self::Hopeless(Refusal::new(reason, message).with_hint(context.hint))
+        let message = if context.message.is_empty() { error.to_string() } else { context.message };
+        let message = format!("the session is lost: {message}");
+        Self::Refused(Refusal::new(reason, message).with_hint(context.hint))
     }
 }
 
-/// From half of it to all of it, so that many clients do not come back at once.
-fn jittered(pause: Duration) -> Duration {
-    // Without random numbers all come at once, which is no error.
+/// From 0 to 1.
+fn random() -> f64 {
+    // Without random numbers all clients come at once, which is no error.
     let random = getrandom::u32().unwrap_or(u32::MAX);
-    pause / 2 + pause.mul_f64(f64::from(random) / f64::from(u32::MAX) / 2.0)
+    f64::from(random) / f64::from(u32::MAX)
 }
 
 /// The beats that go out.

@@ -6,7 +6,10 @@ use mp_manager_proto::{address::Address, authkey::Authkey};
 use mp_manager_server::{Options, ServeError, Server};
 use tokio::sync::oneshot;
 
-use crate::error::{Error, Result};
+use crate::{
+    error::{Error, Result},
+    fork::Home,
+};
 
 /// A server on threads of its own, which ends when this is dropped.
 pub(crate) struct Embedded {
@@ -81,20 +84,23 @@ async fn bind(options: Options) -> Result<(Server, Option<PrivateDirectory>), Se
     Ok((Server::bind(&loopback, options).await?, None))
 }
 
-/// A directory that only this user can enter; gone when this is dropped.
-struct PrivateDirectory(PathBuf);
+/// A directory that only this user can enter; gone when this is dropped by the process that made it.
+struct PrivateDirectory(PathBuf, Home);
 
 impl PrivateDirectory {
     fn create() -> std::io::Result<Self> {
         let unique = getrandom::u64().map_err(std::io::Error::other)?;
         let path = std::env::temp_dir().join(format!("mp-manager-{unique:016x}"));
         fs::DirBuilder::new().mode(0o700).create(&path)?;
-        Ok(Self(path))
+        Ok(Self(path, Home::here()))
     }
 }
 
 impl Drop for PrivateDirectory {
     fn drop(&mut self) {
+        if !self.1.is_here() {
+            return;
+        }
         // Gone already if somebody tidied up: that is as well.
         let _ = fs::remove_dir_all(&self.0);
     }

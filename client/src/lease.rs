@@ -22,12 +22,14 @@ pub(crate) struct Lease {
     beats: VecDeque<(u64, Duration)>,
     last_beat: Duration,
     beat_number: u64,
+    round_trip: Duration,
 }
 
 impl Lease {
     /// Of a session, or a resumption of one, that was asked for at `asked`.
-    pub(crate) fn begin(&mut self, length: Duration, asked: Duration) {
+    pub(crate) fn begin(&mut self, length: Duration, asked: Duration, now: Duration) {
         self.length = length;
+        self.round_trip = now.saturating_sub(asked);
         self.proven = self.proven.max(asked);
         self.last_beat = asked;
         self.frames.clear();
@@ -58,8 +60,17 @@ impl Lease {
     }
 
     /// The manager has taken in this beat.
-    pub(crate) fn beat_echoed(&mut self, number: u64) {
-        self.proven = self.proven.max(echoed(&mut self.beats, number));
+    pub(crate) fn beat_echoed(&mut self, number: u64, now: Duration) {
+        let sent = echoed(&mut self.beats, number);
+        if !sent.is_zero() {
+            self.round_trip = now.saturating_sub(sent);
+        }
+        self.proven = self.proven.max(sent);
+    }
+
+    /// How long an answer takes, as of the last beat or, before the first, of the handshake.
+    pub(crate) fn round_trip(&self) -> Duration {
+        self.round_trip
     }
 
     /// When everything held is lost.
@@ -70,6 +81,13 @@ impl Lease {
     /// When the connection is given up, if nothing is heard: in time for another one.
     pub(crate) fn stale_at(&self) -> Duration {
         self.proven + self.length / 2
+    }
+
+    /// The same for a connection whose end is this process' death: it is given up no earlier than
+    /// all is lost, and than connecting again would be given up. No other connection would get
+    /// further, as this one reaches the manager as long as it runs.
+    pub(crate) fn dead_at(&self, reconnect_timeout: Duration) -> Duration {
+        self.lost_at().max(self.stale_at().saturating_add(reconnect_timeout))
     }
 
     pub(crate) fn next_beat_at(&self) -> Duration {
@@ -98,7 +116,7 @@ mod tests {
 
     fn lease() -> Lease {
         let mut lease = Lease::default();
-        lease.begin(LEASE, at(0));
+        lease.begin(LEASE, at(0), at(1));
         lease
     }
 
@@ -117,7 +135,8 @@ mod tests {
         let beat = lease.beat_sent(at(3_000));
         lease.frames_echoed(1);
         assert_eq!(lease.lost_at(), at(10_900));
-        lease.beat_echoed(beat);
+        lease.beat_echoed(beat, at(3_010));
+        assert_eq!(lease.round_trip(), at(10));
         assert_eq!(lease.lost_at(), at(12_900));
         lease.frames_echoed(2);
         assert_eq!(lease.lost_at(), at(12_900), "what came later says nothing new");
@@ -136,7 +155,7 @@ mod tests {
     fn what_an_earlier_connection_sent_is_not_waited_for() {
         let mut lease = lease();
         lease.frame_sent(1, at(5_000));
-        lease.begin(LEASE, at(2_000));
+        lease.begin(LEASE, at(2_000), at(2_001));
         lease.frames_echoed(1);
         assert_eq!(lease.lost_at(), at(11_900));
     }

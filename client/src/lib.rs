@@ -74,6 +74,7 @@ mod connection;
 mod embedded;
 mod error;
 mod fence;
+mod fork;
 mod grant;
 mod lease;
 mod level;
@@ -92,6 +93,7 @@ mod session;
 pub mod simulation;
 mod slice;
 mod thread;
+mod timer;
 mod tls;
 
 pub use error::{Context, Error, Result};

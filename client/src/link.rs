@@ -99,7 +99,7 @@ impl Drop for Handle {
         let received = self.received.get_mut().unwrap_or_else(PoisonError::into_inner);
         let (incarnation, count) = *received;
         let object = self.reference.object;
-        let mut state = self.link.shared.lock();
+        let Some(mut state) = self.link.shared.lock_at_home() else { return };
         if state.handles.get(&object).is_some_and(|(_, known)| known.strong_count() == 0) {
             state.handles.remove(&object);
         }

@@ -26,7 +26,7 @@ use crate::{
     link::Link,
     reply::{Reply, Subject},
     session::{Failure, Scope, closed},
-    thread::IoThread,
+    thread::{IoThread, check_runtime},
     tls::{Connector, Tls},
 };
 
@@ -333,8 +333,8 @@ impl Manager {
     /// Stops the manager, for everybody: a daemon ends, and so does an embedded one.
     ///
     /// # Errors
-    /// If the request is refused, or cannot be sent. A session that is lost before the manager
-    /// confirms counts as stopped: nobody can tell the two apart.
+    /// If the request is refused, or cannot be sent: nothing was stopped then. A session that is lost
+    /// after it was sent counts as stopped: nobody can tell the two apart.
     ///
     /// ```
     /// # use mp_manager::Manager;
@@ -349,7 +349,7 @@ impl Manager {
     pub async fn shutdown(&self) -> Result<()> {
         match self.directory("shutdown", None, Op::Shutdown(Empty {})).await {
             // It may be gone before it has confirmed.
-            Ok(_) | Err(Error::ShuttingDown(_) | Error::SessionLost(_)) => {}
+            Ok(_) | Err(Error::ShuttingDown(_) | Error::OutcomeUnknown(_)) => {}
             Err(error) => return Err(error),
         }
         // Whoever asked for that does not wait for it to come back.
@@ -593,6 +593,7 @@ impl Builder {
     }
 
     async fn connect_with(self, address: &str, tls: Tls) -> Result<Manager> {
+        self.check_runtime()?;
         let address: Address = address.parse()?;
         let authkeys = match &self.authkeys {
             Origin::Environment => authkeys_from_env()?,
@@ -629,6 +630,7 @@ impl Builder {
     /// no use for: it is reached on this machine only, without TLS.
     #[cfg(feature = "embedded")]
     pub async fn start(self) -> Result<Manager> {
+        self.check_runtime()?;
         if self.tls.ca.is_some() || self.tls.identity.is_some() {
             let message = "an embedded manager is reached without TLS: give it no certificates, or \
                            connect to one that `mp-manager serve` runs";
@@ -645,6 +647,10 @@ impl Builder {
         let target = self.target(embedded.address.clone(), authkeys, Tls::default());
         self.establish(target, |thread, target| Keeper { thread, embedded: Some(embedded), target })
             .await
+    }
+
+    fn check_runtime(&self) -> Result<()> {
+        if self.background_thread { Ok(()) } else { check_runtime() }
     }
 
     fn target(&self, address: Address, authkeys: Authkeys, tls: Tls) -> Target {

@@ -19,8 +19,9 @@ use crate::{
     error::{Context, Error, Result},
     fence::Fence,
     link::{Handle, Link},
+    outcome::{Expiry, expiry},
     reply::{Reply, Subject},
-    session::{Failure, Scope, told},
+    session::{Deadline, Failure, Scope, told},
 };
 
 /// A shared object of any kind, as its proxies hold it. Cloning is cheap.
@@ -58,6 +59,14 @@ impl Wait {
             Self::For(timeout) if timeout.is_zero() => Some(0),
             Self::For(timeout) => u64::try_from(timeout.as_micros()).ok().map(|us| us.max(1)),
         }
+    }
+
+    /// When an operation ends that waits so long and began at `now`; `None` if it waits as long as
+    /// it takes, or never waits.
+    fn deadline(self, op: &request::Op, now: impl FnOnce() -> Duration) -> Option<Deadline> {
+        let timeout_us = self.timeout_us()?;
+        let timeout = Duration::from_micros(timeout_us);
+        (expiry(op) != Expiry::Untimed).then(|| Deadline::new(now(), timeout))
     }
 }
 
@@ -115,6 +124,8 @@ impl Object {
         op: request::Op,
         wait: Wait,
     ) -> Result<Reply> {
+        // It is one for all that it takes to find the object again.
+        let deadline = wait.deadline(&op, || self.link().shared.now());
         let mut op = Some(op);
         loop {
             let reference = self.reference();
@@ -126,9 +137,9 @@ impl Object {
                 ..Request::default()
             };
             let scope = Scope::Server(reference.server);
-            match Call::new(&self.link().shared, request, scope).await {
+            match Call::within(&self.link().shared, request, scope, deadline).await {
                 Err(Failure::Stale(unsent)) => {
-                    self.find_again(operation, reference.server).await?;
+                    self.find_again(operation, reference.server, deadline).await?;
                     op = unsent.op;
                 }
                 result => return self.result(operation, result),
@@ -170,7 +181,12 @@ impl Object {
     }
 
     /// The manager has started again: opens the object of the same name there.
-    async fn find_again(&self, operation: &'static str, server: u64) -> Result<()> {
+    async fn find_again(
+        &self,
+        operation: &'static str,
+        server: u64,
+        deadline: Option<Deadline>,
+    ) -> Result<()> {
         if self.reference().server != server {
             // Somebody else has done it.
             return Ok(());
@@ -178,8 +194,8 @@ impl Object {
         let Some(open) = self.bound.origin.clone() else { return Err(self.gone(operation)) };
         let op = request::Op::Directory(DirectoryOp { op: Some(directory_op::Op::Open(open)) });
         let request = Request { op: Some(op), ..Request::default() };
-        let reply = self.reply(operation, Call::new(&self.link().shared, request, Scope::Any));
-        let reply = reply.await?;
+        let call = Call::within(&self.link().shared, request, Scope::Any, deadline);
+        let reply = self.reply(operation, call).await?;
         let reference = reply.opened()?.r#ref.ok_or_else(|| reply.unexpected())?;
         *self.bound.lock() = self.link().handle(reference);
         Ok(())

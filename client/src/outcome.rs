@@ -1,10 +1,11 @@
-//! Whether a call whose session was lost may have done something that lasts.
+//! What is known of a call that got no answer: whether it may have done something that lasts, and
+//! how it ends when its timeout has passed.
 
 use mp_manager_proto::v1::{
-    Mode, array_op::Op as Array, barrier_op::Op as Barrier, condition_op::Op as Condition,
+    Empty, Mode, array_op::Op as Array, barrier_op::Op as Barrier, condition_op::Op as Condition,
     dict_op::Op as Dict, directory_op::Op as Directory, event_op::Op as Event, list_op::Op as List,
     lock_op::Op as Lock, namespace_op::Op as Namespace, pipe_op::Op as Pipe, queue_op::Op as Queue,
-    r_lock_op::Op as RLock, request, scalar_op::Op as Scalar, semaphore_op::Op as Semaphore,
+    r_lock_op::Op as RLock, reply, request, scalar_op::Op as Scalar, semaphore_op::Op as Semaphore,
     set_op::Op as Set,
 };
 
@@ -15,7 +16,7 @@ pub(crate) fn may_last(op: &request::Op) -> bool {
     match op {
         R::Directory(op) => match &op.op {
             Some(Directory::Open(open)) => open.name.is_some() && open.mode() == Mode::Create,
-            Some(Directory::Delete(_)) => true,
+            Some(Directory::Delete(_) | Directory::Shutdown(_)) => true,
             _ => false,
         },
         R::Dict(op) => !matches!(
@@ -68,5 +69,51 @@ pub(crate) fn may_last(op: &request::Op) -> bool {
             )
         ),
         R::Pipe(op) => matches!(op.op, Some(Pipe::Send(_))),
+    }
+}
+
+/// How a call ends when its timeout has passed and no answer has come.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Expiry {
+    /// The operation does not wait: no timeout is its own.
+    Untimed,
+    /// It only takes or looks: it ends with what the manager answers when the timeout passes. What
+    /// it was handed meanwhile goes back.
+    Answer(reply::Result),
+    /// It may have changed something that lasts.
+    Outcome,
+    /// It waits for a lock after its timeout has passed, for as long as that takes.
+    Relock,
+}
+
+/// How `op` ends when its timeout has passed.
+pub(crate) fn expiry(op: &request::Op) -> Expiry {
+    use request::Op as R;
+    let absent = || Expiry::Answer(reply::Result::Absent(Empty {}));
+    let no = || Expiry::Answer(reply::Result::Flag(false));
+    match op {
+        R::Lock(op) if matches!(op.op, Some(Lock::Acquire(_))) => absent(),
+        R::Rlock(op) if matches!(op.op, Some(RLock::Acquire(_))) => absent(),
+        R::Semaphore(op) if matches!(op.op, Some(Semaphore::Acquire(_))) => absent(),
+        R::Condition(op) => match op.op {
+            Some(Condition::Acquire(_)) => absent(),
+            Some(Condition::Wait(_)) => Expiry::Relock,
+            _ => Expiry::Untimed,
+        },
+        R::Event(op) if matches!(op.op, Some(Event::Wait(_))) => no(),
+        R::Barrier(op) if matches!(op.op, Some(Barrier::Wait(_))) => Expiry::Outcome,
+        R::Queue(op) => match op.op {
+            Some(Queue::Get(_) | Queue::GetMany(_) | Queue::Lease(_)) => absent(),
+            Some(Queue::Join(_)) => no(),
+            Some(Queue::Put(_) | Queue::PutMany(_)) => Expiry::Outcome,
+            _ => Expiry::Untimed,
+        },
+        R::Pipe(op) => match op.op {
+            Some(Pipe::Receive(_)) => absent(),
+            Some(Pipe::Poll(_)) => no(),
+            Some(Pipe::Send(_)) => Expiry::Outcome,
+            _ => Expiry::Untimed,
+        },
+        _ => Expiry::Untimed,
     }
 }

@@ -1,14 +1,15 @@
 //! A session as its client sees it: what is to be sent, what waits for a reply, what is held.
 //!
-//! [`Shared`] is the state machine; it does no I/O, and has the time from its [`Clock`] only. Two
-//! things drive it: a stream that takes frames out ([`Outgoing`](crate::call::Outgoing)), and
-//! whoever runs the connection: it puts the server's frames in, and says when there is a connection
-//! and when there is none.
+//! [`Shared`] is the state machine; it does no I/O, and has the time from its [`Clock`] only. Three
+//! things drive it: a stream that takes frames out ([`Outgoing`](crate::call::Outgoing)); the task
+//! that runs the connection, which puts the server's frames in, says when there is a connection and
+//! when there is none, and asks what to do then ([`reconnect`]); and a [`Timer`], which ends calls
+//! whose timeouts have passed.
 //!
 //! ```text
 //!                    ┌─────── connected ◄───────┐
 //!   first connection │   (same session, resumed │
-//!   ─────────────────┤    or a fresh one)       │──► over: said goodbye, or nobody there
+//!   ─────────────────┤    or a fresh one)       │──► over: said goodbye, or no other is wanted
 //!                    └─► disconnected ──────────┘
 //! ```
 //!
@@ -17,8 +18,11 @@
 //! by itself: its callers are told.
 
 mod calls;
+mod deadline;
 mod grants;
 mod lost;
+mod open_calls;
+mod reconnect;
 mod refusals;
 mod slot;
 mod state;
@@ -26,8 +30,9 @@ mod state;
 mod tests;
 
 use std::{
+    mem,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        Arc, Mutex, MutexGuard, PoisonError, TryLockError, Weak,
         atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     task::Waker,
@@ -37,27 +42,37 @@ use std::{
 use bytes::Bytes;
 use mp_manager_proto::{
     frame::EncodedFrame,
-    v1::{Challenge, Error as Refusal, Request, Resume, ServerFrame, Welcome, reply, request},
+    v1::{
+        Challenge, Error as Refusal, Reason, Request, Resume, ServerFrame, Welcome, reply, request,
+    },
 };
 use tokio::sync::{Notify, watch};
 
 pub(crate) use self::{
     calls::{Begun, Blocked},
-    refusals::closed,
+    deadline::Deadline,
+    reconnect::{Policy, Step},
+    refusals::{closed, driver_ended},
     state::State,
 };
 use self::{
     lost::{Afterwards, Lost},
+    reconnect::gave_up,
+    refusals::forked,
     state::{Goodbye, Session},
 };
 use crate::{
     clock::Clock,
+    fork::{Home, Look},
     grant::Loss,
     link::{Handle, Link},
+    timer::Timer,
 };
 
-/// Calls that cannot be sent yet, or not on a connection, have deadlines, too: how often to look.
+/// How often to look for calls whose timeouts have passed while there is no connection.
 pub(crate) const LOOK: Duration = Duration::from_millis(100);
+/// How long a goodbye may take to be heard.
+const FAREWELL: Duration = Duration::from_secs(2);
 
 pub(crate) type Seq = u64;
 
@@ -65,13 +80,20 @@ pub(crate) type Seq = u64;
 pub(crate) struct Shared {
     state: Mutex<State>,
     clock: Clock,
+    /// The process that the connection belongs to.
+    pub(crate) home: Home,
+    look: Look,
+    /// A simulation has none.
+    timer: Option<Timer>,
     /// The manager of the current session; every start of one has a number of its own.
     server: AtomicU64,
     max_value_bytes: AtomicUsize,
     /// True once it is all over; for those who wait for it.
     over: watch::Sender<bool>,
-    /// For whoever runs the connection: there is a goodbye to be said.
+    /// For the task that runs the connection: there is a goodbye to be said.
     pub(crate) leaving: Notify,
+    /// And this: a call needs a connection, or a sign of life.
+    pub(crate) wanted: Notify,
 }
 
 /// In which sessions a request means something.
@@ -124,19 +146,67 @@ pub(crate) struct Tick {
 }
 
 impl Shared {
-    pub(crate) fn new(clock: Clock) -> Arc<Self> {
-        Arc::new(Self {
-            state: Mutex::new(State::new()),
+    /// A session whose calls end in time by themselves.
+    pub(crate) fn new(clock: Clock, policy: Policy) -> Arc<Self> {
+        Arc::new_cyclic(|shared| Self {
+            timer: Some(Timer::new(Weak::clone(shared))),
+            ..Self::without_timer(clock, policy)
+        })
+    }
+
+    /// A session whose calls end when [`expire_due`](Self::expire_due) is called.
+    pub(crate) fn without_timer(clock: Clock, policy: Policy) -> Self {
+        Self {
+            state: Mutex::new(State::new(policy)),
             clock,
+            home: Home::here(),
+            look: Look::default(),
+            timer: None,
             server: AtomicU64::new(0),
             max_value_bytes: AtomicUsize::new(usize::MAX),
             over: watch::Sender::new(false),
             leaving: Notify::new(),
-        })
+            wanted: Notify::new(),
+        }
     }
 
+    /// For the process that the connection belongs to; another thread may not be there to unlock it
+    /// in a fork.
     pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
         lock(&self.state)
+    }
+
+    /// For callers, who may be in a fork of that process. A call that would be the first of a frame
+    /// looks for certain, and others now and then.
+    fn enter(&self) -> Result<MutexGuard<'_, State>, Failure> {
+        let state = self.lock_at_home().ok_or_else(|| self.is_elsewhere())?;
+        let is_here = if state.unsent.is_empty() {
+            self.home.is_here()
+        } else {
+            self.look.is_here(self.home)
+        };
+        if is_here { Ok(state) } else { Err(self.is_elsewhere()) }
+    }
+
+    /// As [`enter`](Self::enter), but looks only now and then.
+    fn enter_at_leisure(&self) -> Result<MutexGuard<'_, State>, Failure> {
+        if !self.look.is_here(self.home) {
+            return Err(self.is_elsewhere());
+        }
+        self.lock_at_home().ok_or_else(|| self.is_elsewhere())
+    }
+
+    /// The state, but for a fork in which nobody would ever unlock it.
+    pub(crate) fn lock_at_home(&self) -> Option<MutexGuard<'_, State>> {
+        match self.state.try_lock() {
+            Ok(state) => Some(state),
+            Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
+            Err(TryLockError::WouldBlock) => self.home.is_here().then(|| self.lock()),
+        }
+    }
+
+    fn is_elsewhere(&self) -> Failure {
+        Failure::Refused(forked(self.home.pid()))
     }
 
     pub(crate) fn now(&self) -> Duration {
@@ -149,11 +219,6 @@ impl Shared {
 
     pub(crate) fn max_value_bytes(&self) -> usize {
         self.max_value_bytes.load(Ordering::Relaxed)
-    }
-
-    /// Whether the manager, if it is gone, will not come back.
-    pub(crate) fn is_ephemeral(&self) -> bool {
-        self.lock().session.ephemeral
     }
 
     /// Completes when it is all over.
@@ -195,8 +260,11 @@ impl Shared {
         self.server.store(challenge.server_id, Ordering::Relaxed);
         let max_value_bytes = state.session.limits.max_value_bytes as usize;
         self.max_value_bytes.store(max_value_bytes, Ordering::Relaxed);
-        state.lease.begin(Duration::from_millis(welcome.lease_ms), asked);
-        after.wakers.append(&mut state.regain_lease(self.now()));
+        let now = self.now();
+        state.lease.begin(Duration::from_millis(welcome.lease_ms), asked, now);
+        state.reconnect.connected();
+        state.heard_at = now;
+        after.wakers.append(&mut state.regain_lease(now));
         state.is_acquainted = true;
         state.connection += 1;
         state.frame_number = 0;
@@ -209,34 +277,176 @@ impl Shared {
         (resumed, connection)
     }
 
-    /// The connection is gone; what is pending waits for the next one.
-    pub(crate) fn disconnected(&self) {
+    /// The connection is gone; what is pending waits for the next one. Where the manager takes that
+    /// for this process' death, it gives to others what was held, which has to be known before.
+    pub(crate) fn disconnected(&self, why: Refusal) {
         let now = self.now();
+        let mut after = Afterwards::default();
         let mut state = self.lock();
         state.connection += 1;
-        state.away_since.get_or_insert(now);
+        let patience = state.patience();
+        state.reconnect.disconnected(now, patience);
+        if state.policy.end_is_death {
+            let message = format!("the session was lost with its connection: {}", why.message);
+            let lost = Lost::Said(Refusal::new(Reason::SessionEnded, message));
+            after = state.lose_session(lost, self.server());
+        }
+        state.gone = why;
         // Its stream of frames ends.
         state.wake_sender();
+        let gives_up = state.policy.reconnect_timeout.is_zero();
+        drop(state);
+        after.take_place();
+        if gives_up {
+            self.give_up();
+        }
     }
 
-    /// What the time has come for while there is no connection: nobody waits for longer than they
-    /// said, and a moment.
-    pub(crate) fn wait_disconnected(&self) {
+    /// The manager has ended the session; without another one it is all over.
+    pub(crate) fn farewell(&self, why: Refusal) {
+        let state = self.lock();
+        let is_stopping = state.session.ephemeral && why.reason() == Reason::ShuttingDown;
+        let may_go_on = state.policy.reopen && !is_stopping;
+        drop(state);
+        if may_go_on {
+            self.session_ended(why.clone());
+            self.disconnected(why);
+        } else {
+            self.end(why);
+        }
+    }
+
+    /// What to do without a connection.
+    pub(crate) fn step(&self) -> Step {
+        // A fork would take the session away from the process that has it.
+        if !self.home.is_here() {
+            return Step::Over;
+        }
+        let state = self.lock();
+        if state.over.is_some() { Step::Over } else { state.reconnect.step(self.now()) }
+    }
+
+    /// An attempt to connect came to nothing; another one may not. `jitter` is any number from 0 to 1.
+    pub(crate) fn attempt_failed(&self, message: String, jitter: f64) {
+        let now = self.now();
+        let mut after = Afterwards::default();
+        let mut state = self.lock();
+        state.gone.message = message;
+        let gives_up = state.reconnect.failed(now, jitter);
+        state.expire_unreachable(now, &mut after);
+        drop(state);
+        after.take_place();
+        if gives_up {
+            self.give_up();
+        }
+    }
+
+    /// The manager does not let us in, as long as nothing changes there or here.
+    pub(crate) fn attempt_refused(&self, why: Refusal) {
         let now = self.now();
         let mut state = self.lock();
-        state.look_at_lease(now);
-        let mut after = state.give_up_overdue(now);
-        after.wakers.append(&mut state.unblock());
+        if !state.policy.reopen {
+            drop(state);
+            return self.end(why);
+        }
+        let after = state.fail_all(&why, self.server());
+        state.reconnect.refused(now);
         drop(state);
         after.take_place();
     }
 
-    /// What the time has come for on a connection.
+    /// The time to connect again is over: calls fail, and later ones begin it anew.
+    fn give_up(&self) {
+        let mut state = self.lock();
+        let why = gave_up(&state.gone, state.patience());
+        if !state.policy.reopen {
+            drop(state);
+            let hint = "what the session held is released; connect again for a new one";
+            return self.end(why.with_hint(hint));
+        }
+        let after = state.fail_all(&why, self.server());
+        state.reconnect.give_up();
+        drop(state);
+        after.take_place();
+    }
+
+    /// Has a client that does not try to connect any more try again.
+    fn want_connection(&self, state: &mut State) {
+        if state.reconnect.is_idle() {
+            let patience = state.patience();
+            state.reconnect.wanted(self.now(), patience);
+            self.wanted.notify_one();
+        }
+    }
+
+    /// Has calls ended that are due at that time.
+    fn wake_timer_at(&self, at: Option<Duration>) {
+        if let (Some(at), Some(timer)) = (at, &self.timer) {
+            timer.wake_at(at);
+        }
+    }
+
+    /// Ends calls without an answer whose timeouts have passed, and says when the next one is due.
+    pub(crate) fn expire_due(&self) -> Option<Duration> {
+        let now = self.now();
+        let mut after = Afterwards::default();
+        let mut state = self.lock();
+        while let Some(seq) = state.calls.pop_due(now) {
+            state.expire(seq, now, &mut after);
+        }
+        let passed = |at: &Option<Duration>| at.is_some_and(|at| at <= now);
+        let late = state.blocked.extract_if(.., |_, (_, at)| passed(at));
+        after.wakers.extend(late.map(|(_, (waker, _))| waker));
+        let blocked = state.blocked.values().filter_map(|(_, at)| *at).min();
+        let next = [state.calls.next_due(), blocked].into_iter().flatten().min();
+        let is_urgent = state.beat_is_urgent;
+        drop(state);
+        if is_urgent {
+            self.wanted.notify_one();
+        }
+        after.take_place();
+        next
+    }
+
+    /// When the next call ends by its own timeout, if no answer comes.
+    #[cfg(any(test, feature = "simulation"))]
+    pub(crate) fn next_due(&self) -> Option<Duration> {
+        let state = self.lock();
+        let blocked = state.blocked.values().filter_map(|(_, at)| *at).min();
+        [state.calls.next_due(), blocked].into_iter().flatten().min()
+    }
+
+    /// How many calls have not ended.
+    #[cfg(feature = "simulation")]
+    pub(crate) fn open_calls(&self) -> usize {
+        let state = self.lock();
+        state.calls.len() + state.blocked.len()
+    }
+
+    /// Whether what is held is lost, as the manager was not heard for too long.
+    #[cfg(feature = "simulation")]
+    pub(crate) fn has_lost_lease(&self) -> bool {
+        self.lock().lease_lost
+    }
+
+    /// Ends calls whose timeouts have passed while the manager is known not to be reachable.
+    pub(crate) fn wait_disconnected(&self) {
+        let now = self.now();
+        let mut after = Afterwards::default();
+        let mut state = self.lock();
+        state.look_at_lease(now);
+        state.expire_unreachable(now, &mut after);
+        drop(state);
+        after.take_place();
+    }
+
+    /// Runs the timers that are due on a connection.
     pub(crate) fn tick(&self) -> Tick {
         let now = self.now();
         let mut state = self.lock();
         state.look_at_lease(now);
-        let beat = (now >= state.lease.next_beat_at()).then(|| {
+        let is_due = now >= state.lease.next_beat_at() || mem::take(&mut state.beat_is_urgent);
+        let beat = is_due.then(|| {
             // The manager keeps replies until they are acknowledged: not for long after the last.
             state.acks_are_urgent = !state.acks.is_empty();
             if state.acks_are_urgent {
@@ -244,27 +454,33 @@ impl Shared {
             }
             state.lease.beat_sent(now)
         });
-        let stale_at = state.lease.stale_at();
-        let mut next = state.lease.next_beat_at().min(stale_at).min(state.lease.lost_at());
-        if !state.blocked.is_empty() {
-            next = next.min(now.saturating_add(LOOK));
+        let Policy { end_is_death, reconnect_timeout, .. } = state.policy;
+        let stale_at = if end_is_death {
+            state.lease.dead_at(reconnect_timeout)
+        } else {
+            state.lease.stale_at()
+        };
+        let farewell_at = state.goodbye_at.map(|at| at.saturating_add(FAREWELL));
+        let stale_at = farewell_at.map_or(stale_at, |at| at.min(stale_at));
+        let mut next = state.lease.next_beat_at().min(stale_at);
+        if !state.lease_lost {
+            next = next.min(state.lease.lost_at());
         }
-        let blocked = state.unblock();
         drop(state);
-        blocked.into_iter().for_each(Waker::wake);
         Tick { beat, stale: now >= stale_at, next }
     }
 
     /// The manager answered a beat; it has taken in our frames up to `frames`, too.
     pub(crate) fn beat_answered(&self, connection: u64, number: u64, frames: u64) {
+        let now = self.now();
         let mut state = self.lock();
         if state.connection != connection {
             return;
         }
-        state.away_since = None;
-        state.lease.beat_echoed(number);
+        state.heard(now);
+        state.lease.beat_echoed(number, now);
         state.echoed(frames);
-        let wakers = state.regain_lease(self.now());
+        let wakers = state.regain_lease(now);
         drop(state);
         wakers.into_iter().for_each(Waker::wake);
     }
@@ -282,10 +498,11 @@ impl Shared {
         if state.connection != connection {
             return None;
         }
-        state.away_since = None;
+        let now = self.now();
+        state.heard(now);
         state.echoed(frame.echo);
         if state.lease_lost {
-            after.wakers.append(&mut state.regain_lease(self.now()));
+            after.wakers.append(&mut state.regain_lease(now));
         }
         for reply in frame.replies {
             if let Some(result) = reply.result {
@@ -334,13 +551,16 @@ impl Shared {
 
     /// Says goodbye: nothing can be asked any more.
     pub(crate) fn say_goodbye(&self) {
-        let mut state = self.lock();
+        let now = self.now();
+        let Some(mut state) = self.lock_at_home() else { return };
         if state.goodbye == Goodbye::No {
             state.goodbye = Goodbye::Due;
+            state.goodbye_at = Some(now);
         }
         state.wake_sender();
         drop(state);
         self.leaving.notify_one();
+        self.wanted.notify_one();
     }
 
     /// Whether nobody wants the session any more.
@@ -354,6 +574,10 @@ impl Shared {
         connection: u64,
         waker: &Waker,
     ) -> Option<Option<EncodedFrame>> {
+        // A fork says nothing on the connection of the process that has it.
+        if !self.home.is_here() {
+            return None;
+        }
         let mut state = self.lock();
         if state.connection != connection || state.goodbye == Goodbye::Said {
             return None;

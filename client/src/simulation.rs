@@ -14,7 +14,25 @@ use mp_manager_proto::v1::{
     Beat, Challenge, ClientFrame, Error as Refusal, Resume, ServerFrame, Welcome,
 };
 
-use crate::{Manager, clock::Clock, link::Link, session::Shared};
+use crate::{
+    Manager,
+    clock::Clock,
+    link::Link,
+    session::{Policy, Shared, Step, driver_ended},
+};
+
+/// When to try to connect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Attempt {
+    /// Now.
+    Now,
+    /// At that time, by the process' own clock.
+    At(Duration),
+    /// When a call needs a connection.
+    WhenWanted,
+    /// Never again.
+    Never,
+}
 
 /// The wire's end of a session.
 pub struct Wire {
@@ -23,10 +41,16 @@ pub struct Wire {
 }
 
 impl Wire {
-    /// A manager that is not connected yet: its calls wait. `now` is its clock.
+    /// A manager that is not connected yet: its calls wait. `now` is its clock, `end_is_death` says
+    /// that the server takes the end of a connection for the end of the process.
     #[must_use]
-    pub fn new(now: impl Fn() -> Duration + Send + Sync + 'static) -> (Manager, Self) {
-        let shared = Shared::new(Clock::new(now));
+    pub fn new(
+        now: impl Fn() -> Duration + Send + Sync + 'static,
+        end_is_death: bool,
+        reconnect_timeout: Duration,
+    ) -> (Manager, Self) {
+        let policy = Policy { reconnect_timeout, reopen: true, end_is_death };
+        let shared = Arc::new(Shared::without_timer(Clock::new(now), policy));
         let link = Link::new(Arc::clone(&shared), "simulated".into());
         let wire = Self { shared, link: Arc::downgrade(&link) };
         (Manager::with_link(link), wire)
@@ -49,8 +73,45 @@ impl Wire {
     }
 
     /// The connection is gone.
-    pub fn disconnected(&self) {
-        self.shared.disconnected();
+    pub fn disconnected(&self, why: Refusal) {
+        self.shared.disconnected(why);
+    }
+
+    /// The manager said farewell, and there may be another session.
+    pub fn farewell(&self, why: Refusal) {
+        self.shared.farewell(why);
+    }
+
+    /// What to do without a connection.
+    #[must_use]
+    pub fn next_attempt(&self) -> Attempt {
+        match self.shared.step() {
+            Step::Connect => Attempt::Now,
+            Step::Rest(until) => Attempt::At(until),
+            Step::Idle => Attempt::WhenWanted,
+            Step::Over => Attempt::Never,
+        }
+    }
+
+    /// An attempt to connect came to nothing. `jitter` is any number from 0 to 1.
+    pub fn attempt_failed(&self, message: String, jitter: f64) {
+        self.shared.attempt_failed(message, jitter);
+    }
+
+    /// The task that runs the connection is dropped, as with its runtime.
+    pub fn driver_dropped(&self) {
+        self.shared.end(driver_ended(false));
+    }
+
+    /// Ends calls whose timeouts have passed; when the next one is due.
+    pub fn expire_due(&self) -> Option<Duration> {
+        self.shared.expire_due()
+    }
+
+    /// When the next call is due, if any.
+    #[must_use]
+    pub fn next_due(&self) -> Option<Duration> {
+        self.shared.next_due()
     }
 
     /// The next frame: `Some(None)` if there is nothing to say now, `None` if there never will be.
@@ -69,22 +130,29 @@ impl Wire {
         self.shared.beat_answered(connection, beat.number, beat.echo);
     }
 
-    /// What the time has come for on a connection: a beat to be said, whether to give the connection
-    /// up, and when to ask again.
+    /// Runs the timers that are due on a connection: a beat to be said, whether to give the
+    /// connection up, and when to ask again.
     pub fn tick(&self) -> (Option<Beat>, bool, Duration) {
         let tick = self.shared.tick();
         let beat = tick.beat.map(|number| Beat { number, ..Beat::default() });
         (beat, tick.stale, tick.next)
     }
 
-    /// What the time has come for without a connection.
+    /// Ends calls whose timeouts have passed while there is no connection.
     pub fn wait_disconnected(&self) {
         self.shared.wait_disconnected();
     }
 
-    /// The manager said farewell, and there may be another session.
-    pub fn session_ended(&self, why: Refusal) {
-        self.shared.session_ended(why);
+    /// How many calls have not ended.
+    #[must_use]
+    pub fn open_calls(&self) -> usize {
+        self.shared.open_calls()
+    }
+
+    /// Whether what is held is lost, as the manager was not heard for too long.
+    #[must_use]
+    pub fn has_lost_lease(&self) -> bool {
+        self.shared.has_lost_lease()
     }
 
     /// There will be no other connection.

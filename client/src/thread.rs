@@ -9,7 +9,10 @@ use std::{
 
 use tokio::sync::oneshot;
 
-use crate::error::{Error, Result};
+use crate::{
+    error::{Error, Result},
+    fork::Home,
+};
 
 /// How long dropping it waits for the goodbye to be sent.
 const GOODBYE_TIME: Duration = Duration::from_millis(100);
@@ -19,6 +22,7 @@ pub(crate) struct IoThread {
     handle: tokio::runtime::Handle,
     stop: Option<oneshot::Sender<()>>,
     stopped: Mutex<mpsc::Receiver<()>>,
+    home: Home,
 }
 
 impl IoThread {
@@ -42,7 +46,8 @@ impl IoThread {
                 let _ = done.send(());
             })
             .map_err(|error| cannot_start(&error))?;
-        Ok(Self { handle, stop: Some(stop), stopped: Mutex::new(stopped) })
+        let home = Home::here();
+        Ok(Self { handle, stop: Some(stop), stopped: Mutex::new(stopped), home })
     }
 
     /// Runs `future` on the thread.
@@ -68,6 +73,10 @@ async fn linger() {
 impl Drop for IoThread {
     fn drop(&mut self) {
         drop(self.stop.take());
+        if !self.home.is_here() {
+            // The thread is not there in a fork.
+            return;
+        }
         let stopped = self.stopped.get_mut().unwrap_or_else(PoisonError::into_inner);
         let _ = stopped.recv_timeout(GOODBYE_TIME);
     }
@@ -75,4 +84,21 @@ impl Drop for IoThread {
 
 fn cannot_start(error: &impl std::fmt::Display) -> Error {
     Error::Configuration(format!("cannot run a connection on a thread of its own: {error}"))
+}
+
+/// Refuses a runtime that cannot run a connection.
+pub(crate) fn check_runtime() -> Result<()> {
+    let missing = if tokio::runtime::Handle::try_current().is_err() {
+        "a tokio runtime, and there is none here"
+    } else if std::panic::catch_unwind(|| tokio::time::sleep(Duration::ZERO)).is_err() {
+        "time, which this tokio runtime was built without: `enable_all()` or `enable_time()`"
+    } else if std::panic::catch_unwind(tokio::net::UnixStream::pair).is_err() {
+        "I/O, which this tokio runtime was built without: `enable_all()` or `enable_io()`"
+    } else {
+        return Ok(());
+    };
+    Err(Error::Configuration(format!(
+        "a connection needs {missing} (or use Builder::background_thread(), which gives the \
+         connection a thread and a runtime of its own, or mp_manager::blocking)"
+    )))
 }

@@ -31,6 +31,8 @@ use tokio::{
 };
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
+use crate::fork::HomeBound;
+
 /// How a client speaks TLS.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Tls {
@@ -73,7 +75,7 @@ impl Connector {
         &self,
         host: &str,
         plain: &str,
-        stream: TcpStream,
+        stream: HomeBound<TcpStream>,
     ) -> Result<(Watched, Binding), TlsFailure> {
         let stream = TlsConnector::from(self.current()?)
             .connect(server_name(host)?, stream)
@@ -210,14 +212,14 @@ impl Trouble {
 
 /// A TLS connection that notes what goes wrong.
 pub(crate) struct Watched {
-    stream: TlsStream<TcpStream>,
+    stream: TlsStream<HomeBound<TcpStream>>,
     pub(crate) trouble: Trouble,
     /// Why nothing can be written any more.
     write_error: Option<io::ErrorKind>,
 }
 
 impl Watched {
-    fn new(stream: TlsStream<TcpStream>) -> Self {
+    fn new(stream: TlsStream<HomeBound<TcpStream>>) -> Self {
         Self { stream, trouble: Trouble::default(), write_error: None }
     }
 
@@ -226,7 +228,10 @@ impl Watched {
     fn poll_write_with<T>(
         &mut self,
         cx: &mut Context<'_>,
-        write: impl FnOnce(Pin<&mut TlsStream<TcpStream>>, &mut Context<'_>) -> Poll<io::Result<T>>,
+        write: impl FnOnce(
+            Pin<&mut TlsStream<HomeBound<TcpStream>>>,
+            &mut Context<'_>,
+        ) -> Poll<io::Result<T>>,
     ) -> Poll<io::Result<T>> {
         if self.write_error.is_none() {
             match write(Pin::new(&mut self.stream), cx) {

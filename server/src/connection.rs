@@ -85,6 +85,11 @@ impl Connection {
         self.binding.get()
     }
 
+    /// Whether it is a unix socket.
+    pub(crate) fn is_unix(&self) -> bool {
+        self.binding() == Some(&Binding::Unix)
+    }
+
     /// Whether a proof has been accepted on it.
     pub(crate) fn is_authenticated(&self) -> bool {
         matches!(&*lock(&self.phase), Phase::Authenticated { .. })
@@ -144,7 +149,7 @@ impl Connection {
     /// Whether it proves that the client has ended, or has nothing any more: the other end of a unix
     /// socket is closed. One that only failed on this side proves nothing.
     pub(crate) fn proves_death(&self) -> bool {
-        self.binding() == Some(&Binding::Unix) && self.is_closed.load(Ordering::Relaxed)
+        self.is_unix() && self.is_closed.load(Ordering::Relaxed)
     }
 }
 
@@ -158,7 +163,7 @@ impl Drop for Connection {
     /// was resumed here and not used goes on: its client may have seen only this connection fail.
     fn drop(&mut self) {
         let proves_death = self.proves_death();
-        let is_unix = self.binding() == Some(&Binding::Unix);
+        let is_unix = self.is_unix();
         let phase = self.phase.get_mut().unwrap_or_else(PoisonError::into_inner);
         if let Phase::Authenticated { seat, has_stream, .. } = phase
             && (if *has_stream {

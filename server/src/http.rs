@@ -62,8 +62,13 @@ impl Http {
     }
 
     pub(crate) fn serve(&self, io: Io, connection: Arc<Connection>) -> Serving {
+        let mut builder = self.builder.clone();
+        if connection.is_unix() {
+            // The system says when its other end is gone; one that is silent only pauses.
+            builder.keep_alive_interval(None);
+        }
         let gate = Gate::new(connection, self.routes.clone());
-        self.builder.serve_connection(TokioIo::new(io), gate)
+        builder.serve_connection(TokioIo::new(io), gate)
     }
 }
 

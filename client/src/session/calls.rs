@@ -1,6 +1,6 @@
 //! Calls: taken up, answered, cancelled.
 
-use std::{task::Waker, time::Duration};
+use std::task::Waker;
 
 use mp_manager_proto::{
     encoded_len,
@@ -9,7 +9,8 @@ use mp_manager_proto::{
 
 use super::{
     Arrived, Failure, Scope, Seq, Shared,
-    refusals::{closed, fenced, lost_session, too_long, too_many_calls},
+    deadline::Deadline,
+    refusals::{closed, fenced, lost_session, too_long, too_many_calls, unreachable},
     slot::{Caller, Slot, Waiting, hands_over, note_waker},
     state::{Goodbye, State},
 };
@@ -23,35 +24,29 @@ pub(crate) enum Begun {
     Failed(Failure),
 }
 
-/// A call that cannot be sent yet.
+/// A call that cannot be sent yet: its place among those that are woken in their order.
 #[derive(Debug)]
-pub(crate) struct Blocked {
-    /// Among those who are woken, in their order.
-    place: u64,
-    deadline: Option<Duration>,
-}
+pub(crate) struct Blocked(u64);
 
 impl Shared {
     /// Takes a request up, to be sent.
     ///
-    /// Its time and its place are those of the first attempt: `blocked` is what that came back with.
+    /// Its place is that of the first attempt: `blocked` is what that came back with.
     pub(crate) fn begin(
         &self,
-        request: Box<Request>,
+        mut request: Box<Request>,
         scope: Scope,
+        deadline: Option<Deadline>,
         blocked: Option<Box<Blocked>>,
         waker: &Waker,
     ) -> Begun {
-        let timeout = request.timeout_us.map(Duration::from_micros);
         // The clock is looked at by those who need it: most do not, and it takes its time.
-        let deadline = match &blocked {
-            Some(blocked) => blocked.deadline,
-            None => timeout
-                .filter(|timeout| !timeout.is_zero())
-                .map(|timeout| self.now().saturating_add(timeout)),
+        let now = deadline.map(|_| self.now());
+        let mut state = match self.enter() {
+            Ok(state) => state,
+            Err(failure) => return Begun::Failed(failure),
         };
-        let mut state = self.lock();
-        let mut request = match self.admit(&state, scope, request) {
+        request = match self.admit(&state, scope, request) {
             Ok(request) => request,
             Err(failure) => return Begun::Failed(failure),
         };
@@ -61,45 +56,58 @@ impl Shared {
         {
             return Begun::Failed(Failure::Refused(fenced(fence)));
         }
+        let has_passed = deadline.zip(now).is_some_and(|(deadline, now)| deadline.has_passed(now));
+        if let Some((deadline, now)) = deadline.zip(now) {
+            if has_passed && state.reconnect.is_down(now) {
+                return Begun::Failed(Failure::Refused(unreachable()));
+            }
+            if !deadline.is_try && request.timeout_us.is_some() {
+                let left = deadline.at.saturating_sub(now).as_micros();
+                request.timeout_us = Some(u64::try_from(left).unwrap_or(u64::MAX).max(1));
+            }
+        }
         // Before the first connection nobody knows how much may be sent.
         if !state.is_acquainted
             || state.calls.len() >= state.session.limits.max_open_requests.max(1) as usize
         {
-            let is_over = timeout.is_some_and(|timeout| timeout.is_zero())
-                || deadline.is_some_and(|deadline| deadline <= self.now());
-            if is_over && state.is_acquainted {
+            if has_passed && state.is_acquainted {
                 return Begun::Failed(Failure::Refused(too_many_calls(state.calls.len())));
             }
-            let place = blocked.map_or(state.next_place, |blocked| blocked.place);
+            let place = blocked.map_or(state.next_place, |blocked| blocked.0);
             state.next_place = state.next_place.max(place + 1);
-            state.blocked.insert(place, waker.clone());
-            return Begun::Later(request, Box::new(Blocked { place, deadline }));
-        }
-        if let Some(deadline) = deadline.filter(|_| blocked.is_some()) {
-            let left = deadline.saturating_sub(self.now()).as_micros();
-            request.timeout_us = Some(u64::try_from(left).unwrap_or(u64::MAX).max(1));
+            let passes_at = deadline.map(|deadline| deadline.at);
+            state.blocked.insert(place, (waker.clone(), passes_at));
+            drop(state);
+            self.wake_timer_at(passes_at);
+            return Begun::Later(request, Box::new(Blocked(place)));
         }
         let len = encoded_len(&*request);
         let max = state.longest_request();
         if len > max {
             return Begun::Failed(Failure::Refused(too_long(len, max)));
         }
+        self.want_connection(&mut state);
         let caller = Caller::Waits(Some(waker.clone()));
-        Begun::Sent(state.enqueue(request, len, scope, deadline, caller))
+        let seq = state.enqueue(request, len, scope, deadline, caller);
+        let due = deadline.and_then(|_| state.calls.next_due());
+        drop(state);
+        self.wake_timer_at(due);
+        Begun::Sent(seq)
     }
 
     /// Takes up a request that gives something back, here and now: as it waits for nothing, it is
     /// not held up by the many calls that may.
     pub(crate) fn give_back(&self, request: Request, scope: Scope) -> Result<Seq, Failure> {
-        let mut state = self.lock();
+        let mut state = self.enter()?;
         let request = self.admit(&state, scope, Box::new(request))?;
         let len = encoded_len(&*request);
+        self.want_connection(&mut state);
         Ok(state.enqueue(request, len, scope, None, Caller::Waits(None)))
     }
 
     /// Takes up a request that gives something back, and whose reply nobody waits for.
     pub(crate) fn tell(&self, request: Request, scope: Scope) {
-        let mut state = self.lock();
+        let Ok(mut state) = self.enter() else { return };
         if let Ok(request) = self.admit(&state, scope, Box::new(request)) {
             let len = encoded_len(&*request);
             state.enqueue(request, len, scope, None, Caller::Gone);
@@ -129,8 +137,11 @@ impl Shared {
 
     /// The reply to a call, once it is there.
     pub(crate) fn poll_reply(&self, seq: Seq, waker: &Waker) -> Option<Result<Arrived, Failure>> {
-        let mut state = self.lock();
-        let hands_over_now = match state.calls.get_mut(&seq) {
+        let mut state = match self.enter_at_leisure() {
+            Ok(state) => state,
+            Err(failure) => return Some(Err(failure)),
+        };
+        let hands_over_now = match state.calls.get_mut(seq) {
             Some(Slot::Waiting(Waiting { caller: Caller::Waits(place), .. })) => {
                 note_waker(place, waker);
                 return None;
@@ -141,13 +152,13 @@ impl Shared {
         if hands_over_now {
             state.look_at_lease(self.now());
             if state.lease_lost
-                && let Some(Slot::Replied(_, held)) = state.calls.get_mut(&seq)
+                && let Some(Slot::Replied(_, held)) = state.calls.get_mut(seq)
             {
                 note_waker(&mut held.waker, waker);
                 return None;
             }
         }
-        let result = match state.calls.remove(&seq) {
+        let result = match state.calls.remove(seq) {
             Some(Slot::Replied(arrived, _)) => {
                 if hands_over_now {
                     state.count(&arrived);
@@ -173,8 +184,8 @@ impl Shared {
 
     /// The caller of `seq` has gone.
     pub(crate) fn cancel(&self, seq: Seq) {
-        let mut state = self.lock();
-        let Some(slot) = state.calls.remove(&seq) else { return };
+        let Ok(mut state) = self.enter_at_leisure() else { return };
+        let Some(slot) = state.calls.remove(seq) else { return };
         match &slot {
             Slot::Waiting(waiting) => state.cancel(seq, waiting.sent),
             Slot::Replied(arrived, _) if hands_over(&arrived.result) => state.cancel(seq, true),
@@ -189,13 +200,13 @@ impl Shared {
 
     /// The caller of `seq` has gone, which changes nothing but that nobody waits for the reply.
     pub(crate) fn detach(&self, seq: Seq) {
-        let mut state = self.lock();
-        let slot = match state.calls.get_mut(&seq) {
+        let Ok(mut state) = self.enter_at_leisure() else { return };
+        let slot = match state.calls.get_mut(seq) {
             Some(Slot::Waiting(waiting)) => {
                 waiting.caller = Caller::Gone;
                 return;
             }
-            _ => state.calls.remove(&seq),
+            _ => state.calls.remove(seq),
         };
         drop(state);
         drop(slot);

@@ -73,7 +73,7 @@ impl Shared {
         token: u64,
         loss: &Arc<watch::Sender<Option<Loss>>>,
     ) {
-        let mut state = self.lock();
+        let Some(mut state) = self.lock_at_home() else { return };
         state.lost_grants.remove(&(object, token));
         if let Some(note) = state.grants.get_mut(&(object, token)) {
             note.losses.retain(|known| !Arc::ptr_eq(known, loss));
@@ -87,6 +87,8 @@ impl Shared {
     /// not when a timer comes round to it.
     pub(crate) fn look_at_lease(&self) {
         let now = self.now();
-        self.lock().look_at_lease(now);
+        if let Some(mut state) = self.lock_at_home() {
+            state.look_at_lease(now);
+        }
     }
 }

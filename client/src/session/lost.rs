@@ -2,12 +2,12 @@
 
 use std::{mem, task::Waker};
 
-use mp_manager_proto::v1::Error as Refusal;
+use mp_manager_proto::v1::{Error as Refusal, reply};
 
 use super::{
     Arrived, Failure,
     refusals::{lost_session, restarted},
-    slot::{Caller, Slot, Waiting},
+    slot::{Caller, HeldBack, Slot, Waiting},
 };
 use crate::grant::Loss;
 
@@ -48,9 +48,19 @@ pub(super) struct Afterwards {
 }
 
 impl Afterwards {
-    /// A call fails, whether its reply is there or not.
+    /// Fails a call, whether its reply is there or not.
     pub(super) fn fail(&mut self, slot: &mut Slot, failure: Failure) {
-        match mem::replace(slot, Slot::Failed(Box::new(failure))) {
+        self.settle(slot, Slot::Failed(Box::new(failure)));
+    }
+
+    /// Answers a call from this side.
+    pub(super) fn answer(&mut self, slot: &mut Slot, result: reply::Result, incarnation: u64) {
+        let arrived = Box::new(Arrived { result, incarnation, handles: Vec::new() });
+        self.settle(slot, Slot::Replied(arrived, HeldBack { waker: None, deadline: None }));
+    }
+
+    fn settle(&mut self, slot: &mut Slot, settled: Slot) {
+        match mem::replace(slot, settled) {
             Slot::Waiting(Waiting { caller: Caller::Waits(waker), .. }) => {
                 self.wakers.extend(waker)
             }

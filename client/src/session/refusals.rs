@@ -45,5 +45,25 @@ pub(super) fn unknown_outcome(why: &str) -> Refusal {
 
 pub(super) fn unreachable() -> Refusal {
     Refusal::new(Reason::Unreachable, "the manager could not be reached within the call's timeout")
-        .with_hint("the call was withdrawn; the connection is still being tried")
+        .with_hint("the call was withdrawn; the client goes on trying to connect")
+}
+
+/// The task that ran the connection is gone.
+pub(crate) fn driver_ended(panicked: bool) -> Refusal {
+    let how =
+        if panicked { "has panicked" } else { "was dropped, most likely with its tokio runtime" };
+    Refusal::new(Reason::SessionEnded, format!("the task that ran this connection {how}"))
+        .with_hint(
+            "connect again on a runtime that lives as long as the connection is used, or with \
+             Builder::background_thread(), which gives the connection a thread of its own",
+        )
+}
+
+/// This process is a fork of the one that the connection belongs to.
+pub(super) fn forked(pid: u32) -> Refusal {
+    let here = std::process::id();
+    let message =
+        format!("the connection belongs to process {pid}, of which this one, {here}, is a fork");
+    Refusal::new(Reason::SessionEnded, message)
+        .with_hint("connect again in this process, or start it as a program instead of forking")
 }

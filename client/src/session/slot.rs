@@ -4,7 +4,7 @@ use std::{mem, task::Waker, time::Duration};
 
 use mp_manager_proto::v1::{Error as Refusal, Reason, Request, reply};
 
-use super::{Arrived, Failure, Scope, refusals::unknown_outcome};
+use super::{Arrived, Failure, Scope, deadline::Deadline, refusals::unknown_outcome};
 use crate::outcome::may_last;
 
 /// Where a call stands.
@@ -26,15 +26,16 @@ pub(super) struct Waiting {
     pub(super) scope: Scope,
     /// Some connection took it out: it may have been executed.
     pub(super) sent: bool,
-    /// When its caller would have had an answer of the manager's.
-    pub(super) deadline: Option<Duration>,
+    pub(super) deadline: Option<Deadline>,
+    /// When the manager was last asked for a sign of life, as the call's timeout has passed.
+    pub(super) asked_at: Option<Duration>,
     pub(super) caller: Caller,
 }
 
 /// Who waits for a reply that is there, as long as the lease may be over and nothing is handed over.
 pub(super) struct HeldBack {
     pub(super) waker: Option<Waker>,
-    pub(super) deadline: Option<Duration>,
+    pub(super) deadline: Option<Deadline>,
 }
 
 pub(super) enum Caller {

@@ -21,9 +21,12 @@ use mp_manager_proto::{
 
 use super::{
     Arrived, Failure, Scope, Seq,
+    deadline::Deadline,
     grants::Note,
     lost::{Afterwards, Lost},
-    refusals::unreachable,
+    open_calls::OpenCalls,
+    reconnect::{Policy, Reconnect},
+    refusals::{unknown_outcome, unreachable},
     slot::{Caller, HeldBack, Slot, Waiting, hands_over},
     told,
 };
@@ -31,6 +34,7 @@ use crate::{
     grant::Loss,
     lease::Lease,
     link::{Handle, Link},
+    outcome::{Expiry, expiry, may_last},
     reply::referenced,
 };
 
@@ -50,12 +54,12 @@ const SHORT: usize = 64;
 const ACKS_WORTH_A_FRAME: usize = 256;
 /// Acknowledgements of replies this long in all are, too: the manager keeps them until then.
 const BYTES_WORTH_A_FRAME: usize = 256 << 10;
-/// To connect again rarely takes longer.
-pub(super) const MOMENT: Duration = Duration::from_millis(500);
+/// How often a call that may take longer than its timeout looks for a sign of life.
+const OVERDUE_LOOK: Duration = Duration::from_secs(1);
 
 /// Everything that is known of a session; [`Shared`](super::Shared) locks it.
-#[derive(Default)]
 pub(crate) struct State {
+    pub(super) policy: Policy,
     pub(super) session: Session,
     /// There was a connection.
     pub(super) is_acquainted: bool,
@@ -66,15 +70,21 @@ pub(crate) struct State {
     /// Counts the connections; frames of earlier ones are not taken in any more.
     pub(super) connection: u64,
     pub(super) lease: Lease,
-    /// Since when there is no connection on which anything was heard.
-    pub(super) away_since: Option<Duration>,
+    pub(super) reconnect: Reconnect,
+    /// Why the connection is gone.
+    pub(super) gone: Refusal,
+    /// When the manager was last heard.
+    pub(super) heard_at: Duration,
+    /// A beat is due, whatever the time is: a call waits for a sign of life.
+    pub(super) beat_is_urgent: bool,
     /// The lease ran out here, so what was held is lost, and nothing is handed over until the
     /// manager is known to have heard of us again.
     pub(super) lease_lost: bool,
     pub(super) next_seq: Seq,
-    pub(super) calls: BTreeMap<Seq, Slot>,
-    /// Callers that wait until there are fewer open calls, in the order in which they came.
-    pub(super) blocked: BTreeMap<u64, Waker>,
+    pub(super) calls: OpenCalls,
+    /// Callers that wait until there are fewer open calls, in the order in which they came, and when
+    /// their timeouts have passed.
+    pub(super) blocked: BTreeMap<u64, (Waker, Option<Duration>)>,
     pub(super) next_place: u64,
     /// Requests to be sent, in order.
     pub(super) unsent: VecDeque<Seq>,
@@ -93,6 +103,8 @@ pub(crate) struct State {
     pub(super) frame_number: u64,
     pub(super) sender: Option<Waker>,
     pub(super) goodbye: Goodbye,
+    /// When it began to be said.
+    pub(super) goodbye_at: Option<Duration>,
     /// Why it is all over.
     pub(super) over: Option<Refusal>,
     /// By the object, with its manager's number.
@@ -124,8 +136,43 @@ pub(super) enum Goodbye {
 }
 
 impl State {
-    pub(super) fn new() -> Self {
-        Self { next_seq: 1, ..Self::default() }
+    pub(super) fn new(policy: Policy) -> Self {
+        Self {
+            policy,
+            session: Session::default(),
+            is_acquainted: false,
+            incarnation: 0,
+            ends: VecDeque::new(),
+            connection: 0,
+            lease: Lease::default(),
+            reconnect: Reconnect::default(),
+            gone: Refusal::default(),
+            heard_at: Duration::ZERO,
+            beat_is_urgent: false,
+            lease_lost: false,
+            next_seq: 1,
+            calls: OpenCalls::default(),
+            blocked: BTreeMap::new(),
+            next_place: 0,
+            unsent: VecDeque::new(),
+            acks: Vec::new(),
+            acked_bytes: 0,
+            acks_are_urgent: false,
+            cancels: Vec::new(),
+            cancels_sent: VecDeque::new(),
+            losses: 0,
+            losses_said: 0,
+            reconcile: None,
+            frame_number: 0,
+            sender: None,
+            goodbye: Goodbye::No,
+            goodbye_at: None,
+            over: None,
+            handles: HashMap::new(),
+            grants: BTreeMap::new(),
+            lost_grants: BTreeSet::new(),
+            early_losses: VecDeque::new(),
+        }
     }
 
     /// Leaves room for what else a frame has to say.
@@ -138,7 +185,7 @@ impl State {
         mut request: Box<Request>,
         len: usize,
         scope: Scope,
-        deadline: Option<Duration>,
+        deadline: Option<Deadline>,
         caller: Caller,
     ) -> Seq {
         let seq = self.next_seq;
@@ -146,8 +193,11 @@ impl State {
         // The number was not counted in; it takes no more than this.
         let len = len + 11;
         request.seq = seq;
-        let waiting = Waiting { request, len, scope, sent: false, deadline, caller };
-        self.calls.insert(seq, Slot::Waiting(waiting));
+        let due =
+            deadline.map(|deadline| deadline.due(request.op.as_ref(), self.lease.round_trip()));
+        let (sent, asked_at) = (false, None);
+        let waiting = Waiting { request, len, scope, sent, deadline, asked_at, caller };
+        self.calls.insert(seq, Slot::Waiting(waiting), due);
         self.unsent.push_back(seq);
         self.wake_sender();
         seq
@@ -161,7 +211,7 @@ impl State {
         result: reply::Result,
     ) -> (Option<Waker>, Option<Box<Arrived>>) {
         // Cancelled meanwhile (the cancel is on its way), or said twice.
-        let Some(Slot::Waiting(_)) = self.calls.get(&seq) else { return (None, None) };
+        let Some(Slot::Waiting(_)) = self.calls.get(seq) else { return (None, None) };
         let handles = self.hold(link, &result);
         let arrived = Box::new(Arrived { result, incarnation: self.incarnation, handles });
         let final_bytes = (!hands_over(&arrived.result)).then(|| weight(&arrived.result));
@@ -171,14 +221,14 @@ impl State {
             self.acknowledge(seq, bytes);
         }
         let hold_back = final_bytes.is_none() && self.lease_lost;
-        let Some(slot) = self.calls.get_mut(&seq) else { return (None, Some(arrived)) };
+        let Some(slot) = self.calls.get_mut(seq) else { return (None, Some(arrived)) };
         let Slot::Waiting(Waiting { caller, deadline, .. }) = slot else {
             return (None, Some(arrived));
         };
         let deadline = *deadline;
         match mem::replace(caller, Caller::Gone) {
             Caller::Gone => {
-                self.calls.remove(&seq);
+                self.calls.remove(seq);
                 if final_bytes.is_none() {
                     self.acknowledge(seq, 0);
                 }
@@ -251,7 +301,7 @@ impl State {
         self.cancels_sent.extend(cancelled.iter().map(|&seq| (1, seq)));
         let mut open = Vec::new();
         self.unsent.clear();
-        for (&seq, slot) in &self.calls {
+        for (seq, slot) in self.calls.iter() {
             match slot {
                 Slot::Waiting(_) => {
                     open.push(seq);
@@ -318,7 +368,7 @@ impl State {
         }
         self.lease_lost = false;
         let mut wakers = Vec::new();
-        for slot in self.calls.values_mut() {
+        for slot in self.calls.slots_mut() {
             if let Slot::Replied(_, held) = slot {
                 wakers.extend(held.waker.take());
             }
@@ -326,36 +376,92 @@ impl State {
         wakers
     }
 
-    /// Nobody waits for longer than they said because there is no connection. Who was to be told
-    /// just when one broke is told as soon as there is another: that is no news to anybody.
-    pub(super) fn give_up_overdue(&mut self, now: Duration) -> Afterwards {
-        let mut after = Afterwards::default();
-        if self.away_since.is_some_and(|since| now < since + MOMENT) {
-            return after;
+    /// Ends the call without an answer: its timeout has passed, and so has the time that an answer
+    /// may take.
+    pub(super) fn expire(&mut self, seq: Seq, now: Duration, after: &mut Afterwards) {
+        let is_down = self.reconnect.is_down(now);
+        let grace = OVERDUE_LOOK + self.lease.round_trip();
+        let heard_at = self.heard_at;
+        let (lease_lost, incarnation) = (self.lease_lost, self.incarnation);
+        let Some(slot) = self.calls.get_mut(seq) else { return };
+        let (answer, failure, sent) = match slot {
+            Slot::Waiting(waiting) => {
+                let (Some(deadline), Some(op)) = (waiting.deadline, &waiting.request.op) else {
+                    return;
+                };
+                let sent = waiting.sent;
+                let expiry = expiry(op);
+                if expiry == Expiry::Relock && sent && !is_down {
+                    let asked_at = waiting.asked_at.replace(now);
+                    if asked_at.is_none_or(|asked_at| heard_at >= asked_at) {
+                        self.beat_is_urgent = true;
+                        return self.calls.postpone(seq, now + grace);
+                    }
+                }
+                let failure = if sent && may_last(op) {
+                    unknown_outcome("no answer came within the call's timeout")
+                } else {
+                    unreachable()
+                };
+                let answer = match expiry {
+                    Expiry::Answer(answer) if !deadline.is_try && !is_down => Some(answer),
+                    _ => None,
+                };
+                (answer, failure, sent)
+            }
+            Slot::Replied(arrived, held) if lease_lost && hands_over(&arrived.result) => {
+                let Some(deadline) = held.deadline else { return };
+                let answer = when_withheld(&arrived.result).filter(|_| !deadline.is_try);
+                (answer.filter(|_| !is_down), unreachable(), true)
+            }
+            Slot::Replied(..) | Slot::Failed(_) => return,
+        };
+        match answer {
+            Some(answer) => after.answer(slot, answer, incarnation),
+            None => after.fail(slot, Failure::Refused(failure)),
         }
-        let is_over = |deadline: &Option<Duration>| deadline.is_some_and(|at| at <= now);
-        let overdue: Vec<(Seq, bool)> = self
+        self.cancel(seq, sent);
+    }
+
+    /// Ends every call whose timeout has passed, as no answer is to be expected.
+    pub(super) fn expire_unreachable(&mut self, now: Duration, after: &mut Afterwards) {
+        if !self.reconnect.is_down(now) {
+            return;
+        }
+        let has_passed = |deadline: &Option<Deadline>| deadline.is_some_and(|d| d.has_passed(now));
+        let passed: Vec<Seq> = self
             .calls
             .iter()
-            .filter_map(|(&seq, slot)| match slot {
-                Slot::Waiting(waiting) => is_over(&waiting.deadline).then_some((seq, waiting.sent)),
-                Slot::Replied(arrived, held) => {
-                    let is_held_back = self.lease_lost && hands_over(&arrived.result);
-                    (is_held_back && is_over(&held.deadline)).then_some((seq, true))
-                }
-                Slot::Failed(_) => None,
+            .filter(|(_, slot)| match slot {
+                Slot::Waiting(waiting) => has_passed(&waiting.deadline),
+                Slot::Replied(_, held) => has_passed(&held.deadline),
+                Slot::Failed(_) => false,
             })
+            .map(|(seq, _)| seq)
             .collect();
-        for (seq, sent) in overdue {
-            self.cancel(seq, sent);
-            let Some(slot) = self.calls.get_mut(&seq) else { continue };
-            let failure = match slot {
-                Slot::Waiting(waiting) => waiting.fail(&unreachable()),
-                _ => Failure::Refused(unreachable()),
-            };
-            after.fail(slot, failure);
+        for seq in passed {
+            self.expire(seq, now, after);
         }
+    }
+
+    /// The manager was heard on the current connection.
+    pub(super) fn heard(&mut self, now: Duration) {
+        self.heard_at = now;
+        self.reconnect.heard();
+    }
+
+    /// Loses the session and fails everything, also what was not sent.
+    pub(super) fn fail_all(&mut self, why: &Refusal, server: u64) -> Afterwards {
+        let mut after = self.lose_session(Lost::Said(why.clone()), server);
+        self.fail_the_rest(why, &mut after);
         after
+    }
+
+    /// How long to try to connect again. The socket of a manager inside a program is gone when the
+    /// program is.
+    pub(super) fn patience(&self) -> Duration {
+        let is_gone_for_good = self.session.ephemeral && self.policy.end_is_death;
+        if is_gone_for_good { Duration::ZERO } else { self.policy.reconnect_timeout }
     }
 
     /// What was pending in the session fails, what was held is lost. What was not even sent goes on
@@ -367,7 +473,7 @@ impl State {
         self.ends.push_front(why.loss());
         let refusal = why.refusal();
         let mut after = Afterwards::default();
-        self.calls.retain(|_, slot| match slot {
+        self.calls.retain(|slot| match slot {
             Slot::Waiting(waiting) => {
                 if !waiting.sent && waiting.scope.fits(server) {
                     return true;
@@ -384,7 +490,7 @@ impl State {
             Slot::Replied(..) | Slot::Failed(_) => true,
         });
         let calls = &self.calls;
-        self.unsent.retain(|seq| matches!(calls.get(seq), Some(Slot::Waiting(_))));
+        self.unsent.retain(|&seq| matches!(calls.get(seq), Some(Slot::Waiting(_))));
         for (grant, note) in mem::take(&mut self.grants) {
             note.lose(why.loss());
             self.lost_grants.insert(grant);
@@ -407,9 +513,14 @@ impl State {
     /// There is no next session.
     pub(super) fn fail_the_rest(&mut self, why: &Refusal, after: &mut Afterwards) {
         self.unsent.clear();
-        for slot in self.calls.values_mut().filter(|slot| matches!(slot, Slot::Waiting(_))) {
-            after.fail(slot, Failure::Refused(why.clone()));
-        }
+        self.calls.retain(|slot| match slot {
+            Slot::Waiting(Waiting { caller: Caller::Gone, .. }) => false,
+            Slot::Waiting(_) => {
+                after.fail(slot, Failure::Refused(why.clone()));
+                true
+            }
+            Slot::Replied(..) | Slot::Failed(_) => true,
+        });
     }
 
     pub(super) fn wake_sender(&mut self) {
@@ -434,7 +545,7 @@ impl State {
         if self.blocked.is_empty() {
             return Vec::new();
         }
-        mem::take(&mut self.blocked).into_values().collect()
+        mem::take(&mut self.blocked).into_values().map(|(waker, _)| waker).collect()
     }
 
     pub(super) fn has_something_to_say(&self) -> bool {
@@ -487,7 +598,7 @@ impl State {
         while room > 0
             && let Some(&seq) = self.unsent.front()
         {
-            if let Some(Slot::Waiting(waiting)) = self.calls.get_mut(&seq) {
+            if let Some(Slot::Waiting(waiting)) = self.calls.get_mut(seq) {
                 if bytes > 0 && bytes + waiting.len > max_bytes {
                     break;
                 }
@@ -513,5 +624,16 @@ fn weight(result: &reply::Result) -> usize {
         // A page or many values: worth a frame by themselves if they are long at all.
         R::Page(_) | R::Optionals(_) => BYTES_WORTH_A_FRAME / 4,
         _ => 0,
+    }
+}
+
+/// What a call is told that handed something over which nobody took in time.
+fn when_withheld(result: &reply::Result) -> Option<reply::Result> {
+    use reply::Result as R;
+    match result {
+        R::Grant(_) | R::Delivery(_) | R::Deliveries(_) | R::Message(_) => {
+            Some(R::Absent(Empty {}))
+        }
+        _ => None,
     }
 }

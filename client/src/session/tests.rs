@@ -1,12 +1,13 @@
 use mp_manager_proto::{
     encoded_len,
     v1::{
-        ClientFrame, Delivery, DirectoryOp, Empty, Fence, Grant, Limits, LockOp, Reason, Ref,
-        Reply, Value, directory_op, lock_op,
+        ClientFrame, ConditionOp, Delivery, DirectoryOp, Empty, Fence, Grant, Limits, LockOp,
+        QueueItem, QueueOp, Reason, Ref, Reply, Value, condition_op, directory_op, lock_op,
+        queue_op,
     },
 };
 
-use super::{state::MOMENT, *};
+use super::*;
 
 const LEASE: u64 = 10_000;
 
@@ -27,10 +28,18 @@ struct Fixture {
 
 impl Fixture {
     fn new() -> Self {
+        Self::with(Policy {
+            reconnect_timeout: Duration::from_secs(60),
+            reopen: true,
+            end_is_death: false,
+        })
+    }
+
+    fn with(policy: Policy) -> Self {
         let now = Arc::new(AtomicU64::new(1));
         let clock = Arc::clone(&now);
         let clock = Clock::new(move || Duration::from_millis(clock.load(Ordering::Relaxed)));
-        let shared = Shared::new(clock);
+        let shared = Arc::new(Shared::without_timer(clock, policy));
         let mut this = Self { shared, now, connection: 0, link: Weak::new() };
         this.connect(welcome(1, false), 1);
         this
@@ -42,8 +51,16 @@ impl Fixture {
         (_, self.connection) = self.shared.connected(&welcome, &challenge, now);
     }
 
+    fn disconnect(&self) {
+        self.shared.disconnected(Refusal::new(Reason::SessionEnded, "the cable was cut"));
+    }
+
+    fn fail_attempt(&self) {
+        self.shared.attempt_failed("nobody listens".into(), 1.0);
+    }
+
     fn resume(&mut self) {
-        self.shared.disconnected();
+        self.disconnect();
         self.connect(welcome(1, true), 1);
     }
 
@@ -56,6 +73,7 @@ impl Fixture {
         match self.shared.begin(
             Box::new(request),
             Scope::Server(self.shared.server()),
+            None,
             None,
             Waker::noop(),
         ) {
@@ -70,10 +88,38 @@ impl Fixture {
         loss
     }
 
-    fn begin_timed(&self, timeout_ms: u64, blocked: Option<Box<Blocked>>) -> Begun {
-        let timeout_us = Some(timeout_ms * 1000);
-        let request = Request { object: 1, op: Some(acquire()), timeout_us, ..Request::default() };
-        self.shared.begin(Box::new(request), Scope::Any, blocked, Waker::noop())
+    fn deadline(&self, timeout_ms: u64) -> Deadline {
+        Deadline::new(self.shared.now(), Duration::from_millis(timeout_ms))
+    }
+
+    fn begin_until(&self, deadline: Deadline, blocked: Option<Box<Blocked>>) -> Begun {
+        self.begin_op_until(acquire(), deadline, blocked)
+    }
+
+    fn begin_op_until(
+        &self,
+        op: request::Op,
+        deadline: Deadline,
+        blocked: Option<Box<Blocked>>,
+    ) -> Begun {
+        let timeout_us = Some(u64::from(!deadline.is_try));
+        let request = Request { object: 1, op: Some(op), timeout_us, ..Request::default() };
+        self.shared.begin(Box::new(request), Scope::Any, Some(deadline), blocked, Waker::noop())
+    }
+
+    /// A call with a timeout, which can be sent.
+    fn begin_timed(&self, op: request::Op, timeout_ms: u64) -> Seq {
+        match self.begin_op_until(op, self.deadline(timeout_ms), None) {
+            Begun::Sent(seq) => seq,
+            _ => panic!("it cannot be sent"),
+        }
+    }
+
+    /// The call is due, and ends.
+    fn expire(&self) {
+        let due = self.shared.next_due().expect("nothing is due");
+        self.now.fetch_max(due.as_millis() as u64 + 1, Ordering::Relaxed);
+        self.shared.expire_due();
     }
 
     fn frame(&self) -> ClientFrame {
@@ -126,6 +172,10 @@ fn release(token: u64) -> request::Op {
 fn granted(seq: Seq) -> Reply {
     let grant = Grant { token: 7, depth: 1 };
     Reply { seq, result: Some(reply::Result::Grant(grant)) }
+}
+
+fn directory_ping() -> request::Op {
+    request::Op::Directory(DirectoryOp { op: Some(directory_op::Op::Ping(Empty {})) })
 }
 
 fn done(seq: Seq) -> Reply {
@@ -221,7 +271,7 @@ fn a_lost_session_says_of_each_call_what_is_known() {
     let looked = session.begin(acquire());
     let changed = session.begin(release(1));
     session.frame();
-    session.shared.disconnected();
+    session.disconnect();
     let unsent = session.begin(release(2));
     let grant = session.note_grant(1, (1, 9));
     session.connect(welcome(2, false), 1);
@@ -237,7 +287,7 @@ fn a_lost_session_says_of_each_call_what_is_known() {
 #[test]
 fn after_a_restart_nothing_reaches_another_object() {
     let mut session = Fixture::new();
-    session.shared.disconnected();
+    session.disconnect();
     let unsent = session.begin(release(2));
     let held = session.note_grant(1, (1, 9));
     session.connect(welcome(1, false), 2);
@@ -273,7 +323,7 @@ fn a_write_whose_fence_is_lost_is_refused_here() {
         let (object, op) = (2, Some(acquire()));
         let fence = Some(Fence { lock: 1, token: 7 });
         let request = Request { object, op, fence, timeout_us: Some(0), ..Request::default() };
-        match session.shared.begin(Box::new(request), Scope::Any, None, Waker::noop()) {
+        match session.shared.begin(Box::new(request), Scope::Any, None, None, Waker::noop()) {
             Begun::Failed(Failure::Refused(why)) => Some(why.reason()),
             _ => None,
         }
@@ -281,7 +331,7 @@ fn a_write_whose_fence_is_lost_is_refused_here() {
     assert_eq!(write(&session), None);
     session.wait(LEASE);
     assert_eq!(write(&session), Some(Reason::Fenced));
-    session.shared.disconnected();
+    session.disconnect();
     session.connect(welcome(2, false), 1);
     assert_eq!(write(&session), Some(Reason::Fenced));
     // Without a guard it is up to the manager.
@@ -304,25 +354,193 @@ fn nothing_is_handed_over_while_the_lease_is_lost() {
     assert!(matches!(session.result(seq), Some(Ok(_))));
 }
 
+fn put() -> request::Op {
+    request::Op::Queue(QueueOp { op: Some(queue_op::Op::Put(QueueItem::default())) })
+}
+
+fn wait_on_condition() -> request::Op {
+    request::Op::Condition(ConditionOp { op: Some(condition_op::Op::Wait(1)) })
+}
+
+fn is_absent(result: &Option<Result<reply::Result, Reason>>) -> bool {
+    matches!(result, Some(Ok(reply::Result::Absent(_))))
+}
+
 #[test]
-fn nobody_waits_for_longer_than_they_said_because_the_connection_is_gone() {
+fn a_call_that_takes_something_times_out_by_the_clients_clock_and_is_revoked() {
     let session = Fixture::new();
-    let op = Some(acquire());
-    let request = Request { object: 1, timeout_us: Some(1_000_000), op, ..Request::default() };
-    let Begun::Sent(seq) = session.shared.begin(Box::new(request), Scope::Any, None, Waker::noop())
-    else {
-        panic!("it can be sent")
-    };
+    let seq = session.begin_timed(acquire(), 1_000);
     session.frame();
-    session.wait(2_000);
-    session.shared.tick();
-    assert_eq!(session.result(seq), None, "the manager has yet to say so");
-    session.shared.disconnected();
-    session.shared.wait_disconnected();
-    assert_eq!(session.result(seq), None, "there may be a connection in a moment");
-    session.wait(MOMENT.as_millis() as u64);
-    session.shared.wait_disconnected();
+    session.wait(1_000);
+    session.shared.expire_due();
+    assert_eq!(session.result(seq), None, "the answer may be on its way");
+    session.expire();
+    assert!(is_absent(&session.result(seq)));
+    assert_eq!(session.frame().cancels, [seq]);
+    session.hear(1, vec![granted(seq)]);
+    assert_eq!(session.result(seq), Some(Err(Reason::SessionEnded)), "it is over");
+}
+
+#[test]
+fn a_call_that_may_have_changed_something_says_so_when_no_answer_comes() {
+    let session = Fixture::new();
+    let sent = session.begin_timed(put(), 1_000);
+    session.frame();
+    let unsent = session.begin_timed(put(), 1_000);
+    session.expire();
+    assert_eq!(session.result(sent), Some(Err(Reason::OutcomeUnknown)));
+    assert_eq!(session.result(unsent), Some(Err(Reason::Unreachable)), "it was never sent");
+    let frame = session.frame();
+    assert_eq!((frame.cancels, frame.requests.len()), (vec![sent], 0));
+}
+
+#[test]
+fn a_wait_for_a_condition_takes_the_lock_again_as_long_as_the_manager_is_heard() {
+    let session = Fixture::new();
+    let seq = session.begin_timed(wait_on_condition(), 1_000);
+    session.frame();
+    for _ in 0..5 {
+        session.expire();
+        assert_eq!(session.result(seq), None);
+        let beat = session.shared.tick().beat.expect("it is asked for a sign of life");
+        session.shared.beat_answered(session.connection, beat, 1);
+    }
+    session.expire();
+    assert_eq!(session.result(seq), None, "it is asked once more");
+    session.expire();
     assert_eq!(session.result(seq), Some(Err(Reason::Unreachable)));
+}
+
+#[test]
+fn a_call_that_does_not_wait_at_all_fails_at_once_while_the_manager_is_down() {
+    let session = Fixture::new();
+    session.disconnect();
+    let before = session.begin_timed(acquire(), 0);
+    assert_eq!(session.result(before), None, "there may be a connection in a moment");
+    session.fail_attempt();
+    assert_eq!(session.result(before), Some(Err(Reason::Unreachable)));
+    for op in [acquire(), put()] {
+        let Begun::Failed(Failure::Refused(why)) =
+            session.begin_op_until(op, session.deadline(0), None)
+        else {
+            panic!("it waits")
+        };
+        assert_eq!(why.reason(), Reason::Unreachable);
+    }
+    let patient = session.begin_timed(acquire(), 3_000);
+    session.wait(2_999);
+    session.fail_attempt();
+    assert_eq!(session.result(patient), None);
+    session.wait(1);
+    session.shared.wait_disconnected();
+    assert_eq!(session.result(patient), Some(Err(Reason::Unreachable)));
+}
+
+#[test]
+fn a_connection_that_hangs_in_being_made_holds_up_no_call_that_does_not_wait() {
+    let session = Fixture::new();
+    session.disconnect();
+    session.wait(500);
+    session.shared.wait_disconnected();
+    let begun = session.begin_until(session.deadline(0), None);
+    assert!(
+        matches!(begun, Begun::Failed(Failure::Refused(why)) if why.reason() == Reason::Unreachable)
+    );
+}
+
+#[test]
+fn a_call_that_does_not_wait_at_all_ends_on_a_silent_connection() {
+    let session = Fixture::new();
+    let seq = session.begin_timed(acquire(), 0);
+    session.frame();
+    session.wait(1_000);
+    session.shared.expire_due();
+    assert_eq!(session.result(seq), None);
+    session.expire();
+    assert_eq!(session.result(seq), Some(Err(Reason::Unreachable)));
+    assert_eq!(session.frame().cancels, [seq]);
+}
+
+#[test]
+fn the_time_to_connect_again_ends_calls_and_not_the_client() {
+    let mut session = Fixture::new();
+    let held = session.note_grant(1, (1, 9));
+    let seq = session.begin(acquire());
+    session.disconnect();
+    assert_eq!(session.shared.step(), Step::Connect);
+    session.fail_attempt();
+    assert!(matches!(session.shared.step(), Step::Rest(_)));
+    session.wait(60_000);
+    assert_eq!(session.shared.step(), Step::Connect);
+    session.fail_attempt();
+    assert_eq!(session.result(seq), Some(Err(Reason::SessionEnded)));
+    assert!(held.borrow().is_some());
+    assert_eq!(session.shared.step(), Step::Idle);
+
+    let later = session.begin(directory_ping());
+    assert_eq!(session.shared.step(), Step::Connect, "a call needs a connection");
+    session.fail_attempt();
+    assert_eq!(session.result(later), None, "it has a time of its own");
+    session.connect(welcome(2, false), 1);
+    assert_eq!(session.sent(), [later]);
+    session.hear(1, vec![done(later)]);
+    assert!(matches!(session.result(later), Some(Ok(_))));
+}
+
+#[test]
+fn a_client_that_is_refused_tries_again_with_its_next_call() {
+    let session = Fixture::new();
+    let seq = session.begin(directory_ping());
+    session.disconnect();
+    session.shared.attempt_refused(Refusal::new(Reason::AuthenticationFailed, "another authkey"));
+    assert_eq!(session.result(seq), Some(Err(Reason::AuthenticationFailed)));
+    assert_eq!(session.shared.step(), Step::Idle);
+    session.begin(directory_ping());
+    assert!(matches!(session.shared.step(), Step::Rest(_)), "not in a hot loop");
+    session.wait(1_000);
+    assert_eq!(session.shared.step(), Step::Connect);
+}
+
+#[test]
+fn a_session_that_must_last_is_over_when_the_time_to_connect_again_is() {
+    let session = Fixture::with(Policy {
+        reconnect_timeout: Duration::from_secs(1),
+        reopen: false,
+        end_is_death: false,
+    });
+    session.disconnect();
+    session.wait(1_000);
+    session.fail_attempt();
+    assert_eq!(session.shared.step(), Step::Over);
+}
+
+#[test]
+fn a_connection_that_breaks_before_anything_is_heard_is_not_made_again_at_once() {
+    let mut session = Fixture::new();
+    session.disconnect();
+    assert_eq!(session.shared.step(), Step::Connect);
+    for _ in 0..3 {
+        session.connect(welcome(1, true), 1);
+        session.disconnect();
+        let Step::Rest(until) = session.shared.step() else { panic!("it is in a hot loop") };
+        session.wait((until - session.shared.now()).as_millis() as u64 + 1);
+    }
+}
+
+#[test]
+fn a_unix_connection_is_kept_while_the_manager_pauses() {
+    let policy =
+        Policy { reconnect_timeout: Duration::from_secs(2), reopen: true, end_is_death: true };
+    let session = Fixture::with(policy);
+    let grant = session.note_grant(1, (1, 7));
+    session.wait(6_000);
+    assert!(!session.shared.tick().stale);
+    session.wait(3_800);
+    assert!(!session.shared.tick().stale);
+    assert_eq!(*grant.borrow(), None);
+    session.wait(200);
+    assert!(session.shared.tick().stale, "it is lost, and nobody is expected");
+    assert_eq!(*grant.borrow(), Some(Loss::Lease));
 }
 
 /// The handles of a reply lock the session when they go, so they must not go under its lock.
@@ -374,7 +592,7 @@ fn what_fits_no_frame_is_refused_and_not_sent() {
         })),
         ..Request::default()
     };
-    let begun = session.shared.begin(Box::new(request), Scope::Any, None, Waker::noop());
+    let begun = session.shared.begin(Box::new(request), Scope::Any, None, None, Waker::noop());
     let Begun::Failed(Failure::Refused(refusal)) = begun else { panic!("it is too long") };
     assert_eq!(refusal.reason(), Reason::LimitExceeded);
     assert!(session.is_quiet());
@@ -403,7 +621,7 @@ fn what_is_given_back_waits_for_nothing_and_is_not_cancelled() {
         session.begin(acquire());
     }
     let request = Request { object: 1, op: Some(acquire()), ..Request::default() };
-    let begun = session.shared.begin(Box::new(request), Scope::Any, None, Waker::noop());
+    let begun = session.shared.begin(Box::new(request), Scope::Any, None, None, Waker::noop());
     assert!(matches!(begun, Begun::Later(..)));
     let seq = session.shared.give_back(told(1, release(7)), Scope::Any).ok();
     session.shared.detach(seq.unwrap_or_default());
@@ -426,10 +644,10 @@ fn a_grant_that_is_noted_when_the_lease_is_over_is_lost_and_given_back() {
 fn a_grant_that_is_noted_when_its_session_is_over_says_how_that_was_lost() {
     let mut session = Fixture::new();
     let incarnation = session.shared.lock().incarnation;
-    session.shared.disconnected();
+    session.disconnect();
     session.connect(welcome(1, false), 2);
     assert_eq!(*session.note_grant(incarnation, (1, 7)).borrow(), Some(Loss::Restart));
-    session.shared.disconnected();
+    session.disconnect();
     session.connect(welcome(2, false), 2);
     assert_eq!(*session.note_grant(incarnation + 1, (1, 8)).borrow(), Some(Loss::Session));
     // Whatever came after that, also if it is all over.
@@ -462,30 +680,33 @@ fn nobody_waits_past_a_deadline_to_begin() {
         Begun::Failed(Failure::Refused(why)) => why.reason(),
         _ => panic!("it was not refused"),
     };
-    assert_eq!(reason(session.begin_timed(0, None)), Reason::LimitExceeded);
-    let Begun::Later(_, blocked) = session.begin_timed(5, None) else { panic!("it begins") };
+    let at_once = session.begin_until(session.deadline(0), None);
+    assert_eq!(reason(at_once), Reason::LimitExceeded);
+    let deadline = session.deadline(5);
+    let begin = |blocked| session.begin_until(deadline, blocked);
+    let Begun::Later(_, blocked) = begin(None) else { panic!("it begins") };
     session.wait(4);
-    let Begun::Later(_, blocked) = session.begin_timed(5, Some(blocked)) else { panic!("it may") };
+    let Begun::Later(_, blocked) = begin(Some(blocked)) else { panic!("it may") };
+    assert_eq!(session.shared.next_due(), Some(deadline.at), "it is woken then");
     session.wait(1);
-    assert_eq!(reason(session.begin_timed(5, Some(blocked))), Reason::LimitExceeded);
+    assert_eq!(reason(begin(Some(blocked))), Reason::LimitExceeded);
     session.shared.cancel(calls[0]);
-    assert!(matches!(session.begin_timed(5, None), Begun::Sent(_)));
+    assert!(matches!(session.begin_until(session.deadline(5), None), Begun::Sent(_)));
 }
 
 /// It is there, but cannot be handed over as long as nobody knows whether it is still good.
 #[test]
 fn nobody_waits_past_a_deadline_for_a_reply_that_is_held_back() {
     let session = Fixture::new();
-    let Begun::Sent(seq) = session.begin_timed(LEASE + 5_000, None) else { panic!("it waits") };
+    let seq = session.begin_timed(acquire(), LEASE + 5_000);
     session.frame();
     session.wait(LEASE);
     session.shared.look_at_lease();
     session.hear(0, vec![granted(seq)]);
     assert_eq!(session.result(seq), None, "the lease is over");
-    session.shared.disconnected();
-    session.wait(5_000);
-    session.shared.wait_disconnected();
-    assert_eq!(session.result(seq), Some(Err(Reason::Unreachable)));
+    session.expire();
+    assert!(is_absent(&session.result(seq)));
+    assert_eq!(session.frame().cancels, [seq], "it goes back");
 }
 
 #[test]
