@@ -3,6 +3,7 @@
 
 use std::{
     cell::Cell,
+    collections::BTreeMap,
     future::Future,
     pin::Pin,
     rc::Rc,
@@ -35,11 +36,22 @@ pub(crate) struct Process {
     pub(crate) slowness: (Micros, Micros),
     /// It does nothing until then.
     pub(crate) stopped_until: Micros,
-    pub(crate) pause: Micros,
+    /// How often it was stopped; for its tasks.
+    pub(crate) stops: Rc<Cell<u64>>,
+    /// When it said the newest of what it knows the manager to have heard; and when it said what it
+    /// does not know that of, frames and beats by their numbers.
+    pub(crate) proven_at: Micros,
+    pub(crate) frames_said: BTreeMap<u64, Micros>,
+    pub(crate) beats_said: BTreeMap<u64, Micros>,
+    pub(crate) has_lost_lease: bool,
+    /// It will look whether to connect.
+    pub(crate) is_connecting: bool,
     pub(crate) is_polled: bool,
     pub(crate) is_sending: bool,
     /// Counts what the next tick is for, so that an earlier one is not taken for it.
     pub(crate) ticks: u64,
+    /// The same for calls that are due.
+    pub(crate) expires_at: Option<Duration>,
     now: Box<dyn Fn() -> Duration>,
 }
 
@@ -48,10 +60,12 @@ pub(crate) struct Process {
 pub(crate) enum Phase {
     /// It will try to connect.
     Away,
-    /// It has said hello.
-    Greeting { connection: ConnectionId, asked: Duration },
+    /// It has said hello, at that time of its own clock and of the simulation's.
+    Greeting { connection: ConnectionId, asked: Duration, at: Micros },
     /// It is in.
     Connected { connection: ConnectionId, number: u64 },
+    /// The task that ran its connection is gone, and it will notice.
+    Abandoned,
     /// It has left, or was killed.
     Gone,
 }
@@ -75,10 +89,12 @@ impl Process {
         world: &World<E>,
         is_unix: bool,
         slowness: (Micros, Micros),
+        reconnect_timeout: Micros,
     ) -> Self {
         let clock = Arc::new(world.clock());
         let shared = Arc::clone(&clock);
-        let (manager, wire) = Wire::new(move || shared());
+        let timeout = Duration::from_micros(reconnect_timeout);
+        let (manager, wire) = Wire::new(move || shared(), is_unix, timeout);
         Self {
             wire,
             manager: Some(manager),
@@ -88,10 +104,16 @@ impl Process {
             is_unix,
             slowness,
             stopped_until: 0,
-            pause: 0,
+            stops: Rc::default(),
+            proven_at: 0,
+            frames_said: BTreeMap::new(),
+            beats_said: BTreeMap::new(),
+            has_lost_lease: false,
+            is_connecting: false,
             is_polled: false,
             is_sending: false,
             ticks: 0,
+            expires_at: None,
             now: Box::new(move || clock()),
         }
     }
@@ -151,12 +173,21 @@ impl Process {
         self.wire.end(why);
     }
 
+    /// The manager has heard what was said at the time that `said` has under this number.
+    pub(crate) fn prove(&mut self, said: fn(&mut Self) -> &mut BTreeMap<u64, Micros>, number: u64) {
+        let later = said(self).split_off(&(number + 1));
+        let heard = std::mem::replace(said(self), later);
+        if let Some((_, at)) = heard.last_key_value() {
+            self.proven_at = self.proven_at.max(*at);
+        }
+    }
+
     pub(crate) fn connection(&self) -> Option<ConnectionId> {
         match self.phase {
             Phase::Greeting { connection, .. } | Phase::Connected { connection, .. } => {
                 Some(connection)
             }
-            Phase::Away | Phase::Gone => None,
+            Phase::Away | Phase::Abandoned | Phase::Gone => None,
         }
     }
 }

@@ -8,12 +8,16 @@ use crate::{
     world::{Micros, World},
 };
 
+const SECONDS_60: Micros = 60_000_000;
+
 /// Drawn once, at the beginning.
 #[derive(Debug)]
 pub(crate) struct Plan {
     pub(crate) processes: usize,
     pub(crate) workloads: Vec<Workload>,
     pub(crate) lease: Duration,
+    /// For how long processes try to connect again.
+    pub(crate) reconnect_timeout: Micros,
     /// How long something is under way, from and to.
     pub(crate) delay: (Micros, Micros),
     pub(crate) trouble_for: Micros,
@@ -29,11 +33,17 @@ pub(crate) struct Plan {
 
 impl Plan {
     pub(crate) fn draw<E>(world: &World<E>) -> Self {
-        use Trouble::{Cut, HalfOpen, Kill, Restart, Stop, StopServer};
+        use Trouble::{Cut, DropDriver, HalfOpen, Kill, Outage, Restart, Stop, StopServer};
         let mut troubles = vec![Cut, Cut, Cut];
-        for (trouble, one_in) in
-            [(HalfOpen, 2), (Stop, 2), (Kill, 2), (StopServer, 4), (Restart, 6)]
-        {
+        for (trouble, one_in) in [
+            (HalfOpen, 2),
+            (Stop, 2),
+            (Kill, 2),
+            (StopServer, 4),
+            (Restart, 6),
+            (DropDriver, 6),
+            (Outage, 4),
+        ] {
             if world.one_in(one_in) {
                 troubles.push(trouble);
             }
@@ -54,7 +64,10 @@ impl Plan {
         Self {
             processes: usize::try_from(processes).unwrap_or(2),
             workloads,
-            lease: Duration::from_secs(1 + world.below(3)),
+            lease: Duration::from_secs(if world.one_in(8) { 20 } else { 1 + world.below(3) }),
+            reconnect_timeout: *world
+                .pick(&[200_000, 2_000_000, SECONDS_60])
+                .unwrap_or(&SECONDS_60),
             delay: (20, slowest),
             trouble_for: every * (8 + world.below(16)),
             trouble_every: every,

@@ -2,6 +2,7 @@
 
 use std::{cell::RefCell, collections::BTreeSet, rc::Rc, task::Waker, time::Duration};
 
+use mp_manager::simulation::Attempt;
 use mp_manager_core::{Error, Reason};
 
 use crate::{
@@ -24,7 +25,12 @@ pub(crate) enum Event {
     Poll(ClientId),
     Send(ClientId),
     Tick(ClientId, u64),
+    /// It looks whether to connect.
     Connect(ClientId),
+    /// Calls are due, at that time of its clock.
+    Expire(ClientId, Duration),
+    /// Its connection's task is gone for a while.
+    Abandoned(ClientId),
     /// An attempt to connect has taken too long.
     Late(ClientId, ConnectionId),
     Ring(Rc<Alarm>),
@@ -36,8 +42,8 @@ const MOST_EVENTS: u64 = 1_000_000;
 const SECOND: Micros = 1_000_000;
 /// An attempt to connect takes no longer.
 const LONGEST_ATTEMPT: Micros = 3_000_000;
-/// The first pause before connecting again, and the longest.
-const PAUSES: (Micros, Micros) = (10_000, 1_000_000);
+/// How long calls may take to end when nobody runs their connection any more.
+const ABANDONED: Micros = 5_000_000;
 
 pub(crate) struct Run {
     world: Rc<World<Event>>,
@@ -48,6 +54,8 @@ pub(crate) struct Run {
     oracle: Rc<RefCell<Oracle>>,
     /// When nothing goes wrong any more.
     calm_from: Micros,
+    /// Nobody reaches the manager until then.
+    unreachable_until: Micros,
 }
 
 /// Runs one seed.
@@ -58,7 +66,9 @@ pub(crate) fn run(seed: u64, verbose: bool) -> Report {
     let oracle = Rc::new(RefCell::new(Oracle::new(&plan)));
     let calm_from = plan.trouble_for;
     let (network, processes) = (Network::default(), Vec::new());
-    let mut run = Run { world, plan, server, network, processes, oracle, calm_from };
+    let unreachable_until = 0;
+    let mut run =
+        Run { world, plan, server, network, processes, oracle, calm_from, unreachable_until };
     run.begin();
     run.go_on();
     run.report(seed)
@@ -77,7 +87,7 @@ impl Run {
         let id = self.processes.len();
         let is_unix = self.world.one_in(4);
         let slowness = (self.slowness(), self.slowness());
-        let mut process = Process::new(&self.world, is_unix, slowness);
+        let mut process = Process::new(&self.world, is_unix, slowness, self.plan.reconnect_timeout);
         let settled_from = self.calm_from + self.plan.settled_after();
         let times = Times {
             calm_from: self.calm_from,
@@ -85,12 +95,15 @@ impl Run {
             longest_pause: self.plan.longest_pause,
         };
         if let Some(manager) = process.manager.clone() {
-            let context = Context::new(&self.world, &self.oracle, manager, id, times);
+            let slack = 2 * (slowness.0 + slowness.1) + 300_000;
+            let wait = (&process.stops, slack);
+            let context = Context::new(&self.world, &self.oracle, manager, id, times, wait);
             for task in workloads::tasks(&self.plan, &context) {
                 process.spawn(task);
             }
         }
         self.processes.push(process);
+        self.processes[id].is_connecting = true;
         self.world.after(self.world.between(0, 5_000), Event::Connect(id));
         self.poll_later(id);
     }
@@ -173,11 +186,17 @@ impl Run {
             Event::Poll(id) => self.poll(id),
             Event::Send(id) => self.send(id),
             Event::Tick(id, number) => self.tick(id, number),
-            Event::Connect(id) => self.connect(id),
+            Event::Connect(id) => {
+                self.processes[id].is_connecting = false;
+                self.connect(id);
+            }
+            Event::Expire(id, at) => self.expire(id, at),
+            Event::Abandoned(id) => self.abandoned(id),
             Event::Late(id, connection) => {
                 if matches!(self.processes[id].phase, Phase::Greeting { connection: c, .. } if c == connection)
                 {
-                    self.give_up(id, connection);
+                    self.attempt_fails(id, "no answer");
+                    self.cut_by_client(connection);
                 }
             }
             Event::Ring(alarm) => {
@@ -282,36 +301,47 @@ impl Run {
             return;
         }
         if matches!(down, Down::End) {
-            return self.disconnected(id);
+            return match self.processes[id].phase {
+                Phase::Greeting { .. } => self.attempt_fails(id, "nobody listens"),
+                _ => self.disconnected(id),
+            };
         }
         if !self.network.arrives_down(connection) {
             return;
         }
         match (down, self.processes[id].phase) {
-            (Down::Welcome(welcome, challenge), Phase::Greeting { asked, .. }) => {
+            (Down::Welcome(welcome, challenge), Phase::Greeting { asked, at, .. }) => {
                 let process = &mut self.processes[id];
+                process.proven_at = process.proven_at.max(at);
+                process.frames_said.clear();
+                process.beats_said.clear();
                 let (resumed, number) = process.wire.connected(&welcome, &challenge, asked);
                 process.phase = Phase::Connected { connection, number };
-                process.pause = 0;
+                process.has_lost_lease = false;
                 self.note(format_args!("process {id} is in ({resumed})"));
                 self.tick_later(id, 0);
             }
-            (Down::Refused, _) => self.give_up(id, connection),
+            (Down::Refused, _) => {
+                self.attempt_fails(id, "refused");
+                self.cut_by_client(connection);
+            }
             (Down::Frame(frame), Phase::Connected { number, .. }) => {
+                self.processes[id].prove(|process| &mut process.frames_said, frame.echo);
                 let farewell = self.processes[id].wire.receive(number, frame);
                 if let Some(why) = farewell {
                     self.note(format_args!("process {id} hears the end: {}", why.message));
                     if !matches!(why.reason(), Reason::SessionEnded | Reason::ShuttingDown) {
                         self.oracle.borrow_mut().calls.broke_the_protocol(id, &why.to_string());
                     }
-                    self.processes[id].wire.disconnected();
-                    self.processes[id].wire.session_ended(why);
+                    self.processes[id].wire.farewell(why);
                     self.processes[id].phase = Phase::Away;
                     self.cut_by_client(connection);
-                    self.connect_later(id);
+                    self.connect_later(id, 0);
                 }
             }
             (Down::Beat(beat), Phase::Connected { number, .. }) => {
+                self.processes[id].prove(|process| &mut process.beats_said, beat.number);
+                self.processes[id].prove(|process| &mut process.frames_said, beat.echo);
                 self.processes[id].wire.beat_answered(number, &beat);
             }
             _ => {}
@@ -343,6 +373,8 @@ impl Run {
         }
         process.poll(&self.world);
         self.send_later(id);
+        self.connect_later(id, 0);
+        self.expire_later(id);
     }
 
     fn send_later(&mut self, id: ClientId) {
@@ -366,6 +398,7 @@ impl Run {
         let Phase::Connected { connection, number } = process.phase else { return };
         if let Some(Some(frame)) = process.wire.poll_frame(number, Waker::noop()) {
             self.note(format_args!("process {id} sends frame {}", frame.number));
+            self.processes[id].frames_said.insert(frame.number, self.world.now());
             let is_last = frame.goodbye.is_some();
             self.send_up(connection, Up::Frame(frame));
             if is_last {
@@ -399,16 +432,24 @@ impl Run {
         }
         let Phase::Connected { connection, .. } = process.phase else {
             process.wire.wait_disconnected();
+            self.look_at_lease(id);
             self.poll_later(id);
             return self.tick_later(id, 100_000);
         };
         let (beat, is_stale, next) = process.wire.tick();
         let delay = next.saturating_sub(process.now()).as_micros();
+        let is_unix = process.is_unix;
+        self.look_at_lease(id);
         if is_stale {
             self.note(format_args!("process {id} hears nothing"));
+            if is_unix {
+                self.gives_up_for_silence(id);
+            }
             return self.give_up(id, connection);
         }
         if let Some(beat) = beat {
+            let now = self.world.now();
+            self.processes[id].beats_said.insert(beat.number, now);
             self.send_up(connection, Up::Beat(beat));
         }
         self.poll_later(id);
@@ -421,28 +462,89 @@ impl Run {
         self.cut_by_client(connection);
     }
 
+    /// What a process holds is lost for silence: not before there was enough of it.
+    fn look_at_lease(&mut self, id: ClientId) {
+        let process = &mut self.processes[id];
+        let has_lost = process.wire.has_lost_lease();
+        if has_lost && !std::mem::replace(&mut process.has_lost_lease, has_lost) {
+            self.gives_up_for_silence(id);
+        }
+        self.processes[id].has_lost_lease = has_lost;
+    }
+
+    fn gives_up_for_silence(&mut self, id: ClientId) {
+        let unheard = self.world.now() - self.processes[id].proven_at;
+        self.oracle.borrow_mut().silence.gives_up(id, unheard, self.plan.lease);
+    }
+
     fn disconnected(&mut self, id: ClientId) {
         self.note(format_args!("process {id} is disconnected"));
         let process = &mut self.processes[id];
         if process.phase == Phase::Gone {
             return;
         }
-        process.wire.disconnected();
-        if process.is_unix {
-            process.wire.session_ended(Error::new(Reason::SessionEnded, "the socket is closed"));
+        process.wire.disconnected(Error::new(Reason::SessionEnded, "the connection is gone"));
+        self.is_away(id);
+    }
+
+    fn attempt_fails(&mut self, id: ClientId, why: &str) {
+        self.note(format_args!("process {id} cannot connect: {why}"));
+        let process = &mut self.processes[id];
+        if process.phase == Phase::Gone {
+            return;
         }
-        process.phase = Phase::Away;
+        // Any number from 0 to 1.
+        let jitter = f64::from(u32::try_from(self.world.below(1001)).unwrap_or(0)) / 1000.0;
+        process.wire.attempt_failed(why.into(), jitter);
+        self.is_away(id);
+    }
+
+    fn is_away(&mut self, id: ClientId) {
+        self.processes[id].phase = Phase::Away;
         self.tick_later(id, 100_000);
-        self.connect_later(id);
+        self.connect_later(id, 0);
         self.poll_later(id);
     }
 
-    fn connect_later(&mut self, id: ClientId) {
+    /// Has a process without a connection look whether to connect.
+    fn connect_later(&mut self, id: ClientId, delay: Micros) {
         let process = &mut self.processes[id];
-        let pause = process.pause;
-        process.pause = (pause * 2).clamp(PAUSES.0, PAUSES.1);
-        let pause = pause / 2 + self.world.below(pause / 2 + 1);
-        self.world.after(pause, Event::Connect(id));
+        if process.phase == Phase::Away && !std::mem::replace(&mut process.is_connecting, true) {
+            self.world.after(delay, Event::Connect(id));
+        }
+    }
+
+    /// Has calls end that are due: as a thread would that sleeps until then.
+    fn expire_later(&mut self, id: ClientId) {
+        let process = &mut self.processes[id];
+        let Some(due) = process.wire.next_due() else { return };
+        if process.phase == Phase::Gone || process.expires_at.is_some_and(|at| at <= due) {
+            return;
+        }
+        process.expires_at = Some(due);
+        let left = due.saturating_sub(process.now()).as_micros();
+        // Its clock may be a little slower than the simulation's.
+        let left = u64::try_from(left).unwrap_or(u64::MAX / 4);
+        self.world.after(left + left / 200 + 1, Event::Expire(id, due));
+    }
+
+    fn expire(&mut self, id: ClientId, at: Duration) {
+        let process = &mut self.processes[id];
+        if process.stopped_until > self.world.now() {
+            return self.world.at(process.stopped_until, Event::Expire(id, at));
+        }
+        if process.expires_at != Some(at) || process.phase == Phase::Gone {
+            return;
+        }
+        process.expires_at = None;
+        let _ = process.wire.expire_due();
+        self.expire_later(id);
+        if let Phase::Connected { .. } = self.processes[id].phase {
+            // A sign of life may be wanted.
+            self.tick_later(id, 0);
+        }
+        self.send_later(id);
+        self.poll_later(id);
     }
 
     fn connect(&mut self, id: ClientId) {
@@ -456,10 +558,24 @@ impl Run {
         if process.wire.is_leaving() {
             return process.kill();
         }
+        match process.wire.next_attempt() {
+            Attempt::Now => {}
+            Attempt::At(at) => {
+                let left = at.saturating_sub(process.now()).as_micros();
+                let left = u64::try_from(left).unwrap_or(u64::MAX / 4);
+                return self.connect_later(id, left + left / 200 + 1);
+            }
+            // Whoever wants it later has it look again.
+            Attempt::WhenWanted => return,
+            Attempt::Never => return process.kill(),
+        }
+        if self.unreachable_until > self.world.now() {
+            return self.attempt_fails(id, "the manager cannot be reached");
+        }
         let asked = process.now();
         let hello = Up::Hello(process.wire.resume());
         let connection = self.network.open(id, self.server.epoch, process.is_unix);
-        process.phase = Phase::Greeting { connection, asked };
+        process.phase = Phase::Greeting { connection, asked, at: self.world.now() };
         self.send_up(connection, hello);
         self.world.after(LONGEST_ATTEMPT, Event::Late(id, connection));
     }
@@ -488,6 +604,8 @@ impl Run {
                 self.server.stopped_until = until;
             }
             Trouble::Restart => self.restart(),
+            Trouble::DropDriver => self.drop_any_driver(),
+            Trouble::Outage => self.outage(),
         }
         self.trouble_later();
     }
@@ -532,7 +650,66 @@ impl Run {
         let longest = u64::try_from(self.plan.lease.as_micros()).unwrap_or(u64::MAX) * 2;
         let pause = self.world.between(1_000, longest);
         self.note(format_args!("process {id} stops for {pause}"));
-        self.processes[id].stopped_until = self.world.now() + pause;
+        let process = &mut self.processes[id];
+        process.stopped_until = self.world.now() + pause;
+        process.stops.set(process.stops.get() + 1);
+    }
+
+    /// The runtime that ran a connection is dropped: every call has to end, and its tasks find out.
+    fn drop_any_driver(&mut self) {
+        let Some(id) = self.any_process() else { return };
+        if self.processes[id].phase == Phase::Abandoned {
+            return;
+        }
+        self.note(format_args!("the connection's task of process {id} is dropped"));
+        let connection = self.processes[id].connection();
+        self.processes[id].wire.driver_dropped();
+        if let Some(connection) = connection {
+            self.cut_by_client(connection);
+        }
+        let process = &mut self.processes[id];
+        process.phase = Phase::Abandoned;
+        let until = self.world.now().max(process.stopped_until) + ABANDONED;
+        self.world.at(until, Event::Abandoned(id));
+        self.oracle.borrow_mut().wakeups.somebody_died();
+        self.poll_later(id);
+    }
+
+    fn abandoned(&mut self, id: ClientId) {
+        let process = &mut self.processes[id];
+        if process.phase != Phase::Abandoned {
+            return;
+        }
+        if process.stopped_until > self.world.now() {
+            return self.world.at(process.stopped_until + ABANDONED, Event::Abandoned(id));
+        }
+        let open = process.wire.open_calls();
+        process.kill();
+        let mut oracle = self.oracle.borrow_mut();
+        if open > 0 {
+            oracle.silence.hangs(id, open);
+        }
+        oracle.wakeups.goes_on(id);
+        oracle.wakeups.somebody_died();
+        drop(oracle);
+        self.start_process();
+    }
+
+    /// The network is gone for everybody, mostly for longer than anybody tries to connect.
+    fn outage(&mut self) {
+        if self.unreachable_until > self.world.now() {
+            return;
+        }
+        let pause =
+            self.world.between(self.plan.reconnect_timeout, 3 * self.plan.reconnect_timeout);
+        let until = (self.world.now() + pause).min(self.calm_from);
+        self.note(format_args!("nobody reaches the manager until {until}"));
+        self.unreachable_until = until;
+        for connection in self.network.open_ones() {
+            let (up, down) = self.network.close(connection, self.world.one_in(2), true);
+            self.world.at(up + self.delay(), Event::Up(connection, Up::End));
+            self.world.at(down + self.delay(), Event::Down(connection, Down::End));
+        }
     }
 
     fn kill_any(&mut self) {
@@ -577,4 +754,6 @@ pub(crate) enum Trouble {
     Kill,
     StopServer,
     Restart,
+    DropDriver,
+    Outage,
 }

@@ -1,7 +1,14 @@
 //! What the processes do with the manager: each of them in terms of the public proxies, and with an
 //! eye on what must hold.
 
-use std::{cell::RefCell, future::Future, pin::pin, rc::Rc, task::Poll, time::Duration};
+use std::{
+    cell::{Cell, RefCell},
+    future::Future,
+    pin::pin,
+    rc::Rc,
+    task::Poll,
+    time::Duration,
+};
 
 use mp_manager::{Error, Fence, LockGuard, Manager, Permit, RLockGuard, Result, Value};
 
@@ -68,6 +75,9 @@ pub(crate) struct Context {
     manager: Manager,
     process: ClientId,
     times: Times,
+    stops: Rc<Cell<u64>>,
+    /// How much longer than it should anything may take, as tasks wait for a processor.
+    slack: Micros,
 }
 
 /// The tasks of one process.
@@ -102,6 +112,7 @@ pub(crate) fn tasks(plan: &Plan, context: &Context) -> Vec<Task> {
             Workload::Event => tasks.push(Box::pin(event(again(), rounds))),
         }
     }
+    tasks.push(Box::pin(come_back(context.clone())));
     tasks
 }
 
@@ -112,9 +123,10 @@ impl Context {
         manager: Manager,
         process: ClientId,
         times: Times,
+        (stops, slack): (&Rc<Cell<u64>>, Micros),
     ) -> Self {
-        let (world, oracle) = (Rc::clone(world), Rc::clone(oracle));
-        Self { world, oracle, manager, process, times }
+        let (world, oracle, stops) = (Rc::clone(world), Rc::clone(oracle), Rc::clone(stops));
+        Self { world, oracle, manager, process, times, stops, slack }
     }
 
     fn sleep(&self, time: Micros) -> Sleep {
@@ -152,6 +164,23 @@ impl Context {
             patience.as_mut().poll(cx).map(|()| None)
         })
         .await
+    }
+
+    /// The outcome of a call with a timeout, which must end it.
+    async fn timed<T>(
+        &self,
+        operation: &str,
+        timeout: Duration,
+        future: impl Future<Output = T>,
+    ) -> T {
+        let (began, stops) = (self.world.now(), self.stops.get());
+        let output = future.await;
+        if self.stops.get() == stops {
+            let took = self.world.now() - began;
+            let mut oracle = self.oracle.borrow_mut();
+            oracle.silence.ended(self.process, operation, timeout, took, self.slack);
+        }
+        output
     }
 
     /// What was asked for, unless it failed with its session, as it may.
@@ -221,7 +250,8 @@ async fn lock(my: Context, rounds: u64) {
         my.pause().await;
         let acquired = if my.world.one_in(3) {
             let timeout = Duration::from_micros(my.world.below(3 * SECOND));
-            my.patiently(lock.acquire_timeout(timeout)).await
+            let acquire = my.timed("acquire_timeout", timeout, lock.acquire_timeout(timeout));
+            my.patiently(acquire).await
         } else {
             my.patiently(async { lock.acquire().await.map(Some) }).await
         };
@@ -386,7 +416,8 @@ async fn produce(my: Context, rounds: u64) {
         let put = match my.world.below(3) {
             0 => {
                 let timeout = Duration::from_micros(my.world.below(SECOND));
-                my.patiently(queue.put_timeout(&item, timeout)).await
+                let put = my.timed("put_timeout", timeout, queue.put_timeout(&item, timeout));
+                my.patiently(put).await
             }
             _ => my.patiently(queue.put(&item)).await,
         };
@@ -409,10 +440,13 @@ async fn consume(my: Context) {
     let consumer = my.process as u64;
     loop {
         my.pause().await;
-        let timeout = Duration::from_micros(my.world.below(4 * SECOND));
         let is_last = my.world.now() > my.times.calm_from + 30 * SECOND;
+        // An answer that comes after its timeout says nothing of what is there.
+        let least = if is_last { 4 * SECOND } else { 0 };
+        let timeout = Duration::from_micros(least + my.world.below(4 * SECOND));
         if my.world.one_in(2) && !is_last {
-            let leased = my.patiently(queue.lease_timeout(timeout)).await;
+            let lease = my.timed("lease_timeout", timeout, queue.lease_timeout(timeout));
+            let leased = my.patiently(lease).await;
             let Some(leased) = leased.and_then(|result| my.expect("lease", result)).flatten()
             else {
                 continue;
@@ -435,7 +469,8 @@ async fn consume(my: Context) {
             }
             continue;
         }
-        let got = my.patiently(queue.get_counted_timeout(timeout)).await;
+        let get = my.timed("get_timeout", timeout, queue.get_counted_timeout(timeout));
+        let got = my.patiently(get).await;
         match got.and_then(|result| my.expect("get", result)) {
             Some(Some(received)) => {
                 my.note(format_args!("gets {:?}", received.value));
@@ -471,7 +506,8 @@ async fn barrier(my: Context, rounds: u64) {
         let timeout = Duration::from_micros(SECOND + my.world.below(3 * SECOND));
         let call = my.oracle.borrow_mut().barrier.arrives(my.world.now());
         let arrival = Arrival { my: my.clone(), call };
-        match my.patiently(barrier.wait_timeout(timeout)).await {
+        let wait = my.timed("barrier.wait_timeout", timeout, barrier.wait_timeout(timeout));
+        match my.patiently(wait).await {
             Some(Ok(_)) => {
                 let now = my.world.now();
                 my.oracle.borrow_mut().barrier.passes(NAME, call, PARTIES, now);
@@ -553,7 +589,8 @@ async fn event(my: Context, rounds: u64) {
             1 => _ = my.patiently(event.clear()).await.map(|result| my.expect("clear", result)),
             _ => {
                 let timeout = Duration::from_micros(my.world.below(5 * SECOND));
-                let waited = my.patiently(event.wait_timeout(timeout)).await;
+                let wait = my.timed("event.wait_timeout", timeout, event.wait_timeout(timeout));
+                let waited = my.patiently(wait).await;
                 let _ = waited.map(|result| my.expect("wait", result));
             }
         }
@@ -561,4 +598,20 @@ async fn event(my: Context, rounds: u64) {
     // The last one to come here lets everybody go.
     my.expect("set", event.set().await);
     my.expect("wait", event.wait().await);
+}
+
+/// However long the manager was away: once it is back, the client is, too.
+async fn come_back(my: Context) {
+    my.sleep_until(my.times.settled_from).await;
+    let mut opened = my.manager.value("here", &0_u64).open().await;
+    for _ in 0..3 {
+        if opened.is_ok() {
+            return;
+        }
+        my.sleep(SECOND).await;
+        opened = my.manager.value("here", &0_u64).open().await;
+    }
+    if let Err(error) = opened {
+        my.oracle.borrow_mut().calls.failed(my.process, "open", &error.to_string());
+    }
 }

@@ -286,8 +286,8 @@ impl ClientHalf {
     fn new() -> Self {
         let now = Arc::new(AtomicU64::new(1));
         let clock = Arc::clone(&now);
-        let (manager, wire) =
-            Wire::new(move || Duration::from_millis(clock.load(Ordering::Relaxed)));
+        let now_is = move || Duration::from_millis(clock.load(Ordering::Relaxed));
+        let (manager, wire) = Wire::new(now_is, false, Duration::from_secs(60));
         let mut client = Self {
             manager,
             wire,
@@ -318,8 +318,11 @@ impl ClientHalf {
             6 => self.made_up(source),
             7 => self.pass_time(source),
             8 => {
-                self.wire.disconnected();
+                self.wire.disconnected(Refusal::new(Reason::SessionEnded, "it broke"));
                 self.connection = None;
+                if source.choose(4) == 0 {
+                    self.wire.attempt_failed("nobody listens".into(), 0.5);
+                }
                 if source.choose(4) > 0 {
                     self.connect(source.choose(4) > 0);
                 }
@@ -470,8 +473,7 @@ impl ClientHalf {
         let Some((connection, _)) = self.connection else { return };
         self.heard = self.now();
         if let Some(why) = self.wire.receive(connection, frame) {
-            self.wire.disconnected();
-            self.wire.session_ended(why);
+            self.wire.farewell(why);
             self.connect(false);
         }
     }

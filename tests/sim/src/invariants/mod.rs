@@ -8,6 +8,7 @@ mod mutual_exclusion;
 pub(crate) mod objects;
 mod permits;
 mod queue;
+mod silence;
 mod wakeups;
 
 pub(crate) use mutual_exclusion::{Held, Holder};
@@ -25,6 +26,7 @@ pub(crate) struct Oracle {
     pub(crate) dead_sessions: dead_sessions::DeadSessions,
     pub(crate) calls: calls::Calls,
     pub(crate) objects: objects::Objects,
+    pub(crate) silence: silence::Silence,
     epoch: u64,
 }
 
@@ -40,6 +42,7 @@ impl Oracle {
             dead_sessions: Default::default(),
             calls: Default::default(),
             objects: Default::default(),
+            silence: Default::default(),
             epoch: 1,
         }
     }
@@ -71,6 +74,7 @@ impl Oracle {
             &self.dead_sessions.violations,
             &self.calls.violations,
             &self.objects.violations,
+            &self.silence.violations,
         ]
         .into_iter()
         .flatten()
