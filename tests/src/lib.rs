@@ -1,6 +1,7 @@
 //! What the tests that cross crates share: a server on a port of its own.
 
 pub mod clock;
+pub mod daemon;
 pub mod fault_proxy;
 pub mod faults;
 pub mod fuzz;

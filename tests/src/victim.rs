@@ -49,9 +49,21 @@ impl Victim {
     /// # Panics
     /// If that fails.
     pub async fn freeze(&self) {
+        self.signal("-STOP").await;
+    }
+
+    /// Lets it go on.
+    ///
+    /// # Panics
+    /// If that fails.
+    pub async fn thaw(&self) {
+        self.signal("-CONT").await;
+    }
+
+    async fn signal(&self, signal: &str) {
         let pid = self.process.id().expect("it still runs").to_string();
-        let frozen = Command::new("kill").args(["-STOP", &pid]).status().await;
-        assert!(frozen.expect("there is no `kill`").success());
+        let sent = Command::new("kill").args([signal, &pid]).status().await;
+        assert!(sent.expect("there is no `kill`").success());
     }
 
     /// Kills it with SIGKILL, and waits until it is gone.

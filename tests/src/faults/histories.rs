@@ -1,6 +1,9 @@
 //! From what processes wrote to what the checker reads.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use mp_manager_core::{
     CallId,
@@ -9,9 +12,13 @@ use mp_manager_core::{
 
 use super::{
     record::{Called, Record, Returned, What},
+    workloads::PATIENCE,
     world::Name,
 };
 use crate::linear::{Action, History, Operation, Returned as Told};
+
+/// A client ends a call itself when no answer has come for so long after its timeout.
+const LATE: Duration = Duration::from_millis(100);
 
 /// Everything that was written, by all processes.
 #[derive(Debug, Default)]
@@ -140,6 +147,7 @@ fn find_what_may_go_back(calls: &mut [Call]) {
     for call in calls.iter_mut().filter(|call| takes(&call.op)) {
         let handed_over = call.returned.as_ref().map(|(at, r)| (*at, r.handed_over_ns));
         call.may_go_back_from_ns = match (call.told(), handed_over) {
+            (Some(reply::Result::Absent(_)), _) if call.ended_by_itself() => Some(call.start_ns),
             (Some(reply::Result::Absent(_)), _) => None,
             (Some(_), _) if given_back.contains(&call.id) => None,
             (Some(_), Some((at, from))) if is_get(&call.op) => {
@@ -153,11 +161,20 @@ fn find_what_may_go_back(calls: &mut [Call]) {
 }
 
 impl Call {
+    /// Whether it may have ended by its client's clock. It may have been handed something by then,
+    /// which went back.
+    fn ended_by_itself(&self) -> bool {
+        let took_ns = self.returned.as_ref().map_or(0, |(at, _)| at.saturating_sub(self.start_ns));
+        takes(&self.op)
+            && matches!(self.told(), Some(reply::Result::Absent(_)))
+            && u128::from(took_ns) >= (PATIENCE + LATE).as_nanos()
+    }
+
     /// What the checker is to make of it.
     fn operations(&self) -> Vec<Operation> {
         let lease = (self.about.seq != 0).then_some(self.about);
         let action = Action::Call { id: self.id, op: self.op.clone(), lease };
-        let told = self.told().map(|told| match told {
+        let told = self.told().filter(|_| !self.ended_by_itself()).map(|told| match told {
             reply::Result::Error(error) => Err(error.reason()),
             told => Ok(told.clone()),
         });

@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// Calls that may wait wait no longer than this, mostly.
-const PATIENCE: Duration = Duration::from_millis(300);
+pub(crate) const PATIENCE: Duration = Duration::from_millis(300);
 /// What is done between two calls takes no longer.
 const LONGEST_PAUSE_US: u64 = 8_000;
 /// Between two rounds of a workload; several processes share a processor.

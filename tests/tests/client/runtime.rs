@@ -1,0 +1,183 @@
+//! The runtime that a connection was made on is gone, or was none to make one on.
+
+use std::{fmt::Debug, time::Duration};
+
+use mp_manager::{Error, Manager, Result, blocking};
+use mp_manager_tests::{
+    AUTHKEY, TestServer,
+    daemon::{Reach, aside},
+};
+use tokio::runtime::{Builder, Runtime};
+
+use crate::soon;
+
+fn runtime() -> Runtime {
+    Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("no runtime")
+}
+
+/// A server, and a connection to it that was made on a runtime of its own.
+async fn connected(reach: Reach) -> (Runtime, Option<TestServer>, Manager) {
+    let directory = tempfile::tempdir().expect("no directory");
+    let server = match reach {
+        Reach::Tcp => Some(TestServer::start()),
+        Reach::Unix => Some(TestServer::in_directory(directory.path())),
+        Reach::Embedded => None,
+    };
+    let address = server.as_ref().map(TestServer::address);
+    aside(move || {
+        let runtime = runtime();
+        let manager = runtime.block_on(async {
+            match address {
+                Some(address) => Manager::connect(&address, AUTHKEY).await,
+                None => Manager::start().await,
+            }
+        });
+        (runtime, server, manager.expect("it is there"))
+    })
+    .await
+}
+
+fn names_the_way_out<T: Debug>(what: &str, outcome: Result<T>) {
+    let error = outcome.expect_err(what);
+    assert!(matches!(error, Error::SessionLost(_)), "{what}: {error:?}");
+    let message = error.to_string();
+    assert!(message.contains("runtime") && message.contains("background_thread()"), "{message}");
+}
+
+async fn every_call_ends(reach: Reach) {
+    let (runtime, _server, manager) = connected(reach).await;
+    let lock = manager.lock("migrate").await.unwrap();
+    let dict = manager.dict::<String, u64>("scores").await.unwrap();
+    let queue = manager.queue::<u64>("jobs").await.unwrap();
+    let guard = manager.lock("held").await.unwrap().acquire().await.unwrap();
+    let pending = tokio::spawn({
+        let queue = queue.clone();
+        async move { queue.get().await }
+    });
+    mp_manager_tests::victim::waiters(&manager, "jobs", 1).await;
+    aside(move || drop(runtime)).await;
+
+    names_the_way_out("get", soon("get", pending).await.unwrap());
+    let second = Duration::from_secs(1);
+    names_the_way_out("timed", soon("timed", lock.acquire_timeout(second)).await);
+    names_the_way_out("try_acquire", soon("try_acquire", lock.try_acquire()).await);
+    names_the_way_out("acquire", soon("acquire", lock.acquire()).await);
+    names_the_way_out("put", soon("put", queue.put(&1)).await);
+    names_the_way_out("ping", soon("ping", manager.ping()).await);
+    names_the_way_out("insert", soon("insert", dict.insert("alice", &3)).await);
+    names_the_way_out("len", soon("len", dict.len()).await);
+    names_the_way_out("open", soon("open", manager.lock("other").open()).await);
+    names_the_way_out("shutdown", soon("shutdown", manager.shutdown()).await);
+    soon("lost", guard.lost()).await;
+    assert!(soon("release", guard.release()).await.is_err());
+    drop((lock, dict, queue));
+    soon("close", manager.close()).await.unwrap();
+}
+
+#[tokio::test]
+async fn every_call_ends_over_tcp_when_the_runtime_is_gone() {
+    every_call_ends(Reach::Tcp).await;
+}
+
+#[tokio::test]
+async fn every_call_ends_on_a_unix_socket_when_the_runtime_is_gone() {
+    every_call_ends(Reach::Unix).await;
+}
+
+#[tokio::test]
+async fn every_call_ends_to_an_embedded_manager_when_the_runtime_is_gone() {
+    every_call_ends(Reach::Embedded).await;
+}
+
+/// As `#[tokio::test]` after `#[tokio::test]` does it with a client in a `static`.
+#[tokio::test]
+async fn a_runtime_that_is_shut_down_in_the_background_is_gone_as_well() {
+    let (runtime, _server, manager) = connected(Reach::Tcp).await;
+    runtime.shutdown_background();
+    names_the_way_out("ping", soon("ping", manager.ping()).await);
+}
+
+/// It is there, but nobody drives it.
+#[tokio::test]
+async fn a_timeout_ends_its_call_although_the_runtime_stands_still() {
+    for reach in [Reach::Tcp, Reach::Unix] {
+        let directory = tempfile::tempdir().unwrap();
+        let server = match reach {
+            Reach::Tcp => TestServer::start(),
+            _ => TestServer::in_directory(directory.path()),
+        };
+        let address = server.address();
+        let (idle, lock, queue) = aside(move || {
+            let idle = Builder::new_current_thread().enable_all().build().unwrap();
+            let (lock, queue) = idle.block_on(async {
+                let manager = Manager::connect(&address, AUTHKEY).await.unwrap();
+                let lock = manager.lock("migrate").await.unwrap();
+                (lock, manager.queue::<u64>("jobs").await.unwrap())
+            });
+            (idle, lock, queue)
+        })
+        .await;
+        let moment = Duration::from_millis(50);
+        assert!(soon("acquire", lock.acquire_timeout(moment)).await.unwrap().is_none());
+        assert!(soon("get", queue.get_timeout(moment)).await.unwrap().is_none());
+        let put = soon("put", queue.put_timeout(&1, moment)).await;
+        assert!(matches!(put, Err(Error::Unreachable(_))), "nothing was sent: {put:?}");
+        let tried = soon("try_acquire", lock.try_acquire()).await;
+        assert!(matches!(tried, Err(Error::Unreachable(_))), "{tried:?}");
+        idle.shutdown_background();
+    }
+}
+
+#[tokio::test]
+async fn the_blocking_interface_outlives_every_runtime() {
+    let server = TestServer::start();
+    let address = server.address();
+    aside(move || {
+        let runtime = runtime();
+        let manager = runtime
+            .block_on(async {
+                tokio::task::spawn_blocking(move || blocking::Manager::connect(&address, AUTHKEY))
+                    .await
+            })
+            .unwrap()
+            .unwrap();
+        drop(runtime);
+        manager.ping().unwrap();
+        let lock = manager.lock("migrate").open().unwrap();
+        assert!(lock.acquire_timeout(Duration::from_secs(1)).unwrap().is_some());
+    })
+    .await;
+}
+
+fn is_a_configuration_error(outcome: Result<Manager>, what: &str) {
+    let error = outcome.expect_err(what);
+    assert!(matches!(error, Error::Configuration(_)), "{what}: {error:?}");
+    let message = error.to_string();
+    assert!(message.contains(what) && message.contains("background_thread()"), "{message}");
+}
+
+#[test]
+fn connecting_outside_a_runtime_is_an_error_that_names_the_way_out() {
+    let server = TestServer::start();
+    is_a_configuration_error(
+        pollster::block_on(Manager::connect(&server.address(), AUTHKEY)),
+        "runtime",
+    );
+    is_a_configuration_error(pollster::block_on(Manager::start()), "runtime");
+    let builder = Manager::builder().authkey(AUTHKEY).background_thread();
+    let manager = pollster::block_on(builder.connect(&server.address())).unwrap();
+    pollster::block_on(manager.ping()).unwrap();
+}
+
+#[test]
+fn connecting_on_a_runtime_without_time_or_io_is_an_error_that_names_the_way_out() {
+    let server = TestServer::start();
+    for (what, runtime) in [
+        ("enable_time()", Builder::new_current_thread().enable_io().build().unwrap()),
+        ("enable_io()", Builder::new_current_thread().enable_time().build().unwrap()),
+        ("enable_all()", Builder::new_current_thread().build().unwrap()),
+    ] {
+        let connected = runtime.block_on(Manager::connect(&server.address(), AUTHKEY));
+        is_a_configuration_error(connected, what);
+    }
+}
