@@ -4,7 +4,7 @@ use std::io::IsTerminal;
 
 use tracing_subscriber::EnvFilter;
 
-use crate::error::Error;
+use crate::{error::Error, stderr::Stderr};
 
 const VARIABLE: &str = "MP_MANAGER_LOG";
 const DEFAULT: &str = "info";
@@ -25,7 +25,9 @@ pub(crate) fn start() -> Result<(), Error> {
     let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(std::io::stderr)
+        .with_writer(|| Stderr)
+        // It would print them itself, and panic when it cannot.
+        .log_internal_errors(false)
         .with_ansi(!no_color && std::io::stderr().is_terminal())
         .init();
     Ok(())

@@ -18,6 +18,7 @@ mod output;
 mod parse;
 mod reload;
 mod signals;
+mod stderr;
 mod table;
 mod tls;
 
@@ -38,6 +39,8 @@ struct Cli {
 }
 
 fn main() -> ExitCode {
+    let _flush = stderr::Flush;
+    stderr::print_panics();
     let cli = Cli::parse();
     match logging::start().and_then(|()| cli.command.run(&cli.options)) {
         Ok(code) => code,
@@ -47,7 +50,8 @@ fn main() -> ExitCode {
 
 fn report(error: &Error) -> ExitCode {
     if !error.is_silent() {
-        eprintln!("mp-manager: {}", table::printable(error.to_string()));
+        let error = table::printable(error.to_string());
+        stderr::print_line(&format!("mp-manager: {error}"));
     }
     error.exit_code()
 }

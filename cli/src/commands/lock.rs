@@ -2,7 +2,6 @@
 
 use std::{
     ffi::OsString,
-    io::{self, Write},
     os::unix::process::ExitStatusExt,
     process::{ExitCode, ExitStatus},
     time::Duration,
@@ -17,6 +16,7 @@ use crate::{
     options::Options,
     parse,
     signals::Signals,
+    stderr,
 };
 
 /// Run a command while holding a lock
@@ -91,7 +91,11 @@ impl Lock {
         let command_state = match status {
             Some(status) => format!("the command had ended ({status})"),
             None => {
-                self.tell_of_loss();
+                let name = &self.name;
+                // At once, as the command may take its time to end.
+                stderr::print_line(&format!(
+                    "mp-manager: lock \"{name}\" was lost: ending the command"
+                ));
                 match command.kill(self.grace).await? {
                     Ended::All => "the command was killed".into(),
                     Ended::NotPermitted => "the command is STILL RUNNING: it may not be killed by \
@@ -103,12 +107,6 @@ impl Lock {
         let lost = |why| Error::LockLost(format!("{why}; {command_state}"));
         guard.release().await.map_err(|error| lost(error.to_string()))?;
         status.ok_or_else(|| lost("the lock was lost".into()))
-    }
-
-    /// At once, as the command may take its time to end; whether anybody reads it or not.
-    fn tell_of_loss(&self) {
-        let told = format!("mp-manager: lock \"{}\" was lost: ending the command\n", self.name);
-        let _ = io::stderr().write_all(told.as_bytes());
     }
 }
 

@@ -5,7 +5,7 @@ use std::{path::PathBuf, process::ExitCode, time::Duration};
 use clap::Args;
 use mp_manager_server::{Identity, Limits, Pem, Server, Tls};
 use rustix::process::Signal;
-use tokio::{runtime::Builder, sync::oneshot};
+use tokio::{runtime::Builder, sync::oneshot, task::spawn_blocking};
 
 use crate::{
     authkey, descriptors,
@@ -138,7 +138,7 @@ impl Serve {
             authkey_file: keys.file,
             tls: is_in_files.then_some(tls),
         };
-        output::print_line(&format!("listening on {}", server.address()))?;
+        announce(&server);
         serve_until_signal(server, signals, &reload).await
     }
 
@@ -154,6 +154,16 @@ impl Serve {
         tls.client_ca = self.tls_client_ca.clone().map(Pem::from);
         Ok(tls)
     }
+}
+
+/// Prints where the server listens. Clients are served even if nobody can read that.
+fn announce(server: &Server) {
+    let line = format!("listening on {}", server.address());
+    spawn_blocking(move || {
+        if let Err(error) = output::print_line(&line) {
+            tracing::warn!("{line}; {error}");
+        }
+    });
 }
 
 /// The first signal stops the server, the second does not wait for that.

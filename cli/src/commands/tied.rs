@@ -5,6 +5,10 @@ use std::{ffi::OsString, io, os::unix::process::CommandExt, process::Command};
 
 use clap::Args;
 use rustix::process::{Signal, getppid, set_parent_process_death_signal};
+use tokio::{
+    runtime::Builder,
+    signal::unix::{SignalKind, signal},
+};
 
 use crate::error::Error;
 
@@ -20,10 +24,12 @@ pub(crate) struct Tied {
 impl Tied {
     /// Returns only if the command cannot be started.
     pub(crate) fn run(self) -> Error {
-        match self.tie() {
-            Ok(()) => Error::start(&self.command, self.exec()),
-            Err(error) => Error::start(&self.command, error),
-        }
+        let error = match self.tie() {
+            Ok(()) => self.exec(),
+            Err(error) => error,
+        };
+        ignore_broken_pipes();
+        Error::start(&self.command, error)
     }
 
     fn tie(&self) -> io::Result<()> {
@@ -42,5 +48,15 @@ impl Tied {
             Some((program, arguments)) => Command::new(program).args(arguments).exec(),
             None => io::ErrorKind::NotFound.into(),
         }
+    }
+}
+
+/// Undoes what `exec` does before it fails: SIGPIPE would end this process, instead of the exit code,
+/// when nobody reads the error.
+fn ignore_broken_pipes() {
+    let runtime = Builder::new_current_thread().enable_io().build();
+    // Without it the exit code is the signal's.
+    if let Ok(runtime) = runtime {
+        let _ = runtime.block_on(async { signal(SignalKind::pipe()) });
     }
 }

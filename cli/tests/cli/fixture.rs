@@ -7,6 +7,8 @@ use std::{
     io::{BufRead, BufReader, Lines, Read},
     path::PathBuf,
     process::{Child, ChildStderr, ChildStdout, Command, ExitStatus, Stdio},
+    thread::sleep,
+    time::{Duration, Instant},
 };
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -122,6 +124,19 @@ impl Running {
         self.child.wait().unwrap()
     }
 
+    /// Waits for its end, which is an event that a test of a hang must not wait for without end.
+    #[track_caller]
+    pub(crate) fn wait_at_most(&mut self, limit: Duration) -> ExitStatus {
+        let start = Instant::now();
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status;
+            }
+            assert!(start.elapsed() < limit, "it still runs after {limit:?}");
+            sleep(Duration::from_millis(5));
+        }
+    }
+
     /// Waits for the end of a process whose standard error is a pipe.
     pub(crate) fn finish(mut self) -> Finished {
         let mut stderr = String::new();
@@ -159,8 +174,13 @@ impl Daemon {
     pub(crate) fn start_in(home: Home, address: &str, options: &[&str]) -> Self {
         let arguments = [&["serve", "--address", address], options].concat();
         let log = fs::File::create(home.path("log")).unwrap();
-        let mut process = Running::start(home.command(&arguments).stderr(log));
-        let line = process.line().unwrap();
+        let process = Running::start(home.command(&arguments).stderr(log));
+        Self::of(home, process)
+    }
+
+    /// A daemon that was started, once it listens.
+    pub(crate) fn of(home: Home, mut process: Running) -> Self {
+        let line = process.line().expect("the daemon ended");
         let address = line.strip_prefix("listening on ").unwrap().to_owned();
         Self { home, address, process }
     }

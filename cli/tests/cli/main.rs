@@ -6,4 +6,6 @@ mod keygen;
 mod lock;
 mod objects;
 mod serve;
+#[cfg(target_os = "linux")]
+mod stderr;
 mod tls;

@@ -48,7 +48,7 @@ fn without_a_key_it_makes_one_for_this_user() {
     let path = daemon.home.authkey();
     assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
     let key = fs::read_to_string(&path).unwrap();
-    assert!(daemon.log().contains(path.to_str().unwrap()));
+    daemon.until_logged(path.to_str().unwrap(), 1);
     assert!(!daemon.log().contains(key.trim_end()));
     daemon.run(&["ping"]).printed();
 }
@@ -76,8 +76,7 @@ fn a_wrong_key_is_refused_with_what_to_check() {
     for part in ["authentication failed", "check that both", "MP_MANAGER_AUTHKEY"] {
         assert!(error.contains(part), "{error}");
     }
-    // The server has logged it when somebody who came later has been served.
-    daemon.run(&["ping"]).printed();
+    daemon.until_logged("authentication failed", 1);
     let log = daemon.log();
     let key = fs::read_to_string(daemon.home.authkey()).unwrap();
     assert_eq!(log.matches("authentication failed").count(), 1, "{log}");

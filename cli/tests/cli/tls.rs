@@ -68,7 +68,8 @@ fn plain_text_beyond_this_machine_has_to_be_asked_for() {
 
     let daemon = reachable(home, &["--insecure"]);
     assert!(daemon.address.starts_with("tcp://0.0.0.0:"), "{}", daemon.address);
-    assert!(daemon.log().contains("WARN") && daemon.log().contains("plain text on tcp://0.0.0.0"));
+    daemon.until_logged("plain text on tcp://0.0.0.0", 1);
+    assert!(daemon.log().contains("WARN"));
     ping(&daemon, "tcp://", &[]).printed();
     let error = ping(&daemon, "tls://", &[]).failed(69);
     assert!(error.contains("does not speak TLS"), "{error}");
