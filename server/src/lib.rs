@@ -37,6 +37,7 @@ mod rate;
 mod server;
 mod service;
 mod session;
+mod socket_file;
 mod store;
 mod stream;
 mod timers;

@@ -1,17 +1,11 @@
 //! Where connections come from.
 
-use std::{
-    fs, io,
-    net::SocketAddr,
-    os::unix::fs::{FileTypeExt, PermissionsExt},
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{io, net::SocketAddr, sync::Arc};
 
 use mp_manager_proto::address::Address;
 use tokio::net::{TcpListener, TcpSocket, TcpStream, UnixListener, UnixStream, lookup_host};
 
-use crate::{admission::Peer, tls::Terminator};
+use crate::{admission::Peer, socket_file::SocketFile, tls::Terminator};
 
 /// Connections that wait to be accepted: as many as may come while we do something else, so that
 /// nobody has to try again in a second. The system may allow fewer.
@@ -35,8 +29,16 @@ pub(crate) enum Stream {
 /// A bound socket.
 pub(crate) enum Listener {
     Tcp(TcpListener),
-    Tls { listener: TcpListener, terminator: Arc<Terminator> },
-    Unix { listener: UnixListener, path: PathBuf },
+    Tls {
+        listener: TcpListener,
+        terminator: Arc<Terminator>,
+    },
+    /// Fields are dropped in this order: the file goes while its socket is open.
+    Unix {
+        #[expect(dead_code, reason = "kept to be dropped")]
+        file: SocketFile,
+        listener: UnixListener,
+    },
 }
 
 impl Listener {
@@ -57,10 +59,8 @@ impl Listener {
                 Ok((Self::Tls { listener, terminator }, Address::Tls { host, port }))
             }
             (Address::Unix(path), _) => {
-                remove_stale(path)?;
-                let listener = UnixListener::bind(path)?;
-                fs::set_permissions(path, fs::Permissions::from_mode(0o600))?;
-                Ok((Self::Unix { listener, path: path.clone() }, address.clone()))
+                let (file, listener) = SocketFile::listen(path).await?;
+                Ok((Self::Unix { file, listener }, address.clone()))
             }
             _ => Err(io::Error::new(io::ErrorKind::Unsupported, "unknown kind of address")),
         }
@@ -90,15 +90,6 @@ impl Listener {
     }
 }
 
-impl Drop for Listener {
-    fn drop(&mut self) {
-        if let Self::Unix { path, .. } = self {
-            // Gone already if somebody tidied up: that is as well.
-            let _ = fs::remove_file(path);
-        }
-    }
-}
-
 fn host_and_port(listener: &TcpListener) -> io::Result<(String, u16)> {
     let bound = listener.local_addr()?;
     Ok((bound.ip().to_string(), bound.port()))
@@ -124,15 +115,43 @@ fn listen_on(address: SocketAddr) -> io::Result<TcpListener> {
     socket.listen(BACKLOG)
 }
 
-/// Removes a socket that nobody listens on; one in use, or a file that is no socket, is an error.
-fn remove_stale(path: &Path) -> io::Result<()> {
-    let Ok(metadata) = fs::symlink_metadata(path) else { return Ok(()) };
-    if !metadata.file_type().is_socket() {
-        let message = "a file is there that is not a socket";
-        return Err(io::Error::new(io::ErrorKind::AlreadyExists, message));
+#[cfg(test)]
+mod tests {
+    use std::{path::Path, sync::Barrier, thread};
+
+    use super::*;
+
+    /// Listens from a thread with a runtime of its own, as another process would.
+    fn listen(path: &Path, start: &Barrier) -> Option<tokio::runtime::Runtime> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let address = Address::Unix(path.into());
+        start.wait();
+        let (listener, _) = runtime.block_on(Listener::bind(&address, None)).ok()?;
+        // It listens until its runtime is dropped.
+        runtime.spawn(async move {
+            let _listener = listener;
+            std::future::pending::<()>().await;
+        });
+        Some(runtime)
     }
-    match std::os::unix::net::UnixStream::connect(path) {
-        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(path),
-        _ => Err(io::Error::new(io::ErrorKind::AddrInUse, "another process listens on the socket")),
+
+    #[test]
+    fn one_of_those_that_start_at_once_on_a_stale_socket_listens() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("s");
+        for round in 0..200 {
+            // Dropping the standard library's listener leaves its file.
+            drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
+            let start = Barrier::new(4);
+            let runtimes: Vec<_> = thread::scope(|scope| {
+                let threads: Vec<_> =
+                    (0..4).map(|_| scope.spawn(|| listen(&path, &start))).collect();
+                threads.into_iter().filter_map(|thread| thread.join().unwrap()).collect()
+            });
+            assert_eq!(runtimes.len(), 1, "listeners in round {round}");
+            assert!(std::os::unix::net::UnixStream::connect(&path).is_ok(), "round {round}");
+            drop(runtimes);
+            assert!(!path.exists(), "round {round}");
+        }
     }
 }

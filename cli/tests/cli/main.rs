@@ -6,6 +6,7 @@ mod keygen;
 mod lock;
 mod objects;
 mod serve;
+mod socket;
 #[cfg(target_os = "linux")]
 mod stderr;
 mod tls;
