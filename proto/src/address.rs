@@ -7,7 +7,8 @@ pub const DEFAULT_PORT: u16 = 7117;
 
 /// Where a manager listens, and what is spoken there: `tcp://HOST:PORT`, `tls://HOST:PORT` or
 /// `unix:PATH`. A mere `HOST:PORT` means TLS, unless it is this machine's loopback: what others can
-/// reach is encrypted unless somebody says otherwise.
+/// reach is encrypted unless somebody says otherwise. A unix socket is a file, whose permissions say who
+/// may connect: Linux's abstract sockets (`unix:@name`) have none, and are refused.
 ///
 /// ```
 /// use mp_manager_proto::address::Address;
@@ -82,6 +83,11 @@ impl FromStr for Address {
             let path = path.strip_prefix("//").unwrap_or(path);
             return match path {
                 "" => Err(problem("the path is missing")),
+                // A file's permissions say who may connect; an abstract socket has none.
+                path if path.starts_with(['@', '\0']) => Err(problem(
+                    "abstract sockets are not supported, and the path of a file that begins with @ \
+                     is written unix:./@",
+                )),
                 path => Ok(Self::Unix(path.into())),
             };
         }
@@ -127,6 +133,10 @@ impl fmt::Display for Address {
         let (scheme, host, port) = match self {
             Self::Tcp { host, port } => ("tcp", host, port),
             Self::Tls { host, port } => ("tls", host, port),
+            // It would be taken for an abstract socket.
+            Self::Unix(path) if path.as_os_str().as_encoded_bytes().starts_with(b"@") => {
+                return write!(f, "unix:./{}", path.display());
+            }
             // Two slashes would be taken for the scheme's.
             Self::Unix(path) if path.as_os_str().as_encoded_bytes().starts_with(b"//") => {
                 return write!(f, "unix://{}", path.display());
@@ -156,6 +166,7 @@ mod tests {
             "unix:/run/x.sock",
             "unix:x.sock",
             "unix:////run/x.sock",
+            "unix:./@name",
         ] {
             assert_eq!(text.parse::<Address>().unwrap().to_string(), text);
         }
@@ -187,6 +198,8 @@ mod tests {
             "::1",
             "[::1",
             "unix:",
+            "unix:@name",
+            "unix://@name",
             "ftp://host",
             "tls://",
             "://host",

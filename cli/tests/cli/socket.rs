@@ -143,3 +143,21 @@ fn a_stopped_daemon_keeps_its_socket() {
     ping(&home, ADDRESS);
     stop(first);
 }
+
+#[test]
+fn an_abstract_socket_is_refused_and_no_file_is_made() {
+    let home = Home::new();
+    for address in ["unix:@name", "unix://@name"] {
+        for arguments in [["serve", "--address", address], ["ping", "--address", address]] {
+            let refused = fails(&home, &arguments);
+            assert_eq!((refused.code, refused.stdout.as_str()), (Some(2), ""), "{refused:?}");
+            assert!(refused.stderr.contains("unix:./@"), "{refused:?}");
+        }
+    }
+    assert!(!home.path("@name").exists() && !home.authkey().exists());
+    let address = "unix:./@name";
+    let mut daemon = Running::start(&mut home.command(&["serve", "--address", address]));
+    assert_eq!(daemon.line().unwrap(), "listening on unix:./@name");
+    ping(&home, address);
+    stop(daemon);
+}
