@@ -18,7 +18,7 @@ pub(crate) struct Fixture<M> {
     pub(crate) object: M,
     /// Grants whose holder was told that it lost them.
     pub(crate) lost: Vec<(SessionId, u64)>,
-    tokens: Tokens,
+    pub(crate) tokens: Tokens,
     last_seq: u64,
     parked: BTreeSet<CallId>,
     unacknowledged: BTreeSet<CallId>,
@@ -28,10 +28,15 @@ pub(crate) struct Fixture<M> {
 
 impl<M: Machine> Fixture<M> {
     pub(crate) fn new(object: M) -> Self {
+        Self::with_tokens(object, Tokens::after(0))
+    }
+
+    /// With a source of tokens that may have an end.
+    pub(crate) fn with_tokens(object: M, tokens: Tokens) -> Self {
         Self {
             object,
             lost: Vec::new(),
-            tokens: Tokens::after(0),
+            tokens,
             last_seq: 0,
             parked: BTreeSet::new(),
             unacknowledged: BTreeSet::new(),

@@ -31,20 +31,50 @@ impl Default for Limits {
     }
 }
 
-/// The server-wide source of fencing tokens: each is larger than all before it.
+/// The server-wide source of fencing tokens: each is larger than all before it, and none is larger than
+/// the ceiling up to which they are reserved.
 #[derive(Debug)]
-pub struct Tokens(AtomicU64);
+pub struct Tokens {
+    last: AtomicU64,
+    ceiling: AtomicU64,
+}
 
 impl Tokens {
-    /// Tokens larger than `last`.
+    /// Tokens larger than `last`, without a ceiling.
     #[must_use]
     pub fn after(last: u64) -> Self {
-        Self(AtomicU64::new(last))
+        Self::reserved(last, u64::MAX)
     }
 
-    /// The next one. Called with an object's lock held, so an object's own tokens ascend.
-    pub fn next(&self) -> u64 {
-        self.0.fetch_add(1, Ordering::Relaxed) + 1
+    /// Tokens larger than `last` and up to `ceiling`.
+    #[must_use]
+    pub fn reserved(last: u64, ceiling: u64) -> Self {
+        Self { last: AtomicU64::new(last), ceiling: AtomicU64::new(ceiling) }
+    }
+
+    /// Raises the ceiling; a lower one changes nothing. Call it once the ceiling outlasts whatever the
+    /// tokens have to rise across.
+    pub fn reserve(&self, ceiling: u64) {
+        self.ceiling.fetch_max(ceiling, Ordering::Relaxed);
+    }
+
+    /// The largest token that may be handed out.
+    pub fn ceiling(&self) -> u64 {
+        self.ceiling.load(Ordering::Relaxed)
+    }
+
+    /// Number of tokens up to the ceiling.
+    pub fn left(&self) -> u64 {
+        let last = self.last.load(Ordering::Relaxed);
+        self.ceiling().saturating_sub(last)
+    }
+
+    /// The next one; `None` at the ceiling. Called with an object's lock held, so an object's own tokens
+    /// ascend.
+    pub fn next(&self) -> Option<u64> {
+        let ceiling = self.ceiling();
+        let next = |last| (last < ceiling).then(|| last + 1);
+        self.last.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next).ok().map(|last| last + 1)
     }
 }
 
@@ -76,12 +106,23 @@ impl<'a> Turn<'a> {
         self.limits
     }
 
-    pub(crate) fn token(&self) -> u64 {
-        self.tokens.next()
+    /// A token for a grant.
+    pub(crate) fn token(&self) -> Result<u64, Error> {
+        self.tokens.next().ok_or_else(|| {
+            Error::new(
+                Reason::LimitExceeded,
+                "nothing can be granted: all fencing tokens that are reserved were handed out",
+            )
+            .with_hint("the manager's log says why it cannot reserve more; try again once it can")
+        })
     }
 
     pub(crate) fn reply(&mut self, call: CallId, answer: Answer) {
         self.replies.push((call, Ok(answer)));
+    }
+
+    pub(crate) fn answer(&mut self, call: CallId, answer: Result<Answer, Error>) {
+        self.replies.push((call, answer));
     }
 
     pub(crate) fn refuse(&mut self, call: CallId, error: Error) {
@@ -175,6 +216,18 @@ pub(crate) mod tests {
         let mut turn = Turn::new(&limits, tokens, &no_references);
         let result = f(&mut turn);
         (result, Effects { replies: turn.replies, lost: turn.lost })
+    }
+
+    #[test]
+    fn tokens_rise_and_stop_at_the_ceiling() {
+        let tokens = Tokens::reserved(3, 5);
+        assert_eq!([tokens.next(), tokens.next(), tokens.next()], [Some(4), Some(5), None]);
+        assert_eq!((tokens.next(), tokens.left()), (None, 0));
+        tokens.reserve(4);
+        assert_eq!(tokens.next(), None);
+        tokens.reserve(7);
+        assert_eq!((tokens.left(), tokens.next()), (2, Some(6)));
+        assert_eq!(Tokens::reserved(u64::MAX, u64::MAX).next(), None);
     }
 
     #[derive(Debug, Default)]

@@ -1,6 +1,6 @@
 //! What a server can be told.
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 use mp_manager_core::session;
 use mp_manager_proto::{authkey::Authkey, v1};
@@ -29,6 +29,12 @@ pub struct Options {
     pub ephemeral: bool,
     /// How long a shutdown waits for clients to take note of it.
     pub shutdown_grace: Duration,
+    /// A directory for what outlasts the server: how far fencing tokens have come. It is created in one
+    /// that exists, and no two servers can use it at a time.
+    ///
+    /// Without it fencing tokens start at the Unix time in microseconds. They are then larger than those
+    /// of the server's former starts only as long as nobody sets the clock back.
+    pub state_dir: Option<PathBuf>,
 }
 
 impl Options {
@@ -51,6 +57,7 @@ impl Default for Options {
             handshake_timeout: Duration::from_secs(5),
             ephemeral: false,
             shutdown_grace: Duration::from_secs(2),
+            state_dir: None,
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::{
     future::Future,
     io,
+    path::PathBuf,
     sync::Arc,
     time::{SystemTime, UNIX_EPOCH},
 };
@@ -17,6 +18,7 @@ use crate::{
     leases::Leases,
     listener::Listener,
     options::Options,
+    reservation::Reservation,
     store::Store,
     timers::Timers,
     tls::{Terminator, TlsError},
@@ -83,6 +85,14 @@ pub enum ServeError {
     /// A certificate, private key or authority cannot be used.
     #[error(transparent)]
     Tls(#[from] TlsError),
+    /// The state directory cannot be used.
+    #[error("cannot use the state directory {}: {problem}", path.display())]
+    StateDir {
+        /// The directory.
+        path: PathBuf,
+        /// Why, and the way out.
+        problem: String,
+    },
     /// The system has no random numbers.
     #[error("the system gives no random numbers: {0}")]
     Random(getrandom::Error),
@@ -93,8 +103,8 @@ impl Server {
     /// [`run`](Self::run).
     ///
     /// # Errors
-    /// If the address cannot be listened on, there is no authkey, or what is asked for is not safe
-    /// there.
+    /// If the address cannot be listened on, the state directory cannot be used, there is no authkey, or
+    /// what is asked for is not safe there.
     pub async fn bind(address: &Address, mut options: Options) -> Result<Self, ServeError> {
         let random = || getrandom::u64().map_err(ServeError::Random);
         let server_id = random()?;
@@ -107,12 +117,13 @@ impl Server {
             tracing::warn!("plain text on {address}: others on the way can read and change it");
         }
         let terminator = Terminator::at(address, &options.tls)?;
+        let now_us = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_micros();
+        let now_us = u64::try_from(now_us).unwrap_or(u64::MAX / 2);
+        let reservation = Reservation::new(options.state_dir.as_deref(), now_us)?;
         let (listener, bound) = Listener::bind(address, terminator.clone())
             .await
             .map_err(|source| ServeError::Bind { address: address.clone(), source })?;
-        let epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_micros();
-        let epoch = u64::try_from(epoch).unwrap_or(u64::MAX / 2);
-        let store = Store::new(options, authkeys, server_id, epoch, random()?);
+        let store = Store::new(options, authkeys, server_id, reservation, random()?);
         Ok(Self { store: Arc::new(store), listener, address: bound, terminator })
     }
 
@@ -144,6 +155,7 @@ impl Server {
         let acceptor = Acceptor::new(listener, &store);
         tokio::select! {
             never = acceptor.accept() => match never {},
+            never = store.reservation.keep() => match never {},
             () = shutdown => {}
             () = store.shutdown.notified() => {}
         }

@@ -19,7 +19,7 @@ use std::{
 use dashmap::DashMap;
 use mp_manager_core::{
     Applied, Call, CallId, Error, Object, ObjectId, Outcome, Pin, Reason, Referent, SessionId,
-    Tokens, Turn,
+    Turn,
     v1::{Fence, Kind, Ref, request},
 };
 use tokio::time::Instant;
@@ -29,6 +29,7 @@ use crate::{
     leases::Leases,
     lock,
     options::{Limits, Options},
+    reservation::Reservation,
     session::{Parked, Session},
     timers::Timers,
 };
@@ -36,6 +37,7 @@ use crate::{
 /// Everything a server holds.
 pub(crate) struct Store {
     pub(crate) server_id: u64,
+    /// Larger at each start, if there is a state directory or nobody sets the clock back.
     pub(crate) epoch: u64,
     pub(crate) started: Instant,
     pub(crate) options: Options,
@@ -49,7 +51,7 @@ pub(crate) struct Store {
     shutting_down: AtomicBool,
     object_limits: mp_manager_core::Limits,
     pub(crate) session_limits: mp_manager_core::session::Limits,
-    tokens: Tokens,
+    pub(crate) reservation: Reservation,
     next_session: AtomicU64,
     hash_seed: u64,
 }
@@ -100,12 +102,12 @@ impl Store {
         options: Options,
         authkeys: Authkeys,
         server_id: u64,
-        epoch: u64,
+        reservation: Reservation,
         hash_seed: u64,
     ) -> Self {
         Self {
             server_id,
-            epoch,
+            epoch: reservation.start(),
             started: Instant::now(),
             object_limits: options.limits.for_objects(),
             session_limits: options.limits.for_sessions(),
@@ -118,8 +120,7 @@ impl Store {
             objects: Arc::default(),
             shutdown: tokio::sync::Notify::new(),
             shutting_down: AtomicBool::new(false),
-            // Unix microseconds: tokens of a server that starts again are larger than before.
-            tokens: Tokens::after(epoch),
+            reservation,
             next_session: AtomicU64::new(0),
             hash_seed,
         }
@@ -187,7 +188,7 @@ impl Store {
             .with_hint("delete some, or raise the server's --max-objects"));
         }
         let resolve = |reference: &Ref| self.resolve(reference);
-        let mut turn = Turn::new(&self.object_limits, &self.tokens, &resolve);
+        let mut turn = Turn::new(&self.object_limits, &self.reservation.tokens, &resolve);
         let id = self.objects.next_id.fetch_add(1, Ordering::Relaxed) + 1;
         let object = Object::create(kind, parameters, self.hash_seed ^ id, &mut turn)?;
         if self.objects.bytes().saturating_add(object.bytes()) > self.limits().max_memory_bytes {
@@ -378,10 +379,11 @@ impl Store {
         f: impl FnOnce(&mut Object, &mut Turn<'_>) -> T,
     ) -> (T, Effects) {
         let resolve = |reference: &Ref| self.resolve(reference);
-        let mut turn = Turn::new(&self.object_limits, &self.tokens, &resolve);
+        let mut turn = Turn::new(&self.object_limits, &self.reservation.tokens, &resolve);
         let before = object.bytes();
         let result = f(object, &mut turn);
         self.objects.account(object.bytes(), before);
+        self.reservation.check();
         (result, Effects { replies: turn.replies, lost: turn.lost })
     }
 

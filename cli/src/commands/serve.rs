@@ -46,6 +46,10 @@ pub(crate) struct Serve {
     /// How long clients have to take note of a shutdown
     #[arg(long, value_name = "SECONDS", value_parser = parse::seconds, default_value = "2")]
     shutdown_grace: Duration,
+    /// A directory that keeps fencing tokens rising across restarts, even if the clock is set back;
+    /// without it they start at the clock's time [default: $STATE_DIRECTORY]
+    #[arg(long, value_name = "DIR")]
+    state_dir: Option<PathBuf>,
     #[command(flatten)]
     limits: LimitOptions,
 }
@@ -128,10 +132,18 @@ impl Serve {
         server_options.limits = self.limits.limits();
         server_options.handshake_timeout = self.handshake_timeout;
         server_options.shutdown_grace = self.shutdown_grace;
+        server_options.state_dir = self.state_dir.clone().or_else(default_state_dir);
+        let has_state_dir = server_options.state_dir.is_some();
         descriptors::allow(server_options.limits.max_connections);
         let signals = Signals::new(&[Signal::TERM, Signal::INT, Signal::HUP])?;
         let server = Server::bind(&address, server_options).await?;
         tracing::info!("{keys}");
+        if !has_state_dir {
+            tracing::warn!(
+                "fencing tokens start at the clock's time, and fall if it was set back: --state-dir \
+                 DIR keeps them rising"
+            );
+        }
         let is_in_files = tls.identity.is_some() || tls.client_ca.is_some();
         let reload = Reload {
             handle: server.handle(),
@@ -154,6 +166,12 @@ impl Serve {
         tls.client_ca = self.tls_client_ca.clone().map(Pem::from);
         Ok(tls)
     }
+}
+
+/// What systemd gives a service that has a `StateDirectory=`; of several the first.
+fn default_state_dir() -> Option<PathBuf> {
+    let directories = std::env::var_os("STATE_DIRECTORY")?;
+    std::env::split_paths(&directories).next().filter(|path| !path.as_os_str().is_empty())
 }
 
 /// Prints where the server listens. Clients are served even if nobody can read that.

@@ -7,6 +7,7 @@ mod lock;
 mod objects;
 mod serve;
 mod socket;
+mod state;
 #[cfg(target_os = "linux")]
 mod stderr;
 mod tls;

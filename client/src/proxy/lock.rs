@@ -38,7 +38,8 @@ impl Manager {
 ///
 /// It is fair: first come, first served. When its holder's process dies, the next in line gets it.
 /// Each grant has a *fencing token*, larger than all before it: a resource that remembers the largest
-/// token it has seen can refuse a holder that has been overtaken without knowing it.
+/// token it has seen can refuse a holder that has been overtaken without knowing it. Across restarts of
+/// the manager tokens rise if it has a `--state-dir`, or nobody sets its clock back.
 ///
 /// It is not re-entrant: acquiring it twice in one task waits for ever. [`RLock`](crate::RLock) is.
 ///

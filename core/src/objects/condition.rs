@@ -43,7 +43,7 @@ impl Condition {
         let levels = self.lock.suspend(owner, turn)?;
         let claim = Claim { owner, levels, wake: Some(Wake::TimedOut) };
         if !call.may_wait {
-            return Ok(self.lock.claim(call.id, claim, turn));
+            return self.lock.claim(call.id, claim, turn);
         }
         self.waiting.push(call.id, claim);
         Ok(Outcome::Parked)
@@ -67,8 +67,11 @@ impl Condition {
     }
 
     fn take_lock_again(&mut self, call: CallId, claim: Claim, turn: &mut Turn<'_>) {
-        if let Outcome::Done(answer) = self.lock.claim(call, claim, turn) {
-            turn.reply(call, answer);
+        match self.lock.claim(call, claim, turn) {
+            Ok(Outcome::Done(answer)) => turn.reply(call, answer),
+            Ok(Outcome::Parked) => {}
+            // As after any error, its caller has let go of the lock.
+            Err(error) => turn.refuse(call, error),
         }
     }
 
@@ -149,7 +152,10 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::fixture::{Fixture, Told, token};
+    use crate::{
+        fixture::{Fixture, Told, token},
+        turn::Tokens,
+    };
 
     const OWNER: u64 = 7;
     const ACQUIRE: Op = Op::Acquire(OWNER);
@@ -201,6 +207,24 @@ mod tests {
         condition.ask(1, RELEASE).unwrap();
         condition.ask(1, RELEASE).unwrap();
         assert_eq!(condition.ask(1, RELEASE), Err(Reason::NotHeld));
+    }
+
+    #[test]
+    fn without_a_token_a_wait_ends_without_the_lock() {
+        let mut condition = Fixture::with_tokens(Condition::new(), Tokens::reserved(0, 2));
+        let notified = waiter(&mut condition, 1);
+        condition.take(2, ACQUIRE);
+        condition.ask(2, notify(1)).unwrap();
+        let acquires = condition.call(3, ACQUIRE);
+        condition.ask(2, RELEASE).unwrap();
+        for call in [notified, acquires] {
+            assert_eq!(condition.told(call), Some(Err(Reason::LimitExceeded)));
+        }
+        condition.tokens.reserve(3);
+        let waits = waiter(&mut condition, 1);
+        condition.expire(waits);
+        assert_eq!(condition.told(waits), Some(Err(Reason::LimitExceeded)));
+        assert_eq!(condition.info().state, "free, 0 waiting");
     }
 
     #[test]

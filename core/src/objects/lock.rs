@@ -36,7 +36,7 @@ impl Lock {
 
     fn acquire(&mut self, call: Call, turn: &mut Turn<'_>) -> Applied {
         if self.holder.is_none() {
-            return self.grant(call.id, turn).into();
+            return self.grant(call.id, turn)?.into();
         }
         if !call.may_wait {
             return Answer::absent().into();
@@ -45,10 +45,10 @@ impl Lock {
         Ok(Outcome::Parked)
     }
 
-    fn grant(&mut self, call: CallId, turn: &mut Turn<'_>) -> Answer {
-        let token = turn.token();
+    fn grant(&mut self, call: CallId, turn: &mut Turn<'_>) -> Result<Answer, Error> {
+        let token = turn.token()?;
         self.holder = Some(Holder { call, token, acknowledged: false });
-        Answer::grant(token, 1)
+        Ok(Answer::grant(token, 1))
     }
 
     fn release(&mut self, caller: CallId, token: u64, turn: &mut Turn<'_>) -> Applied {
@@ -62,12 +62,15 @@ impl Lock {
         Answer::done().into()
     }
 
-    /// Takes the lock from its holder and gives it to the next in line.
+    /// Takes the lock from its holder and gives it to the next in line. Those to whom it cannot be
+    /// granted are refused.
     fn pass_on(&mut self, turn: &mut Turn<'_>) {
         self.holder = None;
-        if let Some((next, ())) = self.waiters.pop_front() {
+        while self.holder.is_none()
+            && let Some((next, ())) = self.waiters.pop_front()
+        {
             let answer = self.grant(next, turn);
-            turn.reply(next, answer);
+            turn.answer(next, answer);
         }
     }
 }
@@ -154,7 +157,10 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::turn::{Tokens, tests::with_turn};
+    use crate::{
+        fixture::Fixture,
+        turn::{Tokens, tests::with_turn},
+    };
 
     fn call(session: u64, seq: u64) -> Call {
         Call { id: CallId { session, seq }, may_wait: true }
@@ -191,6 +197,23 @@ mod tests {
         assert_eq!(effects.lost, [(1, 1)]);
         let (again, _) = with_turn(&tokens, |t| lock.apply(call(2, 2), Op::Release(1), t));
         assert_eq!(again.unwrap_err().reason(), Reason::NotHeld);
+    }
+
+    #[test]
+    fn without_a_token_nobody_gets_it_and_nobody_waits_for_it() {
+        let mut lock = Fixture::with_tokens(Lock::new(), Tokens::reserved(6, 7));
+        let acquire = || Op::Acquire(Empty {});
+        lock.take(1, acquire());
+        let waiters = [2, 3].map(|session| lock.call(session, acquire()));
+        lock.ask(1, Op::Release(7)).unwrap();
+        for call in waiters {
+            assert_eq!(lock.told(call), Some(Err(Reason::LimitExceeded)));
+        }
+        assert_eq!(lock.ask(4, acquire()), Err(Reason::LimitExceeded));
+        assert_eq!(lock.info().state, "free");
+
+        lock.tokens.reserve(8);
+        assert_eq!(crate::fixture::token(&lock.take(4, acquire())), 8);
     }
 
     #[derive(Debug, Clone)]

@@ -218,28 +218,31 @@ impl Reentrant {
         if !call.may_wait && !self.is_open_to(owner) {
             return Answer::absent().into();
         }
-        Ok(self.claim(call.id, Claim { owner, levels: 1, wake: None }, turn))
+        self.claim(call.id, Claim { owner, levels: 1, wake: None }, turn)
     }
 
     /// Takes the lock, or joins its line.
-    pub(crate) fn claim(&mut self, call: CallId, claim: Claim, turn: &Turn<'_>) -> Outcome {
+    pub(crate) fn claim(&mut self, call: CallId, claim: Claim, turn: &Turn<'_>) -> Applied {
         if self.is_open_to(claim.owner) {
-            return Outcome::Done(self.grant(call, claim, turn));
+            return self.grant(call, claim, turn)?.into();
         }
         self.owners.insert((claim.owner, call));
         self.line.push(call, claim);
-        Outcome::Parked
+        Ok(Outcome::Parked)
     }
 
     fn is_open_to(&self, owner: Owner) -> bool {
         self.holder.as_ref().is_none_or(|holder| holder.owner == owner)
     }
 
-    fn grant(&mut self, call: CallId, claim: Claim, turn: &Turn<'_>) -> Answer {
-        let holder = self.holder.get_or_insert_with(|| Holder::new(claim.owner, turn.token()));
+    fn grant(&mut self, call: CallId, claim: Claim, turn: &Turn<'_>) -> Result<Answer, Error> {
+        let holder = match &mut self.holder {
+            Some(holder) => holder,
+            none => none.insert(Holder::new(claim.owner, turn.token()?)),
+        };
         holder.depth += claim.levels;
         holder.unacknowledged.insert(call, claim);
-        claim.answer(holder.token, holder.depth)
+        Ok(claim.answer(holder.token, holder.depth))
     }
 
     pub(crate) fn release(&mut self, owner: Owner, turn: &mut Turn<'_>) -> Applied {
@@ -284,13 +287,17 @@ impl Reentrant {
         }
     }
 
-    /// Gives the free lock to the first in line, with all that its owner waits for.
+    /// Gives the free lock to the first in line, with all that its owner waits for. Those to whom it
+    /// cannot be granted are refused.
     fn pass_on(&mut self, turn: &mut Turn<'_>) {
-        let Some((_, &Claim { owner, .. })) = self.line.front() else { return };
-        while let Some(call) = self.first_call_of(owner) {
-            if let Some(claim) = self.leave_line(owner, call) {
-                let answer = self.grant(call, claim, turn);
-                turn.reply(call, answer);
+        while !self.is_locked()
+            && let Some((_, &Claim { owner, .. })) = self.line.front()
+        {
+            while let Some(call) = self.first_call_of(owner) {
+                if let Some(claim) = self.leave_line(owner, call) {
+                    let answer = self.grant(call, claim, turn);
+                    turn.answer(call, answer);
+                }
             }
         }
     }

@@ -108,7 +108,7 @@ impl Semaphore {
     fn acquire(&mut self, call: Call, count: u64, turn: &mut Turn<'_>) -> Applied {
         self.check_count(count)?;
         if self.line.is_empty() && count <= self.available {
-            return self.grant(call.id, count, turn).into();
+            return self.grant(call.id, count, turn)?.into();
         }
         if !call.may_wait {
             return Answer::absent().into();
@@ -132,24 +132,25 @@ impl Semaphore {
         Ok(())
     }
 
-    fn grant(&mut self, call: CallId, permits: u64, turn: &Turn<'_>) -> Answer {
-        let token = turn.token();
+    fn grant(&mut self, call: CallId, permits: u64, turn: &Turn<'_>) -> Result<Answer, Error> {
+        let token = turn.token()?;
         let held = Held { call, permits, acknowledged: false, detached: false };
         self.available -= permits;
         self.owned.insert(held.owned(token));
         self.unacknowledged.insert(call, token);
         self.grants.insert(token, held);
-        Answer::grant(token, 1)
+        Ok(Answer::grant(token, 1))
     }
 
-    /// Gives the first in line what they wait for, as long as there is enough.
+    /// Gives the first in line what they wait for, as long as there is enough. Those to whom it cannot
+    /// be granted are refused.
     fn serve(&mut self, turn: &mut Turn<'_>) {
         while let Some((call, &count)) = self.line.front()
             && count <= self.available
         {
             self.line.pop_front();
             let answer = self.grant(call, count, turn);
-            turn.reply(call, answer);
+            turn.answer(call, answer);
         }
     }
 
@@ -398,9 +399,29 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::fixture::{Fixture, Told, token};
+    use crate::{
+        fixture::{Fixture, Told, token},
+        turn::Tokens,
+    };
 
     const AVAILABLE: Op = Op::Available(Empty {});
+
+    #[test]
+    fn without_a_token_no_permit_is_granted_or_waited_for() {
+        let parameters = SemaphoreParameters { permits: 2, bounded: true };
+        let semaphore = Semaphore::new(parameters).unwrap();
+        let mut semaphore = Fixture::with_tokens(semaphore, Tokens::reserved(0, 1));
+        semaphore.take(1, Op::Acquire(2));
+        let waiters = [2, 3].map(|session| semaphore.call(session, Op::Acquire(1)));
+        semaphore.end_session(1);
+        for call in waiters {
+            assert_eq!(semaphore.told(call), Some(Err(Reason::LimitExceeded)));
+        }
+        assert_eq!(semaphore.ask(4, AVAILABLE), Ok(reply::Result::Number(2)));
+
+        semaphore.tokens.reserve(2);
+        assert_eq!(token(&semaphore.take(4, Op::Acquire(1))), 2);
+    }
 
     fn semaphore(permits: u64) -> Fixture<Semaphore> {
         Fixture::new(Semaphore::new(SemaphoreParameters { permits, bounded: false }).unwrap())

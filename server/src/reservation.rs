@@ -1,0 +1,207 @@
+//! Fencing tokens, reserved on disk before they are handed out.
+//!
+//! Tokens are reserved in blocks: the ceiling of a block is on disk before its first token is handed
+//! out, so that the next start begins above every token of this one, whatever the clock says. When half
+//! of a block is used, the next one is reserved beside whoever needs tokens. Should the disk fail for so
+//! long that a block is used up, nothing is granted until it works again.
+
+use std::{convert::Infallible, io, path::Path, sync::Arc, time::Duration};
+
+use mp_manager_core::Tokens;
+use tokio::{sync::Notify, task::spawn_blocking, time::sleep};
+
+use crate::{server::ServeError, state_dir::StateDir};
+
+/// Tokens in a block: minutes' worth at the highest rate.
+const BLOCK: u64 = 1 << 26;
+
+/// How long after a failure to try again.
+const RETRY_INTERVAL: Duration = Duration::from_secs(5);
+
+/// The source of a server's fencing tokens.
+#[derive(Debug)]
+pub(crate) struct Reservation {
+    pub(crate) tokens: Tokens,
+    /// All tokens are larger than this.
+    start: u64,
+    block: u64,
+    is_low: Notify,
+    state: Option<Arc<StateDir>>,
+}
+
+impl Reservation {
+    /// Tokens larger than `now_us`, the Unix time in microseconds, and with a state directory larger
+    /// than those of all servers that have used it.
+    pub(crate) fn new(state_dir: Option<&Path>, now_us: u64) -> Result<Self, ServeError> {
+        match state_dir {
+            Some(path) => Self::in_blocks(StateDir::open(path)?, now_us, BLOCK),
+            None => Ok(Self {
+                tokens: Tokens::after(now_us),
+                start: now_us,
+                block: 0,
+                is_low: Notify::new(),
+                state: None,
+            }),
+        }
+    }
+
+    fn in_blocks(state: StateDir, now_us: u64, block: u64) -> Result<Self, ServeError> {
+        let failed = |problem| ServeError::StateDir { path: state.path().into(), problem };
+        let start = state.ceiling()?.map_or(now_us, |ceiling| ceiling.max(now_us));
+        let ceiling = start
+            .checked_add(block)
+            .ok_or_else(|| failed(format!("no fencing tokens are left above {start}")))?;
+        state
+            .set_ceiling(ceiling)
+            .map_err(|error| failed(format!("cannot reserve fencing tokens: {error}")))?;
+        Ok(Self {
+            tokens: Tokens::reserved(start, ceiling),
+            start,
+            block,
+            is_low: Notify::new(),
+            state: Some(Arc::new(state)),
+        })
+    }
+
+    /// All tokens of this server are larger, and of former ones none is.
+    pub(crate) fn start(&self) -> u64 {
+        self.start
+    }
+
+    /// Has the next block reserved if this one is half used. Call it when tokens were drawn.
+    pub(crate) fn check(&self) {
+        if self.is_low() {
+            self.is_low.notify_one();
+        }
+    }
+
+    fn is_low(&self) -> bool {
+        self.tokens.left() < self.block / 2
+    }
+
+    /// Reserves block after block as they are needed, until this is dropped.
+    pub(crate) async fn keep(&self) -> Infallible {
+        let Some(state) = &self.state else { return std::future::pending().await };
+        loop {
+            self.is_low.notified().await;
+            while self.is_low() {
+                if let Err(error) = self.reserve(state).await {
+                    tracing::error!(
+                        "cannot reserve fencing tokens in {}: {error}; {} are left, and nothing can be \
+                         granted after them",
+                        state.path().display(),
+                        self.tokens.left()
+                    );
+                    sleep(RETRY_INTERVAL).await;
+                }
+            }
+        }
+    }
+
+    /// Reserves one more block. Tokens go on up to the old ceiling meanwhile.
+    async fn reserve(&self, state: &Arc<StateDir>) -> io::Result<()> {
+        let ceiling = self
+            .tokens
+            .ceiling()
+            .checked_add(self.block)
+            .ok_or_else(|| io::Error::other("there are no more"))?;
+        let state = Arc::clone(state);
+        spawn_blocking(move || state.set_ceiling(ceiling)).await.map_err(io::Error::other)??;
+        self.tokens.reserve(ceiling);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, iter};
+
+    use tempfile::TempDir;
+
+    use super::*;
+
+    const NOW_US: u64 = 1_000_000;
+
+    fn open(directory: &TempDir, now_us: u64, block: u64) -> Reservation {
+        Reservation::in_blocks(StateDir::open(directory.path()).unwrap(), now_us, block).unwrap()
+    }
+
+    fn on_disk(directory: &TempDir) -> u64 {
+        let text = fs::read_to_string(directory.path().join("fencing-tokens")).unwrap();
+        text.trim_end().rsplit(' ').next().unwrap().parse().unwrap()
+    }
+
+    #[test]
+    fn tokens_rise_across_a_start_with_the_clock_set_back() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut last = 0;
+        for now_us in [NOW_US, NOW_US - 500_000, 0, NOW_US + 10, 1] {
+            let reservation = open(&directory, now_us, 100);
+            for token in iter::from_fn(|| reservation.tokens.next()) {
+                assert!(token > last && token > now_us && token <= on_disk(&directory));
+                last = token;
+            }
+        }
+    }
+
+    #[test]
+    fn without_a_state_directory_tokens_start_at_the_clocks_time() {
+        let reservation = Reservation::new(None, NOW_US).unwrap();
+        assert_eq!(reservation.tokens.next(), Some(NOW_US + 1));
+        assert!(!reservation.is_low());
+    }
+
+    #[test]
+    fn a_ceiling_without_room_above_it_is_an_error() {
+        let directory = tempfile::tempdir().unwrap();
+        let state = StateDir::open(directory.path()).unwrap();
+        state.set_ceiling(u64::MAX - 5).unwrap();
+        let error = Reservation::in_blocks(state, NOW_US, 10).unwrap_err().to_string();
+        assert!(error.contains(&directory.path().display().to_string()), "{error}");
+    }
+
+    #[tokio::test]
+    async fn the_next_block_is_on_disk_before_its_first_token_is_drawn() {
+        let directory = tempfile::tempdir().unwrap();
+        let reservation = open(&directory, NOW_US, 10);
+        let draw = || {
+            let token = reservation.tokens.next();
+            reservation.check();
+            token
+        };
+        let drawing = async {
+            for drawn in 1..=100 {
+                let token = loop {
+                    if let Some(token) = draw() {
+                        break token;
+                    }
+                    tokio::task::yield_now().await;
+                };
+                assert_eq!(token, NOW_US + drawn);
+                assert!(token <= on_disk(&directory), "{token}");
+            }
+        };
+        tokio::select! {
+            never = reservation.keep() => match never {},
+            () = drawing => {}
+        }
+    }
+
+    #[tokio::test]
+    async fn while_the_disk_fails_no_token_above_the_ceiling_is_drawn() {
+        let directory = tempfile::tempdir().unwrap();
+        let reservation = open(&directory, NOW_US, 10);
+        // No file can be made there.
+        let obstacle = directory.path().join("fencing-tokens.new");
+        fs::create_dir(&obstacle).unwrap();
+        let state = reservation.state.as_ref().unwrap();
+        assert!(reservation.reserve(state).await.is_err());
+        assert_eq!(iter::from_fn(|| reservation.tokens.next()).count(), 10);
+        assert_eq!(on_disk(&directory), NOW_US + 10);
+
+        fs::remove_dir(&obstacle).unwrap();
+        reservation.reserve(state).await.unwrap();
+        assert_eq!(reservation.tokens.next(), Some(NOW_US + 11));
+        assert_eq!(on_disk(&directory), NOW_US + 20);
+    }
+}
