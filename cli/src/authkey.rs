@@ -191,9 +191,26 @@ fn create_user_file(path: &Path) -> io::Result<()> {
     if fs::exists(path)? {
         return Ok(());
     }
-    if let Some(directory) = path.parent() {
-        DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
+    // This program's directory, and the one for configuration that it is in. A home directory that does
+    // not exist is not ours to create.
+    let directories: Vec<&Path> = path.ancestors().skip(1).take(2).collect();
+    for directory in directories.into_iter().rev() {
+        if let Err(error) = DirBuilder::new().mode(0o700).create(directory)
+            && !directory.is_dir()
+        {
+            return Err(without(directory, error));
+        }
     }
     let key = generate().map_err(io::Error::other)?;
     write(path, &key, false)
+}
+
+/// Names what is missing if a directory cannot be created because the one it is in does not exist.
+fn without(directory: &Path, error: io::Error) -> io::Error {
+    match directory.parent() {
+        Some(parent) if error.kind() == io::ErrorKind::NotFound => {
+            io::Error::new(error.kind(), format!("{} does not exist", parent.display()))
+        }
+        _ => error,
+    }
 }

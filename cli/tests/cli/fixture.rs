@@ -84,6 +84,14 @@ pub(crate) fn finish(command: &mut Command) -> Finished {
     }
 }
 
+/// A daemon that has to refuse to start. One that serves instead fails the test.
+#[track_caller]
+pub(crate) fn refused(serve: &mut Command) -> Finished {
+    let mut running = Running::start(serve.stderr(Stdio::piped()));
+    running.wait_at_most(Duration::from_secs(30));
+    running.finish()
+}
+
 /// A process that runs beside the test, and is killed if the test ends first.
 pub(crate) struct Running {
     child: Child,

@@ -2,7 +2,7 @@ use std::{fs, io::Write, net::TcpStream, os::unix::fs::PermissionsExt};
 
 use rustix::process::Signal;
 
-use crate::fixture::{Daemon, Home, Running, finish};
+use crate::fixture::{Daemon, Home, Running, finish, refused};
 
 #[test]
 fn one_line_says_where_it_listens_and_sigterm_ends_it() {
@@ -51,6 +51,29 @@ fn without_a_key_it_makes_one_for_this_user() {
     daemon.until_logged(path.to_str().unwrap(), 1);
     assert!(!daemon.log().contains(key.trim_end()));
     daemon.run(&["ping"]).printed();
+}
+
+#[test]
+fn a_home_directory_that_does_not_exist_is_not_created() {
+    let home = Home::new();
+    let nowhere = home.path("nowhere");
+    for (variable, path) in [("HOME", nowhere.clone()), ("XDG_CONFIG_HOME", nowhere.join("config"))]
+    {
+        let mut serve = home.command(&["serve", "--address", "127.0.0.1:0"]);
+        let error = refused(serve.env_remove("XDG_CONFIG_HOME").env(variable, path)).failed(2);
+        let missing = format!("{} does not exist", nowhere.display());
+        assert!(error.contains(&missing) && error.contains("--authkey-file"), "{error}");
+        assert!(!nowhere.exists());
+    }
+    // A home directory that exists gets what it needs.
+    fs::create_dir(&nowhere).unwrap();
+    let mut serve = home.command(&["serve", "--address", "127.0.0.1:0"]);
+    let serve = Running::start(serve.env_remove("XDG_CONFIG_HOME").env("HOME", &nowhere));
+    let daemon = Daemon::of(home, serve);
+    let config = fs::metadata(nowhere.join(".config")).unwrap();
+    assert_eq!(config.permissions().mode() & 0o777, 0o700);
+    let mut ping = daemon.command(&["ping"]);
+    finish(ping.env_remove("XDG_CONFIG_HOME").env("HOME", &nowhere)).printed();
 }
 
 #[test]

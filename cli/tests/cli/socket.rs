@@ -4,7 +4,7 @@ use std::{fs, process::Stdio, time::Duration};
 
 use rustix::process::Signal;
 
-use crate::fixture::{Finished, Home, Running};
+use crate::fixture::{Home, Running, refused};
 
 /// Relative, as in a shell.
 const ADDRESS: &str = "unix:s";
@@ -31,14 +31,6 @@ fn kill(mut daemon: Running) {
 fn stale(home: &Home) {
     kill(daemon(home));
     assert!(home.path("s").exists());
-}
-
-/// A command that is to fail at once, which a daemon that serves would not.
-fn fails(home: &Home, arguments: &[&str]) -> Finished {
-    let mut command = home.command(arguments);
-    let mut running = Running::start(command.stderr(Stdio::piped()));
-    running.wait_at_most(Duration::from_secs(30));
-    running.finish()
 }
 
 #[track_caller]
@@ -125,7 +117,7 @@ fn a_lock_file_that_is_held_is_named_and_waited_for_in_bounds() {
     let path = home.path("s.mp-manager-lock");
     let lock = fs::File::create(&path).unwrap();
     lock.lock().unwrap();
-    let error = fails(&home, &SERVE).failed(1);
+    let error = refused(&mut home.command(&SERVE)).failed(1);
     assert!(error.contains("s.mp-manager-lock"), "{error}");
     drop(lock);
     assert!(path.exists());
@@ -137,7 +129,7 @@ fn a_stopped_daemon_keeps_its_socket() {
     let home = Home::new();
     let first = daemon(&home);
     first.signal(Signal::STOP);
-    let error = fails(&home, &SERVE).failed(1);
+    let error = refused(&mut home.command(&SERVE)).failed(1);
     assert!(error.contains("another process listens"), "{error}");
     first.signal(Signal::CONT);
     ping(&home, ADDRESS);
@@ -149,7 +141,7 @@ fn an_abstract_socket_is_refused_and_no_file_is_made() {
     let home = Home::new();
     for address in ["unix:@name", "unix://@name"] {
         for arguments in [["serve", "--address", address], ["ping", "--address", address]] {
-            let refused = fails(&home, &arguments);
+            let refused = refused(&mut home.command(&arguments));
             assert_eq!((refused.code, refused.stdout.as_str()), (Some(2), ""), "{refused:?}");
             assert!(refused.stderr.contains("unix:./@"), "{refused:?}");
         }

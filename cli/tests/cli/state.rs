@@ -4,13 +4,13 @@
 
 use std::{
     fs,
-    process::{Command, Stdio},
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    process::Stdio,
+    time::{SystemTime, UNIX_EPOCH},
 };
 
 use rustix::process::Signal;
 
-use crate::fixture::{Daemon, Finished, Home, Running};
+use crate::fixture::{Daemon, Home, Running, refused};
 
 const SERVE: [&str; 5] = ["serve", "--address", "127.0.0.1:0", "--state-dir", "state"];
 
@@ -41,13 +41,6 @@ fn now_us() -> u64 {
 fn ceiling(home: &Home) -> u64 {
     let text = fs::read_to_string(home.path("state/fencing-tokens")).unwrap();
     text.trim_end().rsplit(' ').next().unwrap().parse().unwrap()
-}
-
-/// A daemon that was to fail, and would serve otherwise.
-fn fails(command: &mut Command) -> Finished {
-    let mut running = Running::start(command.stderr(Stdio::piped()));
-    running.wait_at_most(Duration::from_secs(30));
-    running.finish()
 }
 
 /// Setting the clock back by ten years is the same as having been started ten years from now.
@@ -110,7 +103,7 @@ fn without_a_state_directory_it_warns_in_one_line_and_starts_at_the_clocks_time(
 #[test]
 fn two_daemons_do_not_share_a_state_directory() {
     let daemon = start(Home::new());
-    let error = fails(&mut daemon.home.command(&SERVE)).failed(1);
+    let error = refused(&mut daemon.home.command(&SERVE)).failed(1);
     assert!(error.contains("state") && error.contains("another manager uses it"), "{error}");
     token(&daemon);
     // The lock of one that was killed is no obstacle.
@@ -124,7 +117,7 @@ fn a_damaged_state_is_named_with_the_way_out_and_left_as_it_is() {
     let file = home.path("state/fencing-tokens");
     for damaged in ["", "1764341234567890\n", "mp-manager fencing-tokens 1\nceiling 17643412"] {
         fs::write(&file, damaged).unwrap();
-        let error = fails(&mut home.command(&SERVE)).failed(1);
+        let error = refused(&mut home.command(&SERVE)).failed(1);
         assert!(error.contains("state/fencing-tokens") && error.contains("remove it"), "{error}");
         assert_eq!(fs::read_to_string(&file).unwrap(), damaged);
     }
@@ -138,7 +131,7 @@ fn a_state_directory_that_cannot_be_is_named() {
     fs::write(home.path("file"), "").unwrap();
     for directory in ["no/such/directory", "file"] {
         let serve = ["serve", "--address", "127.0.0.1:0", "--state-dir", directory];
-        let error = fails(&mut home.command(&serve)).failed(1);
+        let error = refused(&mut home.command(&serve)).failed(1);
         assert!(error.contains(&format!("the state directory {directory}")), "{error}");
     }
     assert!(!home.path("no").exists());
