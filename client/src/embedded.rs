@@ -1,14 +1,14 @@
 //! A manager inside this process.
 
-use std::{fs, os::unix::fs::DirBuilderExt, path::PathBuf, thread};
+use std::{env::temp_dir, thread};
 
 use mp_manager_proto::{address::Address, authkey::Authkey};
 use mp_manager_server::{Options, ServeError, Server};
-use tokio::sync::oneshot;
+use tokio::{sync::oneshot, task::spawn_blocking};
 
 use crate::{
     error::{Error, Result},
-    fork::Home,
+    private_directory::{PrivateDirectory, sweep},
 };
 
 /// A server on threads of its own, which ends when this is dropped.
@@ -63,6 +63,8 @@ fn serve(options: Options, stopped: oneshot::Receiver<()>, started: Started) {
             }
         };
         let _ = started.send(Ok((server.address().clone(), directory)));
+        // Nobody waits for it.
+        spawn_blocking(|| sweep(&temp_dir()));
         let serving = server.run(async {
             // Dropping the sender stops it as well.
             let _ = stopped.await;
@@ -74,36 +76,14 @@ fn serve(options: Options, stopped: oneshot::Receiver<()>, started: Started) {
 }
 
 async fn bind(options: Options) -> Result<(Server, Option<PrivateDirectory>), ServeError> {
-    if let Ok(directory) = PrivateDirectory::create() {
-        let address = Address::Unix(directory.0.join("manager.sock"));
+    if let Ok(directory) = PrivateDirectory::create_in(&temp_dir()) {
+        let address = Address::Unix(directory.socket());
         if let Ok(server) = Server::bind(&address, options.clone()).await {
             return Ok((server, Some(directory)));
         }
     }
     let loopback = Address::Tcp { host: "127.0.0.1".into(), port: 0 };
     Ok((Server::bind(&loopback, options).await?, None))
-}
-
-/// A directory that only this user can enter; gone when this is dropped by the process that made it.
-struct PrivateDirectory(PathBuf, Home);
-
-impl PrivateDirectory {
-    fn create() -> std::io::Result<Self> {
-        let unique = getrandom::u64().map_err(std::io::Error::other)?;
-        let path = std::env::temp_dir().join(format!("mp-manager-{unique:016x}"));
-        fs::DirBuilder::new().mode(0o700).create(&path)?;
-        Ok(Self(path, Home::here()))
-    }
-}
-
-impl Drop for PrivateDirectory {
-    fn drop(&mut self) {
-        if !self.1.is_here() {
-            return;
-        }
-        // Gone already if somebody tidied up: that is as well.
-        let _ = fs::remove_dir_all(&self.0);
-    }
 }
 
 /// For a manager that nobody has to find but those who are told.

@@ -85,6 +85,8 @@ mod open;
 mod outcome;
 mod owner;
 mod pages;
+#[cfg(feature = "embedded")]
+mod private_directory;
 mod proxy;
 mod reply;
 mod session;
