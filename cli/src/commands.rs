@@ -75,9 +75,10 @@ fn done(result: Result<(), Error>) -> Result<ExitCode, Error> {
 
 /// Runs a client's command, on this thread alone.
 fn block_on<T>(command: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
-    Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(Error::io("cannot start"))?
-        .block_on(command)
+    let runtime =
+        Builder::new_current_thread().enable_all().build().map_err(Error::io("cannot start"))?;
+    let result = runtime.block_on(command);
+    // Neither a reader that is slow nor a name server may keep us.
+    runtime.shutdown_background();
+    result
 }

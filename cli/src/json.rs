@@ -3,7 +3,13 @@
 //! Everything in JSON is stored as it is, and read back the same. Values of other clients may hold
 //! what JSON has no word for; it is printed as an object with one entry whose key begins with `$`.
 
-use std::{collections::HashSet, fmt, io::Read};
+use std::{
+    collections::HashSet,
+    fmt,
+    fs::File,
+    io::{self, Read},
+    os::fd::AsFd,
+};
 
 use mp_manager::Kind;
 use serde::{
@@ -40,10 +46,7 @@ impl Texts {
         if argument != "-" {
             return self.parse(argument);
         }
-        let mut text = String::new();
-        std::io::stdin()
-            .read_to_string(&mut text)
-            .map_err(Error::io("cannot read the value from standard input"))?;
+        let text = read_stdin().map_err(Error::io("cannot read the value from standard input"))?;
         self.parse(&text)
     }
 
@@ -72,6 +75,14 @@ impl Texts {
             None => Ok(Json(value)),
         }
     }
+}
+
+/// All of standard input. The standard library's handle reads nothing, and says that it is well, from
+/// one that is closed.
+fn read_stdin() -> io::Result<String> {
+    let mut text = String::new();
+    File::from(io::stdin().as_fd().try_clone_to_owned()?).read_to_string(&mut text)?;
+    Ok(text)
 }
 
 /// JSON on one line, and without what some terminals take for commands: it stands in strings only,

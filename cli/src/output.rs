@@ -1,8 +1,17 @@
 //! Standard output: data and nothing else.
+//!
+//! Text is written without the standard library's handle, which buffers it and takes EBADF for a
+//! success. Here a command knows whether the system has taken all of it, and can give back what it
+//! could not print.
 
-use std::io::{self, Write};
+use std::io;
 
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    io::{Errno, write},
+};
 use serde_json::Value;
+use tokio::task::spawn_blocking;
 
 use crate::{
     error::Error,
@@ -11,18 +20,37 @@ use crate::{
     table::table,
 };
 
-/// Prints text as it is.
+/// Fails if nothing can be printed: commands that take or change something and print it call this
+/// first, as undoing is worse than not doing.
+pub(crate) fn check() -> Result<(), Error> {
+    let stdout = io::stdout();
+    // Writes nothing, and fails like a write if the descriptor is closed or for reading only.
+    write(&stdout, &[]).map_err(cannot_write)?;
+    let mut polled = [PollFd::new(&stdout, PollFlags::OUT)];
+    let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
+    match poll(&mut polled, Some(&at_once)) {
+        // A pipe without a reader.
+        Ok(_) if polled[0].revents().contains(PollFlags::ERR) => Err(cannot_write(Errno::PIPE)),
+        _ => Ok(()),
+    }
+}
+
+/// Prints text as it is. Returns when the system has all of it.
 pub(crate) fn print(text: &str) -> Result<(), Error> {
-    let mut stdout = io::stdout().lock();
-    stdout
-        .write_all(text.as_bytes())
-        .and_then(|()| stdout.flush())
-        .map_err(Error::io("cannot write to standard output"))
+    write_all(text.as_bytes()).map_err(cannot_write)
 }
 
 /// Prints one line.
 pub(crate) fn print_line(line: &str) -> Result<(), Error> {
     print(&format!("{line}\n"))
+}
+
+/// Prints one line on another thread: a slow reader stops this one from nothing, so that the session
+/// lives on. If this is cancelled, some of the line may be printed.
+pub(crate) async fn print_line_aside(line: String) -> Result<(), Error> {
+    spawn_blocking(move || print_line(&line))
+        .await
+        .unwrap_or_else(|error| Err(Error::Failed(format!("cannot print: {error}"))))
 }
 
 /// Prints rows as a table, or else what they are made from as JSON.
@@ -48,5 +76,34 @@ pub(crate) fn print_values(texts: &Texts, format: Format, values: Vec<Json>) -> 
         Format::Json => {
             print_line(&json::line(&values.into_iter().map(|Json(value)| value).collect()))
         }
+    }
+}
+
+fn write_all(mut rest: &[u8]) -> Result<(), Errno> {
+    let stdout = io::stdout();
+    while !rest.is_empty() {
+        match write(&stdout, rest) {
+            Ok(0) => return Err(Errno::IO),
+            Ok(written) => rest = rest.get(written..).unwrap_or_default(),
+            Err(Errno::INTR) => {}
+            // Another process has made the pipe or the terminal that we share non-blocking.
+            Err(Errno::AGAIN) => match poll(&mut [PollFd::new(&stdout, PollFlags::OUT)], None) {
+                Ok(_) | Err(Errno::INTR) => {}
+                Err(error) => return Err(error),
+            },
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+fn cannot_write(error: Errno) -> Error {
+    match error {
+        Errno::BADF => Error::Failed(
+            "standard output is closed, or not open for writing (>/dev/null discards what is \
+             printed)"
+                .into(),
+        ),
+        error => Error::io("cannot write to standard output")(error.into()),
     }
 }

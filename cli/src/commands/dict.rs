@@ -9,7 +9,7 @@ use crate::{
     fence::Fenced,
     json::{Json, Texts},
     options::{Format, Options},
-    output::{print_line, print_rows},
+    output::{self, print_line, print_rows},
 };
 
 type Proxy = mp_manager::Dict<Json, Json>;
@@ -85,6 +85,7 @@ impl Dict {
                 options.write("dict set", fenced, any(&name), insert).await.map(drop)
             }
             Action::Add { name, key, number, fenced } => {
+                output::check()?;
                 let (key, number) = (texts.key(&key)?, texts.value(&number)?);
                 let add = async |dict| fenced.apply(dict, Proxy::fenced).add(&key, &number).await;
                 print_line(&texts.text(&options.write("dict add", fenced, any(&name), add).await?))

@@ -8,7 +8,8 @@ use crate::{
     fence::Fenced,
     json::{Json, Texts},
     options::Options,
-    output::{print_line, print_values},
+    output::{self, print_line, print_line_aside, print_values},
+    signals::Signals,
 };
 
 type Proxy = mp_manager::List<Json>;
@@ -50,7 +51,7 @@ enum Action {
         #[command(flatten)]
         fenced: Fenced,
     },
-    /// Remove a value and print it
+    /// Remove a value and print it; it goes back if standard output does not take all of it
     Pop {
         name: String,
         /// Which one; the last unless it is given
@@ -84,8 +85,21 @@ impl List {
                 options.write("list push", fenced, any(&name), push).await
             }
             Action::Pop { name, index, fenced } => {
-                let pop = async |list| fenced.apply(list, Proxy::fenced).pop_at(index).await;
-                print_line(&texts.text(&options.with("list pop", existing(&name), pop).await?))
+                output::check()?;
+                let pop = async |manager: &Manager, signals: &mut Signals| {
+                    let pop = async {
+                        let list = existing(&name)(manager).await?;
+                        let list = fenced.apply(list, Proxy::fenced);
+                        Ok((list.pop_at(index).await?, list))
+                    };
+                    let (value, list) = signals.interrupt(pop).await?;
+                    let text = texts.text(&value);
+                    match signals.interrupt(print_line_aside(text.clone())).await {
+                        Ok(()) => Ok(()),
+                        Err(error) => Err(put_back(&list, index, &value, &text, error).await),
+                    }
+                };
+                options.session_with_signals("list pop", pop).await
             }
             Action::Items { name } => {
                 let items = async |list: Proxy| list.copy().await;
@@ -107,4 +121,21 @@ fn existing(name: &str) -> impl FnOnce(&Manager) -> Open<Proxy> {
 
 fn any(name: &str) -> impl Fn(&Manager) -> Open<Proxy> {
     move |manager| manager.list(name)
+}
+
+/// Inserts a value that could not be printed where it was popped from, and returns the error to
+/// report.
+async fn put_back(list: &Proxy, index: i64, value: &Json, text: &str, error: Error) -> Error {
+    let inserted = match index {
+        -1 => list.push(value).await,
+        // The list is shorter by one: what was at -2 goes before what is at -1 now.
+        ..-1 => list.insert(index + 1, value).await,
+        0.. => list.insert(index, value).await,
+    };
+    match inserted {
+        Ok(()) => error,
+        Err(insertion) => Error::Failed(format!(
+            "{error}; {text} was popped, and cannot be put back: {insertion}"
+        )),
+    }
 }

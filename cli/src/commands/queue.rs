@@ -10,7 +10,7 @@ use crate::{
     fence::Fenced,
     json::{Json, Texts},
     options::Options,
-    output::print_line,
+    output::{self, print_line, print_line_aside},
     parse,
 };
 
@@ -40,7 +40,7 @@ enum Action {
         #[command(flatten)]
         fenced: Fenced,
     },
-    /// Take the next value out and print it; it goes back if it cannot be printed
+    /// Take the next value out and print it; it goes back if standard output does not take all of it
     Get {
         name: String,
         /// How long to wait for one; as long as it takes unless it is given, 0 not at all
@@ -71,12 +71,13 @@ impl Queue {
                 options.write("queue put", fenced, any(&name), put).await
             }
             Action::Get { name, timeout, fenced } => {
+                output::check()?;
                 let get = async |manager: &Manager| {
                     let queue =
                         fenced.apply(fenced.open(manager, any(&name)).await?, Proxy::fenced);
                     let timeout = if fenced.is_given() { Some(Duration::ZERO) } else { timeout };
                     let delivery = next(queue, &name, timeout).await?;
-                    print_line(&texts.text(&delivery))?;
+                    print_line_aside(texts.text(&delivery)).await?;
                     Ok(delivery.done().await?)
                 };
                 options.session("queue get", get).await

@@ -8,7 +8,7 @@ use crate::{
     fence::Fenced,
     json::{Json, Texts},
     options::Options,
-    output::print_line,
+    output::{self, print_line},
 };
 
 type Proxy = mp_manager::Value<Json>;
@@ -66,6 +66,7 @@ impl Value {
                 options.with("value set", open, set).await
             }
             Action::Add { name, number, fenced } => {
+                output::check()?;
                 let number = texts.value(&number)?;
                 let any = |manager: &Manager| manager.value(&name, &Json(0.into()));
                 let add = async |value| fenced.apply(value, Proxy::fenced).add(&number).await;

@@ -5,6 +5,7 @@ mod fixture;
 mod keygen;
 mod lock;
 mod objects;
+mod output;
 mod serve;
 mod socket;
 mod state;

@@ -1,0 +1,24 @@
+/* Keeps a standard stream that the caller has closed an error to use.
+ *
+ * Before `main`, Rust's runtime opens /dev/null in the place of each of the descriptors 0 to 2 that
+ * is closed. Writing to it succeeds, and after that nothing tells it from a /dev/null that the
+ * caller has chosen: subprocess.DEVNULL of Python and "ignore" of Node.js open it the same way, for
+ * reading and writing. So `mp-manager queue get jobs >&-` would take an item that nobody sees.
+ *
+ * This runs earlier, and opens /dev/null for the wrong direction: the place is taken, so that no
+ * file or socket gets the number, and each read or write fails with EBADF. Rust cannot do it without
+ * `unsafe`, which this workspace forbids; it is in C as it is in GNU's programs ("stdopen"). */
+
+#include <errno.h>
+#include <fcntl.h>
+#include <unistd.h>
+
+__attribute__((constructor)) static void keep_closed_streams_unusable(void)
+{
+    for (int stream = STDIN_FILENO; stream <= STDERR_FILENO; stream++) {
+        if (fcntl(stream, F_GETFD) == -1 && errno == EBADF) {
+            /* The lowest free number is this one. If it cannot be opened, Rust's runtime tries. */
+            (void)!open("/dev/null", stream == STDIN_FILENO ? O_WRONLY : O_RDONLY);
+        }
+    }
+}
