@@ -1,5 +1,6 @@
 //! The `mp-manager` binary, as a shell sees it.
 
+mod completions;
 mod fence;
 mod fixture;
 mod keygen;
