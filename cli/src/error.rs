@@ -14,7 +14,7 @@ Exit codes:
   3      there is no such object, key, index or value
   69     cannot connect, or the session was lost (the message says whether something may be done)
   73     the grant of --fence does not stand: nothing was written
-  75     the timeout passed
+  75     the timeout passed, of connecting and waiting together
   76     lock: the lock was lost, and the command was killed (or could not be, as the message says)
   77     authentication failed
   126    lock: the command cannot be started
@@ -61,6 +61,9 @@ pub(crate) enum Error {
     Absent(String),
     #[error("{0}")]
     TimedOut(String),
+    /// Something was done or not: the manager did not say in time.
+    #[error("{0}")]
+    Unconfirmed(String),
     #[error("{0}")]
     LockLost(String),
     #[error("cannot run {command}: {error}")]
@@ -111,6 +114,7 @@ impl Error {
             | Self::Usage(_) => USAGE,
             Self::Absent(_) => ABSENT,
             Self::TimedOut(_) => TIMED_OUT,
+            Self::Unconfirmed(_) => UNAVAILABLE,
             Self::LockLost(_) => LOCK_LOST,
             Self::Start { error, .. } if error.kind() == io::ErrorKind::NotFound => {
                 COMMAND_NOT_FOUND

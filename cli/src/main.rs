@@ -7,6 +7,7 @@ mod address;
 mod authkey;
 mod child;
 mod commands;
+mod deadline;
 mod descriptors;
 mod error;
 mod family;

@@ -9,7 +9,13 @@ use clap::{
 use mp_manager::{Error as ClientError, Manager, Open, Proxy};
 
 use crate::{
-    address::Given, authkey, error::Error, fence::Fenced, signals::Signals, tls::TlsOptions,
+    address::Given,
+    authkey,
+    deadline::{Deadline, Passed},
+    error::Error,
+    fence::Fenced,
+    signals::Signals,
+    tls::TlsOptions,
 };
 
 /// Which manager, and how to answer.
@@ -84,22 +90,41 @@ impl Options {
         purpose: &str,
         act: impl AsyncFnOnce(&Manager) -> Result<T, Error>,
     ) -> Result<T, Error> {
-        let act =
-            async |manager: &Manager, signals: &mut Signals| signals.interrupt(act(manager)).await;
-        self.session_with_signals(purpose, act).await
+        self.session_by(Deadline::never(), purpose, act).await
     }
 
-    /// As [`session`](Self::session), but what signals mean is up to `act`.
+    /// As [`session`](Self::session), but a manager that does not answer is given up at the deadline.
+    /// `act` has to heed it as well.
+    pub(crate) async fn session_by<T>(
+        &self,
+        deadline: Deadline,
+        purpose: &str,
+        act: impl AsyncFnOnce(&Manager) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let act =
+            async |manager: &Manager, signals: &mut Signals| signals.interrupt(act(manager)).await;
+        self.session_with_signals(deadline, purpose, act).await
+    }
+
+    /// As [`session_by`](Self::session_by), but what signals mean is up to `act`.
     pub(crate) async fn session_with_signals<T>(
         &self,
+        deadline: Deadline,
         purpose: &str,
         act: impl AsyncFnOnce(&Manager, &mut Signals) -> Result<T, Error>,
     ) -> Result<T, Error> {
         let mut signals = Signals::ending()?;
-        let manager = signals.interrupt(self.connect(purpose)).await?;
+        let connect = deadline.connect(&self.address, self.connect(purpose));
+        let manager = signals.interrupt(connect).await?;
         let result = act(&manager, &mut signals).await;
         // Also after an error: what the session holds is released now, not when it is missed.
-        let goodbye = async { Ok(manager.close().await?) };
+        let goodbye = async {
+            match deadline.goodbye(manager.close()).await {
+                Ok(closed) => Ok(closed?),
+                // The manager hears it later, or misses us.
+                Err(Passed) => Ok(()),
+            }
+        };
         let closed = signals.interrupt(goodbye).await;
         // What went wrong first is what there is to say.
         let output = result?;

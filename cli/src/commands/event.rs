@@ -5,7 +5,12 @@ use std::time::Duration;
 use clap::{Args, Subcommand};
 use mp_manager::{Event as Proxy, Manager, Open};
 
-use crate::{error::Error, options::Options, parse};
+use crate::{
+    deadline::{Deadline, Passed},
+    error::Error,
+    options::Options,
+    parse,
+};
 
 /// Use a shared event, which is set or not; it is created if need be
 #[derive(Debug, Args)]
@@ -23,7 +28,8 @@ enum Action {
     /// Wait until it is set
     Wait {
         name: String,
-        /// How long to wait; as long as it takes unless it is given, 0 not at all
+        /// How long connecting and waiting may take; as long as it takes unless it is given, 0 does
+        /// not wait
         #[arg(long, value_name = "SECONDS", value_parser = parse::seconds)]
         timeout: Option<Duration>,
     },
@@ -39,16 +45,17 @@ impl Event {
                 let clear = async |event: Proxy| event.clear().await;
                 options.with("event clear", any(&name), clear).await
             }
-            Action::Wait { name, timeout: None } => {
-                let wait = async |event: Proxy| event.wait().await;
-                options.with("event wait", any(&name), wait).await
-            }
-            Action::Wait { name, timeout: Some(timeout) } => {
-                let wait = async |event: Proxy| event.wait_timeout(timeout).await;
-                match options.with("event wait", any(&name), wait).await? {
-                    true => Ok(()),
-                    false => Err(not_in_time(&name, timeout)),
-                }
+            Action::Wait { name, timeout } => {
+                let deadline = Deadline::after(timeout);
+                let wait = async |manager: &Manager| match deadline
+                    .ask(wait(any(&name)(manager), deadline))
+                    .await
+                {
+                    Ok(Ok(true)) => Ok(()),
+                    Ok(Ok(false)) | Err(Passed) => Err(not_in_time(&name, deadline)),
+                    Ok(Err(error)) => Err(error.into()),
+                };
+                options.session_by(deadline, "event wait", wait).await
             }
         }
     }
@@ -58,6 +65,15 @@ fn any(name: &str) -> impl FnOnce(&Manager) -> Open<Proxy> {
     move |manager| manager.event(name)
 }
 
-fn not_in_time(name: &str, timeout: Duration) -> Error {
-    Error::TimedOut(format!("event \"{name}\" was not set within {timeout:?}"))
+/// Waits until it is set, or returns false.
+async fn wait(event: Open<Proxy>, deadline: Deadline) -> mp_manager::Result<bool> {
+    let event = event.await?;
+    match deadline.left() {
+        Some(left) => event.wait_timeout(left).await,
+        None => event.wait().await.map(|()| true),
+    }
+}
+
+fn not_in_time(name: &str, deadline: Deadline) -> Error {
+    Error::TimedOut(format!("event \"{name}\" was not set{}", deadline.within()))
 }

@@ -4,6 +4,7 @@ use clap::{Args, Subcommand};
 use mp_manager::{Manager, Open};
 
 use crate::{
+    deadline::Deadline,
     error::Error,
     fence::Fenced,
     json::{Json, Texts},
@@ -99,7 +100,7 @@ impl List {
                         Err(error) => Err(put_back(&list, index, &value, &text, error).await),
                     }
                 };
-                options.session_with_signals("list pop", pop).await
+                options.session_with_signals(Deadline::never(), "list pop", pop).await
             }
             Action::Items { name } => {
                 let items = async |list: Proxy| list.copy().await;

@@ -12,6 +12,7 @@ use mp_manager::{Fence, LockGuard, Manager};
 
 use crate::{
     child::{Ended, Running},
+    deadline::{Deadline, Passed},
     error::{Error, signal_code},
     options::Options,
     parse,
@@ -39,7 +40,8 @@ use crate::{
 pub(crate) struct Lock {
     /// The lock, which is created if need be
     name: String,
-    /// How long to wait for it; as long as it takes unless it is given, 0 not at all
+    /// How long connecting and waiting for it may take; as long as it takes unless it is given, 0 does
+    /// not wait
     #[arg(long, value_name = "SECONDS", value_parser = parse::seconds)]
     timeout: Option<Duration>,
     /// How long the command has to end when the lock is lost, before it is killed with SIGKILL
@@ -54,9 +56,10 @@ impl Lock {
     pub(crate) async fn run(self, options: &Options) -> Result<ExitCode, Error> {
         let program = self.command.first().map(|program| program.display().to_string());
         let purpose = format!("lock: {}", program.unwrap_or_default());
+        let deadline = Deadline::after(self.timeout);
         let status = options
-            .session_with_signals(&purpose, async |manager, signals| {
-                let guard = signals.interrupt(self.acquire(manager)).await?;
+            .session_with_signals(deadline, &purpose, async |manager, signals| {
+                let guard = signals.interrupt(self.acquire(manager, deadline)).await?;
                 let environment = environment(manager, options, &guard);
                 self.hold(guard, signals, environment).await
             })
@@ -64,16 +67,24 @@ impl Lock {
         Ok(exit_code(status))
     }
 
-    async fn acquire(&self, manager: &Manager) -> Result<LockGuard, Error> {
-        let lock = manager.lock(&self.name).await?;
-        let Some(timeout) = self.timeout else { return Ok(lock.acquire().await?) };
-        lock.acquire_timeout(timeout).await?.ok_or_else(|| {
-            Error::TimedOut(format!(
-                "lock \"{name}\" was not free within {timeout:?} (`mp-manager inspect {name}` \
-                 shows who holds it)",
+    async fn acquire(&self, manager: &Manager, deadline: Deadline) -> Result<LockGuard, Error> {
+        let acquire = async {
+            let lock = manager.lock(&self.name).await?;
+            match deadline.left() {
+                Some(left) => lock.acquire_timeout(left).await,
+                None => lock.acquire().await.map(Some),
+            }
+        };
+        match deadline.ask(acquire).await {
+            Ok(Ok(Some(guard))) => Ok(guard),
+            Ok(Ok(None)) | Err(Passed) => Err(Error::TimedOut(format!(
+                "lock \"{name}\" was not free{within} (`mp-manager inspect {name}` shows who holds \
+                 it)",
                 name = self.name,
-            ))
-        })
+                within = deadline.within(),
+            ))),
+            Ok(Err(error)) => Err(error.into()),
+        }
     }
 
     /// Runs the command. From now on signals are for it, not for us.

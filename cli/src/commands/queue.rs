@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
-use mp_manager::{Delivery, Manager, Open};
+use mp_manager::{Manager, Open};
 
 use crate::{
+    deadline::{Deadline, Passed},
     error::Error,
     fence::Fenced,
     json::{Json, Texts},
@@ -34,7 +35,8 @@ enum Action {
         name: String,
         #[arg(allow_negative_numbers = true)]
         value: String,
-        /// How long to wait for room; as long as it takes unless it is given, 0 not at all
+        /// How long connecting and waiting for room may take; as long as it takes unless it is
+        /// given, 0 does not wait
         #[arg(long, value_name = "SECONDS", value_parser = parse::seconds, conflicts_with = "fence")]
         timeout: Option<Duration>,
         #[command(flatten)]
@@ -43,7 +45,8 @@ enum Action {
     /// Take the next value out and print it; it goes back if standard output does not take all of it
     Get {
         name: String,
-        /// How long to wait for one; as long as it takes unless it is given, 0 not at all
+        /// How long connecting and waiting for one may take; as long as it takes unless it is
+        /// given, 0 does not wait
         #[arg(long, value_name = "SECONDS", value_parser = parse::seconds, conflicts_with = "fence")]
         timeout: Option<Duration>,
         #[command(flatten)]
@@ -60,27 +63,42 @@ impl Queue {
         let Self { texts, action } = self;
         match action {
             Action::Put { name, value, timeout, fenced } => {
+                let deadline = Deadline::after(timeout);
                 let value = texts.value(&value)?;
-                let put = async |queue| {
+                let put = async |manager: &Manager| {
+                    let open = fenced.open(manager, any(&name));
+                    let queue = deadline.ask(open).await.map_err(|Passed| no_answer(&name))??;
                     let queue = fenced.apply(queue, Proxy::fenced);
-                    match timeout {
-                        Some(timeout) => queue.put_timeout(&value, timeout).await,
-                        None => queue.put(&value).await,
-                    }
+                    let put = async {
+                        match deadline.left() {
+                            Some(left) => queue.put_timeout(&value, left).await,
+                            None => queue.put(&value).await,
+                        }
+                    };
+                    Ok(deadline.ask(put).await.map_err(|Passed| may_be_put(&name))??)
                 };
-                options.write("queue put", fenced, any(&name), put).await
+                options.session_by(deadline, "queue put", put).await
             }
             Action::Get { name, timeout, fenced } => {
                 output::check()?;
+                let deadline = Deadline::after(timeout);
                 let get = async |manager: &Manager| {
-                    let queue =
-                        fenced.apply(fenced.open(manager, any(&name)).await?, Proxy::fenced);
-                    let timeout = if fenced.is_given() { Some(Duration::ZERO) } else { timeout };
-                    let delivery = next(queue, &name, timeout).await?;
+                    let next = async {
+                        let queue = fenced.open(manager, any(&name)).await?;
+                        let queue = fenced.apply(queue, Proxy::fenced);
+                        let at_once = fenced.is_given().then_some(Duration::ZERO);
+                        match at_once.or(deadline.left()) {
+                            Some(left) => queue.lease_timeout(left).await,
+                            None => queue.lease().await.map(Some),
+                        }
+                    };
+                    let next = deadline.ask(next).await.unwrap_or_else(|Passed| Ok(None))?;
+                    let delivery = next.ok_or_else(|| nothing(&name, deadline))?;
                     print_line_aside(texts.text(&delivery)).await?;
-                    Ok(delivery.done().await?)
+                    let done = deadline.confirm(delivery.done()).await;
+                    Ok(done.map_err(|Passed| may_come_again(&name))??)
                 };
-                options.session("queue get", get).await
+                options.session_by(deadline, "queue get", get).await
             }
             Action::Peek { name } => {
                 let peek = async |queue: Proxy| queue.peek().await;
@@ -106,13 +124,24 @@ fn any(name: &str) -> impl Fn(&Manager) -> Open<Proxy> {
     move |manager| manager.queue(name)
 }
 
-async fn next(
-    queue: Proxy,
-    name: &str,
-    timeout: Option<Duration>,
-) -> Result<Delivery<Json>, Error> {
-    let Some(timeout) = timeout else { return Ok(queue.lease().await?) };
-    queue.lease_timeout(timeout).await?.ok_or_else(|| {
-        Error::TimedOut(format!("queue \"{name}\" had nothing to take within {timeout:?}"))
-    })
+fn nothing(name: &str, deadline: Deadline) -> Error {
+    Error::TimedOut(format!("queue \"{name}\" had nothing to take{}", deadline.within()))
+}
+
+fn no_answer(name: &str) -> Error {
+    Error::TimedOut(format!("queue \"{name}\" was not opened in time: nothing was put in"))
+}
+
+fn may_be_put(name: &str) -> Error {
+    Error::Unconfirmed(format!(
+        "the manager did not say in time whether the value is in queue \"{name}\": it may be, or yet \
+         come to be"
+    ))
+}
+
+fn may_come_again(name: &str) -> Error {
+    Error::Unconfirmed(format!(
+        "the manager did not confirm that the value is taken from queue \"{name}\": it was printed, \
+         and may be handed out again"
+    ))
 }

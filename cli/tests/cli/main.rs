@@ -1,6 +1,7 @@
 //! The `mp-manager` binary, as a shell sees it.
 
 mod completions;
+mod deadline;
 mod fence;
 mod fixture;
 mod keygen;

@@ -211,6 +211,6 @@ fn a_full_queue_takes_nothing_in_time() {
     let authkey = fs::read_to_string(daemon.home.authkey()).unwrap();
     let manager = Manager::connect(&daemon.address, authkey.trim_end()).unwrap();
     manager.queue::<u64>("q").maxsize(1).open().unwrap().put(&1).unwrap();
-    let error = daemon.run(&["queue", "put", "q", "2", "--timeout", "0.01"]).failed(75);
+    let error = daemon.run(&["queue", "put", "q", "2", "--timeout", "0"]).failed(75);
     assert!(error.contains("\"q\""), "{error}");
 }
