@@ -33,9 +33,13 @@ pub(crate) struct Texts {
 }
 
 impl Texts {
-    /// A KEY: JSON if it is JSON, else a string.
+    /// A KEY: JSON if it is JSON, else a string. What would be printed as another number, such as the
+    /// hash 1443e5 or the version 1.10, is a string.
     pub(crate) fn key(&self, argument: &str) -> Result<Json, Error> {
         match serde_json::from_str::<Value>(argument) {
+            Ok(Value::Number(number)) if number.to_string() != argument.trim() => {
+                Ok(Json(argument.into()))
+            }
             Ok(_) if !self.raw => self.value(argument),
             _ => Ok(Json(argument.into())),
         }
@@ -318,6 +322,17 @@ mod tests {
         assert_eq!(JSON.key("1").unwrap(), Json(1.into()));
         assert_eq!(JSON.key(r#""1""#).unwrap(), Json("1".into()));
         assert_eq!(RAW.key("1").unwrap(), Json("1".into()));
+    }
+
+    #[test]
+    fn a_key_is_a_number_only_as_json_prints_it() {
+        for text in ["1443e5", "1E5", "1e400", "1.10", "-0", "0.50", "99999999999999999999"] {
+            assert_eq!(JSON.key(text).unwrap(), Json(text.into()), "{text}");
+        }
+        for number in [json!(144300000.0), json!(1.1), json!(-0.0), json!(1e300), json!(u64::MAX)] {
+            assert_eq!(JSON.key(&number.to_string()).unwrap(), Json(number));
+        }
+        assert_eq!(JSON.key(" 1\n").unwrap(), Json(1.into()));
     }
 
     #[test]

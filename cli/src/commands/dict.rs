@@ -16,8 +16,10 @@ type Proxy = mp_manager::Dict<Json, Json>;
 
 /// Use a shared dict
 ///
-/// A KEY is JSON if it is JSON, and a string otherwise: alice is "alice", but 1 is a number and
-/// '"1"' a string. A VALUE is JSON; - reads it from standard input.
+/// A KEY is JSON if it is JSON, and a string otherwise: alice is "alice", but 1 is a number. A number
+/// has to be written as JSON prints it: 1443e5 and 1.10 are strings, 144300000.0 and 1.1 numbers.
+/// Quotes make any KEY a string, '"1"', and so does --raw. A VALUE is JSON; - reads it from standard
+/// input.
 #[derive(Debug, Args)]
 pub(crate) struct Dict {
     #[command(flatten)]

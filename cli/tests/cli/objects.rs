@@ -28,6 +28,23 @@ fn a_dict_keeps_what_it_is_given() {
 }
 
 #[test]
+fn keys_that_look_like_numbers_are_not_confused() {
+    let daemon = Daemon::start();
+    for (key, value) in [("1443e5", "1"), ("14430e4", "2"), ("1.10", "3"), ("1.1", "4")] {
+        daemon.run(&["dict", "set", "h", key, value]).printed();
+    }
+    assert_eq!(daemon.run(&["dict", "get", "h", "1443e5"]).printed(), "1\n");
+    assert_eq!(daemon.run(&["dict", "get", "h", "1.10", "--raw"]).printed(), "3\n");
+    let keys = r#"[{"key":"1443e5","value":1},{"key":"14430e4","value":2},{"key":"1.10","value":3},{"key":1.1,"value":4}]"#;
+    let items = daemon.run(&["dict", "items", "h", "--output", "json"]).printed();
+    assert_eq!(items, format!("{keys}\n"));
+    // What is printed names the same entry again.
+    daemon.run(&["dict", "set", "h", "144300000.0", "5"]).printed();
+    assert_eq!(daemon.run(&["dict", "get", "h", "144300000.0"]).printed(), "5\n");
+    assert_eq!(daemon.run(&["dict", "len", "h"]).printed(), "5\n");
+}
+
+#[test]
 fn what_is_not_there_has_an_exit_code_of_its_own() {
     let daemon = Daemon::start();
     daemon.run(&["dict", "set", "scores", "alice", "3"]).printed();
