@@ -43,7 +43,8 @@ fn main() -> ExitCode {
     let _flush = stderr::Flush;
     stderr::print_panics();
     let cli = Cli::parse();
-    match logging::start().and_then(|()| cli.command.run(&cli.options)) {
+    let run = || cli.command.run(&cli.options.with_environment()?);
+    match logging::start().and_then(|()| run()) {
         Ok(code) => code,
         Err(error) => report(&error),
     }

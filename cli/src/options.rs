@@ -1,6 +1,6 @@
 //! The options every command has.
 
-use std::path::PathBuf;
+use std::{ffi::OsString, path::PathBuf};
 
 use clap::{
     Args, ValueEnum,
@@ -23,23 +23,19 @@ use crate::{
 #[command(next_help_heading = "Global options")]
 pub(crate) struct Options {
     /// The manager's address: tls://HOST:PORT, tcp://HOST:PORT or unix:PATH; a mere HOST:PORT means
-    /// TCP on loopback, and TLS elsewhere
-    #[arg(
-        long,
-        global = true,
-        env = mp_manager::ADDRESS_VARIABLE,
-        hide_env_values = true,
-        default_value_t,
-    )]
+    /// TCP on loopback, and TLS elsewhere [env: MP_MANAGER_ADDRESS] [default: tcp://127.0.0.1:7117]
+    #[arg(long = "address", global = true, value_name = "ADDRESS")]
+    given_address: Option<Given>,
+    /// The given address, the environment's, or the default one.
+    #[arg(skip)]
     pub(crate) address: Given,
-    /// A file with the authkey, or several, one on each line, of which the first is preferred
+    /// A file with the authkey, or several, one on each line, of which the first is preferred [env:
+    /// MP_MANAGER_AUTHKEY_FILE]
     #[arg(
         long,
         global = true,
         value_name = "FILE",
-        env = mp_manager::AUTHKEY_FILE_VARIABLE,
-        hide_env_values = true,
-        // Set but empty is as good as unset, which is what child processes are given.
+        // Empty is as good as not given.
         value_parser = OsStringValueParser::new().map(PathBuf::from),
     )]
     pub(crate) authkey_file: Option<PathBuf>,
@@ -61,6 +57,23 @@ pub(crate) enum Format {
 }
 
 impl Options {
+    /// Adds what the environment has and the command line has not. clap would do it as well, and
+    /// take what is in the environment for an option that the user typed: its usage lines would
+    /// show it as required, and an empty variable would be an error.
+    pub(crate) fn with_environment(mut self) -> Result<Self, Error> {
+        self.address = match (self.given_address.take(), variable(mp_manager::ADDRESS_VARIABLE)) {
+            (Some(given), _) => given,
+            (None, Some(text)) => text.to_string_lossy().parse().map_err(|error| {
+                Error::Usage(format!("{}: {error}", mp_manager::ADDRESS_VARIABLE))
+            })?,
+            (None, None) => Given::default(),
+        };
+        self.authkey_file =
+            self.authkey_file.or_else(|| file_variable(mp_manager::AUTHKEY_FILE_VARIABLE));
+        self.tls = self.tls.with_environment();
+        Ok(self)
+    }
+
     /// Opens an object and does something with it, in a session of its own.
     pub(crate) async fn with<P: Proxy, T>(
         &self,
@@ -147,4 +160,15 @@ impl Options {
             }
         })
     }
+}
+
+/// A variable of the environment; one that is empty counts as unset, which is how a process takes it
+/// from its children.
+fn variable(name: &str) -> Option<OsString> {
+    std::env::var_os(name).filter(|value| !value.is_empty())
+}
+
+/// A variable that names a file.
+pub(crate) fn file_variable(name: &str) -> Option<PathBuf> {
+    variable(name).map(PathBuf::from)
 }

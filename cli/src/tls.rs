@@ -8,46 +8,51 @@ use clap::{
 };
 use mp_manager::Builder;
 
-use crate::error::Error;
+use crate::{error::Error, options::file_variable};
 
 /// The certificates of a command, in PEM files.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Global options")]
 pub(crate) struct TlsOptions {
     /// The authorities to trust, a PEM file; without it whoever proves the authkey is trusted
+    /// [env: MP_MANAGER_TLS_CA]
     #[arg(
         long,
         global = true,
         value_name = "FILE",
-        env = mp_manager::TLS_CA_VARIABLE,
-        hide_env_values = true,
-        // Set but empty is as good as unset, which is what child processes are given.
+        // Empty is as good as not given.
         value_parser = OsStringValueParser::new().map(PathBuf::from),
     )]
     tls_ca: Option<PathBuf>,
-    /// The certificate to show, a PEM file: the manager's for `serve`, else the client's
+    /// The certificate to show, a PEM file: the manager's for `serve`, else the client's [env:
+    /// MP_MANAGER_TLS_CERT]
     #[arg(
         long,
         global = true,
         value_name = "FILE",
-        env = mp_manager::TLS_CERT_VARIABLE,
-        hide_env_values = true,
         value_parser = OsStringValueParser::new().map(PathBuf::from),
     )]
     tls_cert: Option<PathBuf>,
-    /// The private key of that certificate, a PEM file
+    /// The private key of that certificate, a PEM file [env: MP_MANAGER_TLS_KEY]
     #[arg(
         long,
         global = true,
         value_name = "FILE",
-        env = mp_manager::TLS_KEY_VARIABLE,
-        hide_env_values = true,
         value_parser = OsStringValueParser::new().map(PathBuf::from),
     )]
     tls_key: Option<PathBuf>,
 }
 
 impl TlsOptions {
+    /// Adds what the environment has and the command line has not.
+    pub(crate) fn with_environment(self) -> Self {
+        Self {
+            tls_ca: self.tls_ca.or_else(|| file_variable(mp_manager::TLS_CA_VARIABLE)),
+            tls_cert: self.tls_cert.or_else(|| file_variable(mp_manager::TLS_CERT_VARIABLE)),
+            tls_key: self.tls_key.or_else(|| file_variable(mp_manager::TLS_KEY_VARIABLE)),
+        }
+    }
+
     /// The authorities to trust.
     pub(crate) fn ca(&self) -> Option<&Path> {
         given(&self.tls_ca)

@@ -110,7 +110,7 @@ impl Manager {
     /// [`Builder::tls_ca`] and [`Builder::tls_identity`].
     ///
     /// # Errors
-    /// [`Error::Configuration`] if a variable is missing; otherwise as [`connect`](Self::connect).
+    /// [`Error::Configuration`] if a variable is missing or empty; otherwise as [`connect`](Self::connect).
     ///
     /// ```no_run
     /// # use mp_manager::Manager;
@@ -616,7 +616,8 @@ impl Builder {
     /// # Errors
     /// As [`Manager::from_env`].
     pub async fn connect_from_env(self) -> Result<Manager> {
-        let address = std::env::var(ADDRESS_VARIABLE).map_err(|_| {
+        let address = std::env::var(ADDRESS_VARIABLE).ok().filter(|address| !address.is_empty());
+        let address = address.ok_or_else(|| {
             Error::Configuration(format!("{ADDRESS_VARIABLE} is not set: it names the manager"))
         })?;
         let tls = tls_from_env(&self.tls)?;

@@ -30,7 +30,7 @@ enum Action {
         name: String,
         /// How long connecting and waiting may take; as long as it takes unless it is given, 0 does
         /// not wait
-        #[arg(long, value_name = "SECONDS", value_parser = parse::seconds)]
+        #[arg(long, value_name = "SECONDS", value_parser = parse::seconds, allow_negative_numbers = true)]
         timeout: Option<Duration>,
     },
 }

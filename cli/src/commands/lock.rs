@@ -42,10 +42,10 @@ pub(crate) struct Lock {
     name: String,
     /// How long connecting and waiting for it may take; as long as it takes unless it is given, 0 does
     /// not wait
-    #[arg(long, value_name = "SECONDS", value_parser = parse::seconds)]
+    #[arg(long, value_name = "SECONDS", value_parser = parse::seconds, allow_negative_numbers = true)]
     timeout: Option<Duration>,
     /// How long the command has to end when the lock is lost, before it is killed with SIGKILL
-    #[arg(long, value_name = "SECONDS", value_parser = parse::seconds, default_value = "5")]
+    #[arg(long, value_name = "SECONDS", value_parser = parse::seconds, allow_negative_numbers = true, default_value = "5")]
     grace: Duration,
     /// The command and its arguments
     #[arg(last = true, required = true)]

@@ -37,7 +37,7 @@ enum Action {
         value: String,
         /// How long connecting and waiting for room may take; as long as it takes unless it is
         /// given, 0 does not wait
-        #[arg(long, value_name = "SECONDS", value_parser = parse::seconds, conflicts_with = "fence")]
+        #[arg(long, value_name = "SECONDS", value_parser = parse::seconds, allow_negative_numbers = true, conflicts_with = "fence")]
         timeout: Option<Duration>,
         #[command(flatten)]
         fenced: Fenced,
@@ -47,7 +47,7 @@ enum Action {
         name: String,
         /// How long connecting and waiting for one may take; as long as it takes unless it is
         /// given, 0 does not wait
-        #[arg(long, value_name = "SECONDS", value_parser = parse::seconds, conflicts_with = "fence")]
+        #[arg(long, value_name = "SECONDS", value_parser = parse::seconds, allow_negative_numbers = true, conflicts_with = "fence")]
         timeout: Option<Duration>,
         #[command(flatten)]
         fenced: Fenced,

@@ -41,10 +41,10 @@ pub(crate) struct Serve {
     #[arg(long)]
     allow_weak_authkey: bool,
     /// How long a connection has to authenticate
-    #[arg(long, value_name = "SECONDS", value_parser = parse::seconds, default_value = "5")]
+    #[arg(long, value_name = "SECONDS", value_parser = parse::seconds, allow_negative_numbers = true, default_value = "5")]
     handshake_timeout: Duration,
     /// How long clients have to take note of a shutdown
-    #[arg(long, value_name = "SECONDS", value_parser = parse::seconds, default_value = "2")]
+    #[arg(long, value_name = "SECONDS", value_parser = parse::seconds, allow_negative_numbers = true, default_value = "2")]
     shutdown_grace: Duration,
     /// A directory that keeps fencing tokens rising across restarts, even if the clock is set back;
     /// without it they start at the clock's time [default: $STATE_DIRECTORY]
@@ -62,7 +62,12 @@ macro_rules! limit_options {
         struct LimitOptions {
             $(
                 $(#[doc = $doc])*
-                #[arg(long, value_name = "N", default_value_t = Limits::default().$limit.into())]
+                #[arg(
+                    long,
+                    value_name = "N",
+                    allow_negative_numbers = true,
+                    default_value_t = Limits::default().$limit.into(),
+                )]
                 $limit: $type,
             )*
         }

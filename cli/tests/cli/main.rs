@@ -14,3 +14,4 @@ mod state;
 #[cfg(target_os = "linux")]
 mod stderr;
 mod tls;
+mod usage;

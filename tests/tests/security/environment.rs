@@ -59,6 +59,15 @@ async fn an_authority_in_the_environment_counts_with_any_authkey() {
     }
 }
 
+/// As it is for the variables that name files.
+#[tokio::test]
+async fn an_address_that_is_empty_counts_as_unset() {
+    let environment =
+        vec![("MP_MANAGER_ADDRESS", String::new()), ("MP_MANAGER_AUTHKEY", AUTHKEY.into())];
+    let (got_in, said) = child_with(environment).await;
+    assert!(!got_in && said.contains("MP_MANAGER_ADDRESS is not set"), "{said}");
+}
+
 #[tokio::test]
 async fn an_embedded_manager_has_the_authkey_it_is_given_and_tells_children() {
     for secret in [&b"correct horse battery staple"[..], b"\0 any bytes \xff\n", b"hex:00"] {
