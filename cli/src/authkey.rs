@@ -2,22 +2,25 @@
 
 use std::{
     fmt,
-    fs::{self, DirBuilder},
+    fs::{self, DirBuilder, File, Permissions},
     io::{self, Write},
     os::unix::{
         ffi::OsStringExt,
-        fs::{DirBuilderExt, MetadataExt, fchown},
+        fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, fchown},
     },
     path::{Path, PathBuf},
 };
 
 use mp_manager::{Address, Authkey};
 use mp_manager_server::MAX_AUTHKEYS;
-use tempfile::NamedTempFile;
+use tempfile::{Builder, NamedTempFile};
 
 use crate::error::Error;
 
 const KEY_LEN: usize = 32;
+/// The mode of an authkey's file, and of directories that are created for it.
+const MODE: u32 = 0o600;
+const DIRECTORY_MODE: u32 = 0o700;
 
 /// One or more authkeys, and where they came from.
 pub(crate) struct Keys {
@@ -89,25 +92,25 @@ pub(crate) fn generate() -> Result<String, Error> {
 /// Writes a file that only this user can read: whole or not at all.
 pub(crate) fn write(path: &Path, key: &str, overwrite: bool) -> io::Result<()> {
     let file = temporary(path, key)?;
-    if overwrite {
-        file.persist(path)?
-    } else {
-        file.persist_noclobber(path)?
-    };
-    Ok(())
+    let persisted = if overwrite { file.persist(path) } else { file.persist_noclobber(path) };
+    persisted.map(drop).map_err(|error| error.error)
 }
 
 /// In the same directory, so that it can take the place of `path`.
-fn temporary(path: &Path, text: &str) -> io::Result<NamedTempFile> {
+fn temporary(path: &Path, text: &str) -> io::Result<NamedTempFile<File>> {
     let directory = match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
     };
-    // Its mode is 0600 from the beginning.
-    let mut file = NamedTempFile::new_in(directory)?;
+    // The crate's own way to open it adds the temporary path to errors.
+    let open = |path: &Path| File::options().write(true).create_new(true).mode(MODE).open(path);
+    let mut temporary = Builder::new().make_in(directory, open)?;
+    let file = temporary.as_file_mut();
+    // A umask may have taken the owner's rights as well.
+    file.set_permissions(Permissions::from_mode(MODE))?;
     file.write_all(text.as_bytes())?;
-    file.as_file().sync_all()?;
-    Ok(file)
+    file.sync_all()?;
+    Ok(temporary)
 }
 
 /// Writes a key above those that a file has.
@@ -195,14 +198,24 @@ fn create_user_file(path: &Path) -> io::Result<()> {
     // not exist is not ours to create.
     let directories: Vec<&Path> = path.ancestors().skip(1).take(2).collect();
     for directory in directories.into_iter().rev() {
-        if let Err(error) = DirBuilder::new().mode(0o700).create(directory)
-            && !directory.is_dir()
-        {
-            return Err(without(directory, error));
-        }
+        create_directory(directory)?;
     }
     let key = generate().map_err(io::Error::other)?;
     write(path, &key, false)
+}
+
+/// Creates a directory that only this user can enter, whatever the umask is. The one that it is in has to
+/// exist.
+fn create_directory(path: &Path) -> io::Result<()> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    match DirBuilder::new().mode(DIRECTORY_MODE).create(path) {
+        Ok(()) => fs::set_permissions(path, Permissions::from_mode(DIRECTORY_MODE)),
+        // Somebody else was faster.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        Err(error) => Err(without(path, error)),
+    }
 }
 
 /// Names what is missing if a directory cannot be created because the one it is in does not exist.

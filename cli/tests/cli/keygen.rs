@@ -1,6 +1,6 @@
-use std::{fs, os::unix::fs::PermissionsExt};
+use std::{fs, os::unix::fs::PermissionsExt, process::Command};
 
-use crate::fixture::{Daemon, Home, finish};
+use crate::fixture::{Daemon, Home, Running, finish};
 
 #[test]
 fn a_key_is_256_random_bits_that_only_its_owner_can_read() {
@@ -12,6 +12,48 @@ fn a_key_is_256_random_bits_that_only_its_owner_can_read() {
     assert_eq!(key.trim_end().len(), 64);
     assert!(key.trim_end().chars().all(|c| c.is_ascii_hexdigit()));
     assert_ne!(home.run(&["keygen"]).printed(), key);
+}
+
+#[test]
+fn a_umask_takes_no_rights_from_a_keys_owner() {
+    let home = Home::new();
+    let mode = |path: &str| fs::metadata(home.path(path)).unwrap().permissions().mode() & 0o777;
+    let shell = |script: &str| {
+        let mut command = Command::new("sh");
+        command.args(["-c", script]).env("MP", env!("CARGO_BIN_EXE_mp-manager"));
+        command.env("XDG_CONFIG_HOME", home.path("config/of/mine")).current_dir(home.path(""));
+        command
+    };
+    finish(&mut shell("umask 0777; exec $MP keygen key")).printed();
+    assert_eq!(mode("key"), 0o600);
+    fs::set_permissions(home.path("key"), fs::Permissions::from_mode(0o640)).unwrap();
+    finish(&mut shell("umask 0777; exec $MP keygen key --add")).printed();
+    assert_eq!(mode("key"), 0o640);
+
+    let mut serve = shell("umask 0777; exec $MP serve --address 127.0.0.1:0");
+    let mut daemon = Running::start(&mut serve);
+    assert!(daemon.line().is_some(), "it listens");
+    for directory in ["config", "config/of", "config/of/mine", "config/of/mine/mp-manager"] {
+        assert_eq!(mode(directory), 0o700, "{directory}");
+    }
+    assert_eq!(mode("config/of/mine/mp-manager/authkey"), 0o600);
+}
+
+#[test]
+fn an_error_names_no_temporary_file() {
+    let home = Home::new();
+    fs::create_dir(home.path("directory")).unwrap();
+    for (arguments, named) in [
+        (&["keygen", "nodir/x"][..], "cannot write nodir/x: No such file"),
+        (&["keygen", "directory", "--force"], "cannot write directory: "),
+        (&["keygen", "/dev/null/x"], "cannot write /dev/null/x: Not a directory"),
+    ] {
+        let error = home.run(arguments).failed(1);
+        assert!(error.contains(named) && !error.contains(".tmp"), "{error}");
+    }
+    let serve = ["serve", "--address", "127.0.0.1:0"];
+    let error = finish(home.command(&serve).env("XDG_CONFIG_HOME", "/dev/null")).failed(2);
+    assert!(error.contains("/dev/null/mp-manager/authkey") && !error.contains(".tmp"), "{error}");
 }
 
 #[test]
