@@ -23,7 +23,7 @@ mod stderr;
 mod table;
 mod tls;
 
-use std::process::ExitCode;
+use std::{panic::resume_unwind, process::ExitCode, thread};
 
 use clap::Parser;
 
@@ -39,12 +39,24 @@ struct Cli {
     command: Command,
 }
 
+/// The stack of the thread that runs a command, as the limit of shells (`ulimit -s`) is by default.
+const STACK_BYTES: usize = 8 << 20;
+
+/// Runs the command on a thread of its own: the main thread's stack is as large as the shell's limit
+/// allows, which may be too little for any command.
 fn main() -> ExitCode {
     let _flush = stderr::Flush;
     stderr::print_panics();
+    match thread::Builder::new().name("command".into()).stack_size(STACK_BYTES).spawn(run) {
+        Ok(command) => command.join().unwrap_or_else(|panic| resume_unwind(panic)),
+        Err(error) => report(&Error::io("cannot start a thread")(error)),
+    }
+}
+
+fn run() -> ExitCode {
     let cli = Cli::parse();
-    let run = || cli.command.run(&cli.options.with_environment()?);
-    match logging::start().and_then(|()| run()) {
+    let execute = || cli.command.run(&cli.options.with_environment()?);
+    match logging::start().and_then(|()| execute()) {
         Ok(code) => code,
         Err(error) => report(&error),
     }

@@ -1,6 +1,8 @@
 //! What a command says to arguments and an environment that are not quite right.
 
-use crate::fixture::{Daemon, Home, finish};
+use std::process::Command;
+
+use crate::fixture::{Daemon, Home, Running, finish};
 
 /// All variables that name something.
 const VARIABLES: [&str; 5] = [
@@ -70,4 +72,33 @@ fn an_option_comes_before_the_environment() {
     let daemon = Daemon::start();
     let mut ping = daemon.command(&["ping", "--address", &daemon.address]);
     finish(ping.env("MP_MANAGER_ADDRESS", "manager.invalid:1")).printed();
+}
+
+#[test]
+fn a_small_stack_is_enough_for_every_command() {
+    let daemon = Daemon::start();
+    for (arguments, printed) in [
+        ("--help", "Usage: "),
+        ("help serve", "Usage: "),
+        ("keygen", ""),
+        ("completions zsh", "compdef"),
+        ("dict add d k 1", "1\n"),
+        ("lock L -- echo locked", "locked\n"),
+        ("inspect", "dict"),
+    ] {
+        let script = format!("ulimit -s 128; exec $MP {arguments}");
+        let mut command = Command::new("sh");
+        command
+            .args(["-c", &script])
+            .env("MP", env!("CARGO_BIN_EXE_mp-manager"))
+            .env("MP_MANAGER_ADDRESS", &daemon.address)
+            .env("XDG_CONFIG_HOME", daemon.home.path(""));
+        let output = finish(&mut command).printed();
+        assert!(output.contains(printed), "{arguments}: {output}");
+    }
+    let serve = "ulimit -s 128; exec $MP serve --address 127.0.0.1:0";
+    let mut command = Command::new("sh");
+    command.args(["-c", serve]).env("MP", env!("CARGO_BIN_EXE_mp-manager"));
+    let mut daemon = Running::start(command.env("XDG_CONFIG_HOME", daemon.home.path("")));
+    assert!(daemon.line().is_some(), "it listens");
 }
