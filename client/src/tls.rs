@@ -17,7 +17,8 @@ use mp_manager_proto::{
     tls::{self, ALPN, Identity, Pem, PemError, VERSIONS},
 };
 use rustls::{
-    AlertDescription, ClientConfig, DigitallySignedStruct, PeerIncompatible, SignatureScheme,
+    AlertDescription, CertificateError, ClientConfig, DigitallySignedStruct, PeerIncompatible,
+    SignatureScheme,
     client::{
         Resumption,
         danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
@@ -319,8 +320,8 @@ fn explain(error: &rustls::Error, host: &str, plain: &str) -> String {
             format!("it does not speak TLS 1.3: {error}")
         }
         E::InvalidCertificate(reason) => format!(
-            "its certificate is not to be trusted: {reason} (check that the authority is the one \
-             that signed it, and that it is for {host})"
+            "its certificate is not to be trusted: {reason} ({})",
+            hint_for_its_certificate(reason, host)
         ),
         E::AlertReceived(AlertDescription::CertificateRequired) => {
             "it asks for a client's certificate (give one with --tls-cert and --tls-key, or \
@@ -337,12 +338,44 @@ fn explain(error: &rustls::Error, host: &str, plain: &str) -> String {
             | AlertDescription::AccessDenied
             | AlertDescription::DecryptError),
         ) => format!(
-            "it does not accept our certificate: {alert:?} (an authority that it trusts must have \
-             signed it)"
+            "it does not accept our certificate: {alert:?} ({})",
+            hint_for_our_certificate(*alert)
         ),
         E::NoApplicationProtocol | E::AlertReceived(AlertDescription::NoApplicationProtocol) => {
             "it speaks TLS, but no HTTP/2 inside of it".into()
         }
         error => format!("no TLS came about: {error}"),
+    }
+}
+
+fn hint_for_its_certificate(reason: &CertificateError, host: &str) -> String {
+    use CertificateError as E;
+    match reason {
+        E::Expired | E::ExpiredContext { .. } | E::NotValidYet | E::NotValidYetContext { .. } => {
+            "renew it, or check the clock of this machine".into()
+        }
+        E::NotValidForName | E::NotValidForNameContext { .. } => {
+            format!("give the manager a certificate for {host}, or connect to a name that its has")
+        }
+        E::UnknownIssuer | E::BadSignature => {
+            "check that the authority that we trust is the one that signed it".into()
+        }
+        _ => {
+            format!("check that the authority is the one that signed it, and that it is for {host}")
+        }
+    }
+}
+
+fn hint_for_our_certificate(alert: AlertDescription) -> &'static str {
+    match alert {
+        AlertDescription::CertificateExpired => {
+            "it has expired or is not valid yet: renew it, or check the clocks of both machines"
+        }
+        AlertDescription::CertificateRevoked => "get another one",
+        AlertDescription::UnknownCA => "an authority that the manager trusts must have signed it",
+        _ => {
+            "it must be for clients, and signed by an authority that the manager trusts; the \
+             manager's log may say more"
+        }
     }
 }

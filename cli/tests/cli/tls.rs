@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, date_time_ymd};
 use rustix::process::Signal;
 
 use crate::fixture::{Daemon, Home};
@@ -27,13 +27,20 @@ fn ping(daemon: &Daemon, scheme: &str, options: &[&str]) -> crate::fixture::Fini
 
 /// An authority in `ca`, and a certificate of it for 127.0.0.1 in `cert` and `cert.key`.
 fn certify(home: &Home, ca: &str, cert: &str) {
+    certify_from_to(home, ca, cert, 1975, 4096);
+}
+
+/// As [`certify`], valid between two years.
+fn certify_from_to(home: &Home, ca: &str, cert: &str, from: i32, to: i32) {
     let mut params = CertificateParams::default();
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     let authority =
         CertifiedIssuer::self_signed(params, KeyPair::generate().expect("it can be made"))
             .expect("it can be made");
     let key = KeyPair::generate().expect("it can be made");
-    let params = CertificateParams::new(["127.0.0.1".to_owned()]).expect("it can be made");
+    let mut params = CertificateParams::new(["127.0.0.1".to_owned()]).expect("it can be made");
+    params.not_before = date_time_ymd(from, 1, 1);
+    params.not_after = date_time_ymd(to, 1, 1);
     let certificate = params.signed_by(&key, &authority).expect("it can be made");
     fs::write(home.path(ca), authority.pem()).expect("it can be made");
     fs::write(home.path(cert), certificate.pem()).expect("it can be made");
@@ -196,4 +203,28 @@ fn a_certificate_and_its_key_belong_together() {
     let tls = ["--tls-cert", "cert", "--tls-key", "cert.key"];
     let error = home.run(&[&["serve", "--address", "127.0.0.1:0"], &tls[..]].concat()).failed(2);
     assert!(error.contains("tcp://127.0.0.1:0 is not served with TLS"), "{error}");
+}
+
+/// The hint is about what is wrong with a certificate, whosever it is.
+#[test]
+fn a_certificate_of_another_time_is_to_be_renewed() {
+    for (from, to) in [(2000, 2001), (4000, 4001)] {
+        let home = home();
+        certify_from_to(&home, "ca", "cert", from, to);
+        certify(&home, "other-ca", "other");
+        let daemon = reachable(home, &["--tls-client-ca", "ca"]);
+        let ours = |cert: &str, key: &str| {
+            ping(&daemon, "tls://", &["--tls-cert", cert, "--tls-key", key]).failed(69)
+        };
+        let error = ours("cert", "cert.key");
+        assert!(error.contains("renew it") && !error.contains("signed"), "{error}");
+        let error = ours("other", "other.key");
+        assert!(error.contains("signed") && !error.contains("renew it"), "{error}");
+
+        let home = self::home();
+        certify_from_to(&home, "ca", "cert", from, to);
+        let daemon = reachable(home, &["--tls-cert", "cert", "--tls-key", "cert.key"]);
+        let error = ping(&daemon, "tls://", &["--tls-ca", "ca"]).failed(69);
+        assert!(error.contains("renew it") && !error.contains("signed"), "{error}");
+    }
 }
