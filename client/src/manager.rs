@@ -11,6 +11,7 @@ pub use mp_manager_proto::v1::{
     Holding, Inspection, Kind, ObjectInfo, SessionInfo, Statistics, Waiting,
 };
 use mp_manager_proto::{
+    LEASE_RANGE_MS,
     address::Address,
     authkey::Authkey,
     tls::{Identity, Pem},
@@ -554,6 +555,18 @@ impl Builder {
     /// The manager hears of this process every third of it, whatever else there is to do. If it does
     /// not for 0.99 of it, everything held counts as lost here: before the manager gives it to
     /// others, as long as no two clocks run at rates that differ by more than a hundredth.
+    ///
+    /// With any other lease, connecting fails with [`Error::Configuration`].
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use mp_manager::{Error, Manager};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// let refused = Manager::builder().lease(Duration::ZERO).start().await;
+    /// assert!(matches!(refused, Err(Error::Configuration(_))));
+    /// # }
+    /// ```
     pub fn lease(self, lease: Duration) -> Self {
         Self { lease: Some(lease), ..self }
     }
@@ -595,6 +608,7 @@ impl Builder {
     async fn connect_with(self, address: &str, tls: Tls) -> Result<Manager> {
         self.check_runtime()?;
         let address: Address = address.parse()?;
+        self.check_lease()?;
         let authkeys = match &self.authkeys {
             Origin::Environment => authkeys_from_env()?,
             Origin::File(path) => Authkeys::from_file(path, "Builder::authkey_file")?,
@@ -637,6 +651,7 @@ impl Builder {
                            connect to one that `mp-manager serve` runs";
             return Err(Error::Configuration(message.into()));
         }
+        self.check_lease()?;
         let authkeys = match &self.authkeys {
             Origin::Environment => Authkeys::new(vec![crate::embedded::random_authkey()?])?,
             Origin::File(path) => Authkeys::from_file(path, "Builder::authkey_file")?,
@@ -652,6 +667,19 @@ impl Builder {
 
     fn check_runtime(&self) -> Result<()> {
         if self.background_thread { Ok(()) } else { check_runtime() }
+    }
+
+    fn check_lease(&self) -> Result<()> {
+        let range = Duration::from_millis(*LEASE_RANGE_MS.start())
+            ..=Duration::from_millis(*LEASE_RANGE_MS.end());
+        match self.lease {
+            Some(lease) if !range.contains(&lease) => Err(Error::Configuration(format!(
+                "the lease is {lease:?}, and must be from {:?} to {:?}",
+                range.start(),
+                range.end()
+            ))),
+            _ => Ok(()),
+        }
     }
 
     fn target(&self, address: Address, authkeys: Authkeys, tls: Tls) -> Target {

@@ -32,6 +32,9 @@ pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "
 /// The version both sides state in the handshake; it changes when an older peer could not follow.
 pub const PROTOCOL_VERSION: u32 = 1;
 
+/// The leases that a client may ask for, in milliseconds. 0 asks for the manager's default.
+pub const LEASE_RANGE_MS: std::ops::RangeInclusive<u64> = 1_000..=300_000;
+
 /// How many bytes a message takes on the wire.
 #[must_use]
 pub fn encoded_len(message: &impl prost::Message) -> usize {

@@ -11,7 +11,7 @@ use mp_manager_core::{
     },
 };
 use mp_manager_proto::{
-    PROTOCOL_VERSION,
+    LEASE_RANGE_MS, PROTOCOL_VERSION,
     error::{Error, Reason},
     handshake::{Binding, NONCE_LEN, Transcript},
 };
@@ -26,7 +26,6 @@ use crate::{
 
 /// What a session's lease is unless the client asks for another.
 const DEFAULT_LEASE_MS: u64 = 10_000;
-const LEASE_RANGE_MS: std::ops::RangeInclusive<u64> = 1_000..=300_000;
 
 pub(crate) type Outgoing = Sender<Result<HandshakeResponse, Status>>;
 

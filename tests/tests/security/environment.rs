@@ -3,6 +3,7 @@
 use std::{
     env, fs,
     process::{Command, Stdio},
+    time::Duration,
 };
 
 use mp_manager::{Error, Manager};
@@ -121,5 +122,25 @@ async fn what_cannot_be_used_is_refused() {
     for authkey in ["", " \n"] {
         let error = within(Manager::builder().authkey(authkey).start()).await.unwrap_err();
         assert!(error.to_string().contains("authkey is empty"), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_lease_that_no_manager_grants_is_refused() {
+    let server = TestServer::with_tls(|_| {});
+    for milliseconds in [0, 1, 999, 300_001, u64::MAX] {
+        let lease = Duration::from_millis(milliseconds);
+        let builder = Manager::builder().authkey(AUTHKEY).lease(lease);
+        let connecting = within(builder.clone().connect(&server.address())).await;
+        for refused in [connecting, within(builder.start()).await] {
+            let error = refused.unwrap_err();
+            assert!(matches!(error, Error::Configuration(_)), "{error:?}");
+            assert!(error.to_string().contains("from 1s to 300s"), "{error}");
+        }
+    }
+    for milliseconds in [1_000, 300_000] {
+        let builder =
+            Manager::builder().authkey(AUTHKEY).lease(Duration::from_millis(milliseconds));
+        within(builder.connect(&server.address())).await.unwrap();
     }
 }
