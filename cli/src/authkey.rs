@@ -2,7 +2,7 @@
 
 use std::{
     fmt,
-    fs::{self, DirBuilder, File, Permissions},
+    fs::{self, DirBuilder, File, Metadata, Permissions},
     io::{self, Write},
     os::unix::{
         ffi::OsStringExt,
@@ -21,6 +21,8 @@ const KEY_LEN: usize = 32;
 /// The mode of an authkey's file, and of directories that are created for it.
 const MODE: u32 = 0o600;
 const DIRECTORY_MODE: u32 = 0o700;
+/// The bits of a mode that let every user read or write. A group's are somebody's decision.
+const OTHERS: u32 = 0o006;
 
 /// One or more authkeys, and where they came from.
 pub(crate) struct Keys {
@@ -28,6 +30,31 @@ pub(crate) struct Keys {
     pub(crate) origin: String,
     /// The file to read them from again; what is from a pipe is there once.
     pub(crate) file: Option<PathBuf>,
+    /// The permissions of that file, if all users of this machine can read or replace its content.
+    exposed: Option<u32>,
+}
+
+impl Keys {
+    /// Warns if other users can read the file.
+    pub(crate) fn warn_if_exposed(&self) {
+        if let Some(mode) = self.exposed {
+            let origin = &self.origin;
+            tracing::warn!(
+                "every user of this machine can read or write the authkey: {origin} has mode \
+                 {mode:04o} (`chmod 600 {origin}`)"
+            );
+        }
+    }
+
+    /// Fails if other users can read the file.
+    pub(crate) fn refuse_if_exposed(&self) -> Result<(), Error> {
+        let Some(mode) = self.exposed else { return Ok(()) };
+        let origin = &self.origin;
+        Err(Error::Usage(format!(
+            "every user of this machine can read or write the authkey, which lets in other machines: \
+             {origin} has mode {mode:04o} (`chmod 600 {origin}`, or give --allow-readable-authkey)"
+        )))
+    }
 }
 
 impl fmt::Display for Keys {
@@ -42,8 +69,9 @@ impl fmt::Display for Keys {
 
 /// The authkey for a client: what is given, else on this machine the one `serve` has written.
 pub(crate) fn for_client(address: &Address, file: Option<&Path>) -> Result<Keys, Error> {
-    if let Some(key) = given(file)? {
-        return Ok(key);
+    if let Some(keys) = given(file)? {
+        keys.warn_if_exposed();
+        return Ok(keys);
     }
     let ways = "give --authkey-file, or set MP_MANAGER_AUTHKEY_FILE or MP_MANAGER_AUTHKEY";
     if !address.is_local() {
@@ -56,14 +84,18 @@ pub(crate) fn for_client(address: &Address, file: Option<&Path>) -> Result<Keys,
              without; or {ways}",
             path.display()
         ))),
-        _ => from_file(&path),
+        _ => {
+            let keys = from_file(&path)?;
+            keys.warn_if_exposed();
+            Ok(keys)
+        }
     }
 }
 
 /// The authkey for a server: what is given, else on this machine one that only this user can read.
 pub(crate) fn for_server(address: &Address, file: Option<&Path>) -> Result<Keys, Error> {
-    if let Some(key) = given(file)? {
-        return Ok(key);
+    if let Some(keys) = given(file)? {
+        return Ok(keys);
     }
     if !address.is_local() {
         return Err(Error::Usage(format!(
@@ -117,7 +149,9 @@ fn temporary(path: &Path, text: &str) -> io::Result<NamedTempFile<File>> {
 pub(crate) fn add(path: &Path, mut key: String) -> Result<(), Error> {
     let origin = path.display();
     let text = fs::read(path).map_err(Error::io(format!("cannot read {origin}")))?;
-    if Authkey::list_from_text(&text).len() >= MAX_AUTHKEYS {
+    let authkeys = Authkey::list_from_file(&text)
+        .map_err(|error| Error::Failed(format!("{origin} {error}")))?;
+    if authkeys.len() >= MAX_AUTHKEYS {
         return Err(Error::Failed(format!(
             "{origin} has {MAX_AUTHKEYS} authkeys, which is all that a manager takes: remove old ones"
         )));
@@ -154,27 +188,38 @@ fn given(file: Option<&Path>) -> Result<Option<Keys>, Error> {
     }
     let variable = mp_manager::AUTHKEY_VARIABLE;
     let Some(value) = std::env::var_os(variable) else { return Ok(None) };
-    let authkeys = Authkey::list_from_text(&value.into_vec());
+    let text = value.into_vec();
+    Authkey::check_text(&text).map_err(|error| Error::Usage(format!("{variable} {error}")))?;
+    let authkeys = Authkey::list_from_text(&text);
     if authkeys.is_empty() {
         let message = format!("{variable} is empty: set it to the authkey, or unset it");
         return Err(Error::Usage(message));
     }
-    Ok(Some(Keys { authkeys, origin: variable.into(), file: None }))
+    Ok(Some(Keys { authkeys, origin: variable.into(), file: None, exposed: None }))
 }
 
-/// The authkeys of a file: one on each line.
+/// The authkeys of a file: one on each line that is no comment.
 pub(crate) fn from_file(path: &Path) -> Result<Keys, Error> {
     let origin = path.display().to_string();
     let text = fs::read(path)
         .map_err(|error| Error::Usage(format!("cannot read the authkey from {origin}: {error}")))?;
-    let authkeys = Authkey::list_from_text(&text);
+    let authkeys = Authkey::list_from_file(&text)
+        .map_err(|error| Error::Usage(format!("{origin} {error}")))?;
     if authkeys.is_empty() {
+        let is = if text.trim_ascii().is_empty() {
+            "is empty"
+        } else {
+            "has only comments, as a line is that begins with #"
+        };
         return Err(Error::Usage(format!(
-            "{origin} is empty: `mp-manager keygen --force {origin}` writes an authkey to it"
+            "{origin} {is}: `mp-manager keygen --force {origin}` writes an authkey to it"
         )));
     }
-    let is_there_to_stay = fs::metadata(path).is_ok_and(|metadata| metadata.is_file());
-    Ok(Keys { authkeys, origin, file: is_there_to_stay.then(|| path.into()) })
+    // A pipe is there once, and the mode of its file says nothing.
+    let metadata = fs::metadata(path).ok().filter(Metadata::is_file);
+    let mode = metadata.as_ref().map(|metadata| metadata.mode() & 0o7777);
+    let exposed = mode.filter(|mode| mode & OTHERS != 0);
+    Ok(Keys { authkeys, origin, file: metadata.map(|_| path.into()), exposed })
 }
 
 /// Where this user's own authkey is, by the rules of the XDG base directories.

@@ -29,8 +29,8 @@ pub(crate) struct Options {
     /// The given address, the environment's, or the default one.
     #[arg(skip)]
     pub(crate) address: Given,
-    /// A file with the authkey, or several, one on each line, of which the first is preferred [env:
-    /// MP_MANAGER_AUTHKEY_FILE]
+    /// A file with the authkey, or several, one on each line, of which the first is preferred; a line
+    /// that begins with # is a comment [env: MP_MANAGER_AUTHKEY_FILE]
     #[arg(
         long,
         global = true,

@@ -10,6 +10,8 @@ use crate::authkey;
 pub(crate) struct Reload {
     pub(crate) handle: Handle,
     pub(crate) authkey_file: Option<PathBuf>,
+    /// Whether that file may be readable for every user of this machine.
+    pub(crate) is_readable_allowed: bool,
     /// What is said about TLS, if that is in files.
     pub(crate) tls: Option<Tls>,
 }
@@ -32,7 +34,14 @@ impl Reload {
         let kept = |error: &dyn std::fmt::Display| {
             tracing::error!("the authkeys stay as they are: {error}");
         };
-        match authkey::from_file(file) {
+        let keys = authkey::from_file(file).and_then(|keys| {
+            if !self.is_readable_allowed {
+                keys.refuse_if_exposed()?;
+            }
+            keys.warn_if_exposed();
+            Ok(keys)
+        });
+        match keys {
             Ok(keys) => match self.handle.set_authkeys(keys.authkeys.clone()) {
                 Ok(()) => tracing::info!("{keys}"),
                 Err(error) => kept(&format!("{}: {error}", file.display())),

@@ -38,9 +38,11 @@ impl Authkeys {
             let problem = format!("cannot read the authkey from {shown} ({origin}): {error}");
             Error::Configuration(problem)
         })?;
-        let authkeys = Authkey::list_from_text(&text);
+        let authkeys = Authkey::list_from_file(&text)
+            .map_err(|error| Error::Configuration(format!("{shown} ({origin}) {error}")))?;
         if authkeys.is_empty() {
-            return Err(Error::Configuration(format!("{shown} ({origin}) has no authkey in it")));
+            let problem = "has no authkey in it (a line that begins with # is a comment)";
+            return Err(Error::Configuration(format!("{shown} ({origin}) {problem}")));
         }
         // A pipe says it once, and the program may change its directory.
         let file = is_file(path).then(|| std::path::absolute(path)).and_then(Result::ok);
@@ -60,9 +62,9 @@ impl Authkeys {
         // It may be on a disk that does not answer.
         let read = move || is_file(&file).then(|| fs::read(file).ok()).flatten();
         let Ok(Some(text)) = tokio::task::spawn_blocking(read).await else { return };
-        let all = Authkey::list_from_text(&text);
-        if check(&all).is_ok() {
-            self.lock().all = all;
+        match Authkey::list_from_file(&text) {
+            Ok(all) if check(&all).is_ok() => self.lock().all = all,
+            _ => {}
         }
     }
 
@@ -135,7 +137,15 @@ mod tests {
         write("new\n");
         authkeys.reread().await;
         assert_eq!(texts(&authkeys), [b"new"]);
-        write("\n");
+        for unusable in ["\n", "# later\n", "\u{feff}newer\n"] {
+            write(unusable);
+            authkeys.reread().await;
+            assert_eq!(texts(&authkeys), [b"new"], "{unusable:?}");
+        }
+        write("# since May\nnewer\n");
+        authkeys.reread().await;
+        assert_eq!(texts(&authkeys), [b"newer"]);
+        write("new\n");
         authkeys.reread().await;
         fs::remove_file(&file).unwrap();
         authkeys.reread().await;

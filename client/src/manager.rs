@@ -485,8 +485,9 @@ impl Builder {
         Self { authkeys, ..self }
     }
 
-    /// The authkey from a file, such as `mp-manager keygen` writes; or several, one on each line. It
-    /// is read whenever a connection is made, if it is not a pipe: a session goes on when the
+    /// The authkey from a file, such as `mp-manager keygen` writes; or several, one on each line. A
+    /// line that begins with `#` is a comment; an authkey that does is written as `hex:` and its bytes
+    /// in hexadecimal. It is read whenever a connection is made, if it is not a pipe: a session goes on when the
     /// manager's authkey is replaced and the new one is in the file as well. Keep the old one in it
     /// until the manager has the new one. A manager that is [started](Self::start) has those that
     /// were in the file then.
@@ -719,6 +720,8 @@ fn authkeys_from_env() -> Result<Authkeys> {
         return Authkeys::from_file(&path, AUTHKEY_FILE_VARIABLE);
     }
     let text = std::env::var_os(AUTHKEY_VARIABLE).map(OsStringExt::into_vec).unwrap_or_default();
+    Authkey::check_text(&text)
+        .map_err(|error| Error::Configuration(format!("{AUTHKEY_VARIABLE} {error}")))?;
     let authkeys = Authkey::list_from_text(&text);
     if authkeys.is_empty() {
         return Err(Error::Configuration(format!(

@@ -11,11 +11,28 @@ pub const STRONG_LEN: usize = 16;
 /// What follows it in a text are the secret's bytes in hexadecimal.
 const HEX: &[u8] = b"hex:";
 
+/// What begins a line that is no secret.
+const COMMENT: &[u8] = b"#";
+
+const BYTE_ORDER_MARK: char = '\u{feff}';
+
 const STRETCH_LABEL: &[u8] = b"mp-manager v1 authkey";
 const STRETCH_MEMORY_KIB: u32 = 19 << 10;
 const STRETCH_PASSES: u32 = 2;
 const STRETCH_LANES: u32 = 1;
 const STRETCHED_LEN: usize = 32;
+
+/// Why a text has no authkey that another program would read in the same way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum TextError {
+    /// A byte-order mark, as some editors put at the beginning, would be a part of the authkey.
+    #[error("has a byte-order mark (U+FEFF) in it: save it as UTF-8 without one")]
+    ByteOrderMark,
+    /// Two bytes for each character, as some shells write.
+    #[error("is text in UTF-16: save it as UTF-8")]
+    Utf16,
+}
 
 /// The secret that server and clients share. It is never sent, printed or logged, and its memory is
 /// wiped when it is dropped.
@@ -54,11 +71,12 @@ impl Authkey {
         (!secret.is_empty()).then(|| bytes.map_or_else(|| Self::new(secret), Self))
     }
 
-    /// What [`from_text`](Self::from_text) reads as this secret: the secret itself if it can stand
-    /// in an environment variable, else its bytes in hexadecimal.
+    /// What [`list_from_text`](Self::list_from_text) reads as this secret alone: the secret itself if
+    /// it can stand in an environment variable, else its bytes in hexadecimal.
     #[must_use]
     pub fn to_text(&self) -> Zeroizing<Vec<u8>> {
-        let is_read_back = Self::from_text(&self.0).as_ref() == Some(self);
+        let is_read_back = Self::check_text(&self.0).is_ok()
+            && matches!(&*Self::list_from_text(&self.0), [alone] if alone == self);
         if self.0.is_empty() || (!self.0.contains(&0) && is_read_back) {
             return self.0.clone();
         }
@@ -67,26 +85,65 @@ impl Authkey {
         Zeroizing::new(HEX.iter().copied().chain(digits).collect())
     }
 
-    /// The secrets of a file that may have several, one on each line: the first is the one to
-    /// prefer. What is no text is one secret, as by [`from_text`](Self::from_text), and so is a
-    /// single line.
+    /// The secrets of a variable or a string that may have several, one on each line: the first is
+    /// the one to prefer. What is no text is one secret, as by [`from_text`](Self::from_text), and so
+    /// is a single line.
+    ///
+    /// A line that begins with `#` is a comment, as in a [file](Self::list_from_file), so that a
+    /// variable may have what is in a file; but if there is no other line, each is a secret.
     ///
     /// ```
     /// use mp_manager_proto::authkey::Authkey;
     ///
-    /// let authkeys = Authkey::list_from_text(b"the new one\n\nthe old one\n");
+    /// let authkeys = Authkey::list_from_text(b"the new one\n\n# until May\nthe old one\n");
     /// assert_eq!(authkeys, [Authkey::new("the new one"), Authkey::new("the old one")]);
+    /// assert_eq!(Authkey::list_from_text(b"#1 fan"), [Authkey::new("#1 fan")]);
     /// ```
     #[must_use]
     pub fn list_from_text(text: &[u8]) -> Vec<Self> {
-        // Random bytes have line feeds in them, and what is between two may be a single byte.
-        let is_text =
-            std::str::from_utf8(text).is_ok_and(|text| !text.contains(is_control_character));
-        if is_text {
-            text.split(|&byte| byte == b'\n').filter_map(Self::from_text).collect()
-        } else {
-            Self::from_text(text).into_iter().collect()
+        let Some(lines) = lines(text) else { return Self::from_text(text).into_iter().collect() };
+        let (comments, others): (Vec<&[u8]>, Vec<&[u8]>) =
+            lines.partition(|line| line.starts_with(COMMENT));
+        let secrets = if others.is_empty() { comments } else { others };
+        secrets.into_iter().filter_map(Self::from_text).collect()
+    }
+
+    /// The secrets of a file that may have several, one on each line: the first is the one to
+    /// prefer. A line that begins with `#` is a comment; a secret that begins with it is written in
+    /// hexadecimal, after `hex:`. What is no text is one secret, as by
+    /// [`from_text`](Self::from_text).
+    ///
+    /// # Errors
+    /// If it is text that another program writes or reads as other bytes.
+    ///
+    /// ```
+    /// use mp_manager_proto::authkey::{Authkey, TextError};
+    ///
+    /// let file = b"# for the queue\nsecret\n";
+    /// assert_eq!(Authkey::list_from_file(file), Ok(vec![Authkey::new("secret")]));
+    /// let file = "\u{feff}secret\n".as_bytes();
+    /// assert_eq!(Authkey::list_from_file(file), Err(TextError::ByteOrderMark));
+    /// ```
+    pub fn list_from_file(text: &[u8]) -> Result<Vec<Self>, TextError> {
+        Self::check_text(text)?;
+        Ok(match lines(text) {
+            Some(lines) => lines
+                .filter(|line| !line.starts_with(COMMENT))
+                .filter_map(Self::from_text)
+                .collect(),
+            None => Self::from_text(text).into_iter().collect(),
+        })
+    }
+
+    /// Whether a text is encoded as an authkey's has to be. Random bytes are.
+    ///
+    /// # Errors
+    /// If it has a byte-order mark, or is UTF-16.
+    pub fn check_text(text: &[u8]) -> Result<(), TextError> {
+        if std::str::from_utf8(text).is_ok_and(|text| text.contains(BYTE_ORDER_MARK)) {
+            return Err(TextError::ByteOrderMark);
         }
+        if is_utf16(text) { Err(TextError::Utf16) } else { Ok(()) }
     }
 
     /// Whether it is short enough to be guessed by whoever hears a proof of it.
@@ -119,6 +176,26 @@ impl Authkey {
     }
 }
 
+/// The lines of a text, without white space around them, that are not empty; `None` if it is no text:
+/// random bytes have line feeds in them, and what is between two may be a single byte.
+fn lines(text: &[u8]) -> Option<impl Iterator<Item = &[u8]>> {
+    std::str::from_utf8(text).ok().filter(|text| !text.contains(is_control_character))?;
+    let lines = text.split(|&byte| byte == b'\n').map(<[u8]>::trim_ascii);
+    Some(lines.filter(|line| !line.is_empty()))
+}
+
+/// Whether it is UTF-16, in either byte order, whose characters are ASCII but for a byte-order mark.
+/// Random bytes of the length of an authkey never look like that.
+fn is_utf16(text: &[u8]) -> bool {
+    let (units, []) = text.as_chunks::<2>() else { return false };
+    let is_ascii = |decode: fn([u8; 2]) -> u16| {
+        let mut units = units.iter().map(|&unit| decode(unit)).peekable();
+        units.next_if_eq(&(BYTE_ORDER_MARK as u16));
+        units.peek().is_some() && units.all(|unit| (1..0x80).contains(&unit))
+    };
+    is_ascii(u16::from_le_bytes) || is_ascii(u16::from_be_bytes)
+}
+
 /// None if it is not hexadecimal, or empty.
 fn bytes_of_hex(digits: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
     let (pairs, []) = digits.as_chunks::<2>() else { return None };
@@ -143,8 +220,8 @@ impl From<&[u8]> for Authkey {
     }
 }
 
-/// Text is read as a file's is: what `fs::read_to_string` gave is the same authkey, and of several the
-/// first, as by [`list_from_text`](Authkey::list_from_text).
+/// Text is read as a variable's is: what `fs::read_to_string` gave is the same authkey, and of several
+/// the first, as by [`list_from_text`](Authkey::list_from_text).
 impl From<&str> for Authkey {
     fn from(text: &str) -> Self {
         // One that is empty is refused by whoever is to use it.
@@ -193,6 +270,42 @@ mod tests {
     }
 
     #[test]
+    fn a_line_of_a_file_that_begins_with_a_hash_is_a_comment() {
+        let file = |text: &[u8]| Authkey::list_from_file(text).unwrap();
+        let key = || vec![Authkey::new("key")];
+        for text in ["# why\nkey\n", "key\n#old key", " # why\r\n\r\nkey\r\n", "#\n#\nkey"] {
+            assert_eq!(file(text.as_bytes()), key(), "{text}");
+            // As a variable that has what is in the file.
+            assert_eq!(Authkey::list_from_text(text.as_bytes()), key(), "{text}");
+            assert_eq!(Authkey::from(text), Authkey::new("key"), "{text}");
+        }
+        assert_eq!(file(b"key # mine"), [Authkey::new("key # mine")]);
+        assert_eq!(file(b"hex:236b"), [Authkey::new("#k")]);
+        assert_eq!(file(b"#\x01\xff"), [Authkey::new(b"#\x01\xff")]);
+        assert_eq!(file(b"#key\n"), []);
+        assert_eq!(Authkey::from("#key"), Authkey::new("#key"));
+        assert_eq!(list(b"#new\n#old\n"), [&b"#new"[..], b"#old"]);
+    }
+
+    #[test]
+    fn text_of_another_encoding_is_named() {
+        let utf16 = |text: &str, bytes: fn(u16) -> [u8; 2]| -> Vec<u8> {
+            text.encode_utf16().flat_map(bytes).collect()
+        };
+        for text in ["\u{feff}key\r\n", "# why\n\u{feff}key"] {
+            assert_eq!(Authkey::list_from_file(text.as_bytes()), Err(TextError::ByteOrderMark));
+        }
+        for text in ["\u{feff}key\r\n", "k", "hex:00\n"] {
+            for bytes in [u16::to_le_bytes, u16::to_be_bytes] {
+                assert_eq!(Authkey::list_from_file(&utf16(text, bytes)), Err(TextError::Utf16));
+            }
+        }
+        for random in [&b""[..], b"\xff\xfe", b"\xfe\xff\x80\x80", b"\0\0", b"a\0b", b"\0a\0\x80"] {
+            assert_eq!(Authkey::check_text(random), Ok(()), "{random:?}");
+        }
+    }
+
+    #[test]
     fn a_single_line_and_what_is_no_text_are_one_authkey_as_ever() {
         for text in
             [&b"key"[..], b" key\n", b"\tk e y", b"\x01\n\x02\x03", b"\xff\n\xfe", b"a\0\nb"]
@@ -203,14 +316,27 @@ mod tests {
 
     #[test]
     fn whatever_it_is_it_can_be_said_in_text() {
-        for secret in
-            [&b"key"[..], b" key", b"key\n", b"a\0b", b"\xff\xfe", b"hex:00", b"hex:0", b""]
-        {
+        for secret in [
+            &b"key"[..],
+            b" key",
+            b"key\n",
+            b"a\0b",
+            b"\xff\xfe",
+            b"hex:00",
+            b"hex:0",
+            b"",
+            b"#key",
+            b"key\nother",
+            b"#\nkey",
+            b"\xef\xbb\xbfkey",
+        ] {
             let authkey = Authkey::new(secret);
             let text = authkey.to_text();
             assert!(!text.contains(&0), "{text:?}");
             let expected = (!secret.is_empty()).then_some(authkey);
             assert_eq!(Authkey::from_text(&text), expected, "{secret:?}");
+            assert_eq!(Authkey::list_from_text(&text), Vec::from_iter(expected), "{secret:?}");
+            assert_eq!(Authkey::check_text(&text), Ok(()), "{secret:?}");
         }
         assert_eq!(*Authkey::new("key").to_text(), b"key");
         assert_eq!(*Authkey::new(b"\0\xff\n").to_text(), b"hex:00ff0a");

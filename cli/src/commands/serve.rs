@@ -40,6 +40,10 @@ pub(crate) struct Serve {
     /// Take authkeys of less than 16 bytes, even where other machines can try to guess them
     #[arg(long)]
     allow_weak_authkey: bool,
+    /// Take authkeys from a file that every user of this machine can read, even where other machines
+    /// can reach the manager
+    #[arg(long)]
+    allow_readable_authkey: bool,
     /// How long a connection has to authenticate
     #[arg(long, value_name = "SECONDS", value_parser = parse::seconds, allow_negative_numbers = true, default_value = "5")]
     handshake_timeout: Duration,
@@ -128,6 +132,10 @@ impl Serve {
     async fn serve(self, options: &Options) -> Result<ExitCode, Error> {
         let address = options.address.to_serve(self.insecure)?;
         let keys = authkey::for_server(&address, options.authkey_file.as_deref())?;
+        let is_readable_allowed = self.allow_readable_authkey || address.is_local();
+        if !is_readable_allowed {
+            keys.refuse_if_exposed()?;
+        }
         let tls = self.tls(options)?;
         let mut server_options = mp_manager_server::Options::default();
         server_options.authkeys = keys.authkeys.clone();
@@ -149,10 +157,12 @@ impl Serve {
                  DIR keeps them rising"
             );
         }
+        keys.warn_if_exposed();
         let is_in_files = tls.identity.is_some() || tls.client_ca.is_some();
         let reload = Reload {
             handle: server.handle(),
             authkey_file: keys.file,
+            is_readable_allowed,
             tls: is_in_files.then_some(tls),
         };
         announce(&server);

@@ -1,4 +1,10 @@
-use std::{fs, os::unix::fs::PermissionsExt, process::Command};
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt,
+    process::{Command, Stdio},
+};
+
+use rustix::process::Signal;
 
 use crate::fixture::{Daemon, Home, Running, finish};
 
@@ -107,4 +113,126 @@ fn no_line_is_added_to_what_is_no_text() {
     assert!(home.run(&["keygen", "key", "--add"]).failed(1).contains("hex:"));
     assert!(home.run(&["keygen", "none", "--add"]).failed(1).contains("none"));
     assert_eq!(fs::read(home.path("key")).unwrap(), b"\xff\n\0");
+}
+
+#[test]
+fn a_key_file_may_have_comments() {
+    let home = Home::new();
+    home.run(&["keygen", "key"]).printed();
+    let secret = fs::read_to_string(home.path("key")).unwrap();
+    let commented = format!("# for the queues\n{secret}# the old one: 00ff\n");
+    fs::write(home.path("key"), &commented).unwrap();
+    let key = home.path("key");
+    let key = key.to_str().unwrap();
+    let daemon = Daemon::start_with(&["--authkey-file", key]);
+    daemon.until_logged(" from ", 1);
+    assert!(daemon.log().contains("the authkey is from"), "{}", daemon.log());
+    let ping = |variable: &str, value: &str| {
+        finish(daemon.command(&["ping"]).env(variable, value)).printed();
+    };
+    ping("MP_MANAGER_AUTHKEY_FILE", key);
+    ping("MP_MANAGER_AUTHKEY", &commented);
+    ping("MP_MANAGER_AUTHKEY", &secret);
+
+    home.run(&["keygen", "key", "--add"]).printed();
+    assert!(fs::read_to_string(key).unwrap().ends_with(&commented));
+    daemon.run(&["ping", "--authkey-file", key]).printed();
+    fs::write(home.path("key"), "# none yet\n").unwrap();
+    let error = daemon.run(&["ping", "--authkey-file", key]).failed(2);
+    assert!(error.contains("comment"), "{error}");
+}
+
+#[test]
+fn a_key_that_begins_with_a_hash_is_written_in_hexadecimal_in_a_file() {
+    let daemon = Daemon::start_in(Home::new(), "127.0.0.1:0", &[]);
+    let authkey = daemon.home.authkey();
+    fs::write(&authkey, "hex:236b6579\n").unwrap();
+    daemon.process.signal(Signal::HUP);
+    daemon.until_logged("the authkey is from", 2);
+    daemon.run(&["ping"]).printed();
+    finish(daemon.command(&["ping"]).env("MP_MANAGER_AUTHKEY", "#key")).printed();
+}
+
+#[test]
+fn a_key_file_in_another_encoding_is_named_as_such() {
+    let home = Home::new();
+    let utf16 = |text: &str| text.encode_utf16().flat_map(u16::to_le_bytes).collect::<Vec<u8>>();
+    for (text, named) in [
+        ("\u{feff}sixteen bytes!!!\n".as_bytes(), "byte-order mark"),
+        (&utf16("\u{feff}sixteen bytes!!!\r\n"), "UTF-16"),
+        (&utf16("sixteen bytes!!!\r\n"), "UTF-16"),
+    ] {
+        fs::write(home.path("key"), text).unwrap();
+        let serve = ["serve", "--address", "127.0.0.1:0", "--authkey-file", "key"];
+        for arguments in [&["ping", "--authkey-file", "key"], &serve[..]] {
+            let error = home.run(arguments).failed(2);
+            assert!(error.contains(named) && error.contains("key "), "{error}");
+        }
+        let error = home.run(&["keygen", "key", "--add"]).failed(1);
+        assert!(error.contains(named), "{error}");
+    }
+    let mut ping = home.command(&["ping"]);
+    let error = finish(ping.env("MP_MANAGER_AUTHKEY", "\u{feff}sixteen bytes!!!")).failed(2);
+    assert!(error.contains("MP_MANAGER_AUTHKEY") && error.contains("byte-order mark"), "{error}");
+}
+
+#[test]
+fn a_key_that_others_can_read_is_warned_of() {
+    let home = Home::new();
+    home.run(&["keygen", "key"]).printed();
+    let key = home.path("key");
+    let chmod = |mode| fs::set_permissions(&key, fs::Permissions::from_mode(mode)).unwrap();
+    let path = key.to_str().unwrap();
+    let daemon = Daemon::start_with(&["--authkey-file", path]);
+    let ping = || daemon.run(&["ping", "--authkey-file", path]);
+    for mode in [0o600, 0o400, 0o640, 0o660] {
+        chmod(mode);
+        ping().printed();
+    }
+    for mode in [0o644, 0o604, 0o602, 0o666] {
+        chmod(mode);
+        let finished = ping();
+        assert_eq!(finished.code, Some(0), "{finished:?}");
+        let warned = ["WARN", path, &format!("{mode:04o}"), "chmod 600"];
+        assert!(warned.iter().all(|part| finished.stderr.contains(part)), "{finished:?}");
+    }
+    assert!(!daemon.log().contains("WARN"), "{}", daemon.log());
+    // On this machine the manager goes on with it.
+    daemon.process.signal(Signal::HUP);
+    daemon.until_logged("WARN", 1);
+    daemon.until_logged("the authkey is from", 2);
+}
+
+#[test]
+fn a_key_that_others_can_read_lets_in_no_other_machine() {
+    let home = Home::new();
+    home.run(&["keygen", "key"]).printed();
+    let key = home.path("key");
+    let chmod = |mode| fs::set_permissions(&key, fs::Permissions::from_mode(mode)).unwrap();
+    let path = key.to_str().unwrap();
+    let serve = ["serve", "--address", "0.0.0.0:0", "--authkey-file", path];
+    for mode in [0o644, 0o606] {
+        chmod(mode);
+        let mut refused = Running::start(home.command(&serve).stderr(Stdio::piped()));
+        assert_eq!(refused.line(), None, "it does not listen");
+        let error = refused.finish().failed(2);
+        for part in [path, &format!("{mode:04o}"), "chmod 600", "--allow-readable-authkey"] {
+            assert!(error.contains(part), "{error}");
+        }
+    }
+    let allowed = ["--authkey-file", path, "--allow-readable-authkey"];
+    let daemon = Daemon::start_in(Home::new(), "0.0.0.0:0", &allowed);
+    daemon.until_logged("WARN", 1);
+    chmod(0o640);
+    let daemon = Daemon::start_in(Home::new(), "0.0.0.0:0", &allowed[..2]);
+    assert!(!daemon.log().contains("WARN"), "{}", daemon.log());
+    // Nor one that is read again.
+    chmod(0o644);
+    daemon.process.signal(Signal::HUP);
+    daemon.until_logged("the authkeys stay as they are", 1);
+    // One that is in a pipe has no mode of its own.
+    let mut command = Command::new("bash");
+    command.args(["-c", "exec \"$MP\" serve --address 0.0.0.0:0 --authkey-file <(cat \"$KEY\")"]);
+    command.env("MP", env!("CARGO_BIN_EXE_mp-manager")).env("KEY", path);
+    assert!(Running::start(&mut command).line().is_some(), "it listens");
 }

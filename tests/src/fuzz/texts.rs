@@ -28,7 +28,14 @@ pub fn authkeys(data: &[u8]) {
         let shown: String = secret.iter().map(|byte| format!("{byte:02x}")).collect();
         assert!(digits.eq_ignore_ascii_case(shown.as_bytes()), "{digits:?} was read as {shown}");
     }
-    assert!(Authkey::from_text(&authkey.to_text()) == Some(authkey));
+    assert!(Authkey::from_text(&authkey.to_text()) == Some(authkey.clone()));
+    assert!(Authkey::list_from_text(&authkey.to_text()) == [authkey]);
+    // A variable may have what is in a file.
+    if let Ok(authkeys) = Authkey::list_from_file(data)
+        && !authkeys.is_empty()
+    {
+        assert!(authkeys == Authkey::list_from_text(data));
+    }
 }
 
 fn is_read_as_it_is_printed<T>(data: &[u8]) -> Option<T>
