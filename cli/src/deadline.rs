@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use mp_manager::Address;
+use mp_manager::{Address, Error as ClientError};
 use tokio::time::timeout;
 
 use crate::error::Error;
@@ -78,6 +78,16 @@ impl Deadline {
     /// Says goodbye, and waits for the answer as long as there is time.
     pub(crate) async fn goodbye<T>(&self, work: impl Future<Output = T>) -> Result<T, Passed> {
         self.end(work, GOODBYE).await
+    }
+
+    /// The error of a call that was asked in time. A manager that could not be reached until the timeout
+    /// had passed is a timeout: the call has done nothing.
+    pub(crate) fn failed(&self, error: ClientError) -> Error {
+        let has_passed = self.left() == Some(Duration::ZERO) && !self.within().is_empty();
+        match error {
+            ClientError::Unreachable(_) if has_passed => Error::TimedOut(error.to_string()),
+            error => error.into(),
+        }
     }
 
     async fn end<T>(&self, work: impl Future<Output = T>, grace: Duration) -> Result<T, Passed> {

@@ -53,7 +53,7 @@ impl Event {
                 {
                     Ok(Ok(true)) => Ok(()),
                     Ok(Ok(false)) | Err(Passed) => Err(not_in_time(&name, deadline)),
-                    Ok(Err(error)) => Err(error.into()),
+                    Ok(Err(error)) => Err(deadline.failed(error)),
                 };
                 options.session_by(deadline, "event wait", wait).await
             }

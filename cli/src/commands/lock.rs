@@ -83,7 +83,7 @@ impl Lock {
                 name = self.name,
                 within = deadline.within(),
             ))),
-            Ok(Err(error)) => Err(error.into()),
+            Ok(Err(error)) => Err(deadline.failed(error)),
         }
     }
 

@@ -75,7 +75,8 @@ impl Queue {
                             None => queue.put(&value).await,
                         }
                     };
-                    Ok(deadline.ask(put).await.map_err(|Passed| may_be_put(&name))??)
+                    let put = deadline.ask(put).await.map_err(|Passed| may_be_put(&name))?;
+                    put.map_err(|error| deadline.failed(error))
                 };
                 options.session_by(deadline, "queue put", put).await
             }
@@ -92,7 +93,8 @@ impl Queue {
                             None => queue.lease().await.map(Some),
                         }
                     };
-                    let next = deadline.ask(next).await.unwrap_or_else(|Passed| Ok(None))?;
+                    let next = deadline.ask(next).await.unwrap_or_else(|Passed| Ok(None));
+                    let next = next.map_err(|error| deadline.failed(error))?;
                     let delivery = next.ok_or_else(|| nothing(&name, deadline))?;
                     print_line_aside(texts.text(&delivery)).await?;
                     let done = deadline.confirm(delivery.done()).await;
