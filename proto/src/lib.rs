@@ -7,6 +7,7 @@
 pub mod address;
 #[cfg(feature = "handshake")]
 pub mod authkey;
+mod depth;
 pub mod error;
 pub mod frame;
 #[cfg(feature = "handshake")]

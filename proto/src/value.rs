@@ -3,10 +3,12 @@
 //! Equal keys have equal bytes (see [`encode_key`]), values are read to their last byte, and
 //! nesting is bounded by [`MAX_DEPTH`].
 
-use std::borrow::Cow;
+use std::{borrow::Cow, cell::Cell};
 
 use rmp::Marker;
 use serde::{Serialize, de::DeserializeOwned};
+
+use crate::depth::{Level, Limited};
 
 /// How deep arrays and maps may nest.
 pub const MAX_DEPTH: usize = 128;
@@ -55,11 +57,15 @@ pub enum CodecError {
 /// Encodes a value.
 ///
 /// # Errors
-/// If the type cannot be serialised or is nested too deeply.
+/// If the type cannot be serialised or is nested too deeply; that is found out on the way down.
 pub fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Vec<u8>, CodecError> {
     let mut bytes = Vec::with_capacity(64);
     let mut serializer = rmp_serde::Serializer::new(&mut bytes).with_struct_map();
-    value.serialize(&mut serializer).map_err(|e| CodecError::Encode(e.to_string()))?;
+    let too_deep = Cell::new(false);
+    let level = Level::outermost(MAX_DEPTH, &too_deep);
+    value.serialize(Limited::new(&mut serializer, level)).map_err(|error| {
+        if too_deep.get() { CodecError::TooDeep } else { CodecError::Encode(error.to_string()) }
+    })?;
     if is_container(&bytes) {
         check(&bytes)?;
     }
@@ -89,9 +95,14 @@ pub fn encode_key<T: Serialize + ?Sized>(key: &T) -> Result<Vec<u8>, CodecError>
 pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CodecError> {
     let mut rest = bytes;
     let mut deserializer = rmp_serde::Deserializer::new(&mut rest);
-    // The deserialiser counts scalars as a level, and a caller may wrap a value once more.
-    deserializer.set_max_depth(MAX_DEPTH + 2);
-    let value = T::deserialize(&mut deserializer).map_err(|e| CodecError::Decode(e.to_string()))?;
+    // Its own count leaves out the variants of enums, and so is not relied upon.
+    deserializer.set_max_depth(usize::MAX);
+    let too_deep = Cell::new(false);
+    // An extension takes a level, and a caller may wrap a value once more.
+    let level = Level::outermost(MAX_DEPTH + 2, &too_deep);
+    let value = T::deserialize(Limited::new(&mut deserializer, level)).map_err(|error| {
+        if too_deep.get() { CodecError::TooDeep } else { CodecError::Decode(error.to_string()) }
+    })?;
     drop(deserializer);
     if rest.is_empty() { Ok(value) } else { Err(CodecError::Trailing(rest.len())) }
 }
@@ -402,6 +413,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use proptest::prelude::*;
+    use serde::de::IgnoredAny;
 
     use super::*;
 
@@ -437,7 +449,63 @@ mod tests {
         assert!(matches!(canonical(&deep), Err(CodecError::TooDeep)));
         assert!(check(&deep[1..]).is_ok());
         // What may be written can be read.
-        assert!(decode::<serde::de::IgnoredAny>(&deep[1..]).is_ok());
+        assert!(decode::<IgnoredAny>(&deep[1..]).is_ok());
+    }
+
+    /// What overflows the stack aborts the process: the stack of a worker thread is enough.
+    fn on_a_small_stack(f: impl FnOnce() + Send + 'static) {
+        std::thread::Builder::new().stack_size(2 << 20).spawn(f).unwrap().join().unwrap();
+    }
+
+    const FAR_TOO_DEEP: usize = 100_000;
+
+    #[test]
+    fn a_value_that_is_too_deep_is_refused_before_the_stack_is_used_up() {
+        on_a_small_stack(|| {
+            for depth in [FAR_TOO_DEEP, 1023, 900, MAX_DEPTH + 1] {
+                for way in [Way::Array, Way::Map, Way::Variant, Way::Some, Way::Newtype] {
+                    let encoded = encode(&Nested(way, depth));
+                    let has_bytes = !matches!(way, Way::Some | Way::Newtype);
+                    if has_bytes || depth > 4 * MAX_DEPTH {
+                        assert!(matches!(encoded, Err(CodecError::TooDeep)), "{way:?}, {depth}");
+                    }
+                    assert_eq!(encode_key(&Nested(way, depth)).is_ok(), encoded.is_ok());
+                }
+            }
+            assert!(encode(&Nested(Way::Array, MAX_DEPTH)).is_ok());
+            assert!(encode(&Nested(Way::Map, MAX_DEPTH)).is_ok());
+            assert!(encode(&Nested(Way::Variant, MAX_DEPTH)).is_ok());
+        });
+    }
+
+    #[test]
+    fn bytes_that_are_too_deep_are_refused_before_the_stack_is_used_up() {
+        on_a_small_stack(|| {
+            let variants = |n| [b"\x81\xa3Not".repeat(n), b"\xa4Zero".to_vec()].concat();
+            for depth in [FAR_TOO_DEEP, 1023, MAX_DEPTH + 3] {
+                let negated = decode::<Negated>(&variants(depth));
+                assert!(matches!(negated, Err(CodecError::TooDeep)), "{depth}");
+                let arrays = [vec![0x91; depth], vec![0xc0]].concat();
+                assert!(matches!(decode::<IgnoredAny>(&arrays), Err(CodecError::TooDeep)));
+                assert!(matches!(check(&arrays), Err(CodecError::TooDeep)));
+                assert!(!equal(&arrays, &[&arrays[..depth], &[0xc2]].concat()));
+                let maps = [vec![0x81; depth], vec![0xc0; depth + 1]].concat();
+                assert!(matches!(decode::<IgnoredAny>(&maps), Err(CodecError::TooDeep)));
+            }
+            assert!(decode::<Negated>(&variants(MAX_DEPTH)).is_ok());
+            // A type that has no end unless it is nil takes no bytes to nest.
+            assert!(decode::<Onion>(&[0xc0]).is_ok());
+            assert!(matches!(decode::<Onion>(&[1]), Err(CodecError::TooDeep)));
+        });
+    }
+
+    #[test]
+    fn a_reference_may_stand_at_the_deepest_level() {
+        let deepest = encode(&Nested(Way::Reference, MAX_DEPTH)).unwrap();
+        assert!(check(&deepest).is_ok());
+        assert!(decode::<IgnoredAny>(&deepest).is_ok());
+        // Also where it is read within one more, as in a snapshot of a Namespace.
+        assert!(decode::<IgnoredAny>(&[&[0x91], &deepest[..]].concat()).is_ok());
     }
 
     #[test]
@@ -470,6 +538,59 @@ mod tests {
             prop_assert_eq!(decode::<Vec<(String, Option<i64>, f64)>>(&bytes).unwrap(), value);
         }
     }
+
+    #[derive(Debug, Clone, Copy)]
+    enum Way {
+        Array,
+        Map,
+        Variant,
+        Some,
+        Newtype,
+        /// Arrays with a reference in the innermost.
+        Reference,
+    }
+
+    /// A value within a value, so many times: each is made when the one around it is encoded, so that
+    /// there is nothing to drop.
+    struct Nested(Way, usize);
+
+    impl Serialize for Nested {
+        fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+            let Self(way, depth) = *self;
+            let inner = || Self(way, depth - 1);
+            match way {
+                Way::Reference if depth == 0 => serializer.serialize_newtype_struct(
+                    rmp_serde::MSGPACK_EXT_STRUCT_NAME,
+                    &(extension::PROXY, Binary),
+                ),
+                _ if depth == 0 => serializer.serialize_str("Zero"),
+                Way::Array | Way::Reference => serializer.collect_seq([inner()]),
+                Way::Map => serializer.collect_map([((), inner())]),
+                Way::Variant => serializer.serialize_newtype_variant("Negated", 1, "Not", &inner()),
+                Way::Some => serializer.serialize_some(&inner()),
+                Way::Newtype => serializer.serialize_newtype_struct("Newtype", &inner()),
+            }
+        }
+    }
+
+    struct Binary;
+
+    impl Serialize for Binary {
+        fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+            serializer.serialize_bytes(&[0; 18])
+        }
+    }
+
+    #[derive(serde::Deserialize)]
+    #[expect(dead_code, reason = "it is decoded only")]
+    enum Negated {
+        Zero,
+        Not(Box<Negated>),
+    }
+
+    #[derive(serde::Deserialize)]
+    #[expect(dead_code, reason = "it is decoded only")]
+    struct Onion(Option<Box<Onion>>);
 
     struct Pairs(Vec<(&'static str, u32)>);
 

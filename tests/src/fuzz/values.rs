@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fmt::Debug};
 
-use mp_manager_proto::value::{self, CodecError};
+use mp_manager_proto::value::{self, CodecError, MAX_DEPTH};
 use rmpv::Value;
 use serde::{Deserialize, Serialize, de::IgnoredAny};
 
@@ -12,7 +12,7 @@ const RESERVED: u8 = 0xc1;
 /// Encoded values.
 pub fn values(data: &[u8]) {
     let checked = value::check(data);
-    // Reading is a little more lenient about depth, as what is read may be wrapped once more.
+    // Reading is a little more lenient about depth, see below.
     let may_be_read = matches!(checked, Ok(()) | Err(CodecError::TooDeep));
     assert!(may_be_read || value::decode::<IgnoredAny>(data).is_err());
     assert!(checked.is_ok() || !value::is_canonical(data));
@@ -29,6 +29,18 @@ pub fn values(data: &[u8]) {
     round_trip::<(i64, String)>(data);
     round_trip::<Vec<BTreeMap<String, Option<u32>>>>(data);
     let _ = value::decode::<f64>(data);
+    nested_too_deep(data);
+}
+
+/// Whatever is at the bottom, nobody gets there: it is refused on the way down.
+fn nested_too_deep(data: &[u8]) {
+    const IN_ARRAY: u8 = 0x91;
+    // An extension takes a level for readers, and what is read may be wrapped once more.
+    let deep = [&[IN_ARRAY; MAX_DEPTH + 3], data].concat();
+    let checked = value::check(&deep);
+    assert!(matches!(checked, Err(CodecError::TooDeep)), "{checked:?}");
+    let read = value::decode::<IgnoredAny>(&deep);
+    assert!(matches!(read, Err(CodecError::TooDeep)), "{read:?}");
 }
 
 fn other_reading(data: &[u8]) -> Option<Value> {

@@ -1,0 +1,18 @@
+//! What a value means to those who share it: how deep it may nest, when two are equal, which numbers a
+//! type holds, and how much comes back at once.
+
+#![expect(clippy::unwrap_used, reason = "what a helper cannot do fails its test")]
+
+mod depth;
+
+use bytes::Bytes;
+use mp_manager_proto::v1::{DictOp, Entry, Value, dict_op, request};
+
+/// `"k"`
+const KEY: &[u8] = &[0xa1, b'k'];
+
+fn insert(data: impl Into<Bytes>) -> request::Op {
+    let value = Value { data: data.into(), refs: Vec::new() };
+    let entry = Entry { key: KEY.into(), value: Some(value) };
+    request::Op::Dict(DictOp { op: Some(dict_op::Op::Insert(entry)) })
+}
