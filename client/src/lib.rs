@@ -80,6 +80,7 @@ mod lease;
 mod level;
 mod link;
 mod manager;
+mod number;
 mod object;
 mod open;
 mod outcome;

@@ -3,7 +3,10 @@
 
 use std::cmp::Ordering;
 
-use crate::value::{CodecError, Cursor, MAX_DEPTH, Token};
+use crate::{
+    v1::ElementType,
+    value::{CodecError, Cursor, MAX_DEPTH, Token},
+};
 
 /// Why two values have no order or no sum.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -21,6 +24,12 @@ pub enum OrderError {
     /// The sum does not fit 64 bits.
     #[error("the sum does not fit into 64 bits")]
     Overflow,
+    /// A sum does not fit its type.
+    #[error("the sum, {0}, does not fit into {1}")]
+    OutOfRange(i128, &'static str),
+    /// A sum of floats does not fit a type of integers.
+    #[error("the sum is {0}, which is no {1}")]
+    NoInteger(&'static str, &'static str),
     /// The bytes are not a value.
     #[error("{0}")]
     Malformed(String),
@@ -82,6 +91,35 @@ pub fn add(a: &[u8], b: &[u8]) -> Result<Vec<u8>, OrderError> {
     };
     written.map_err(|e| OrderError::Malformed(e.to_string()))?;
     Ok(out)
+}
+
+/// Checks that whoever reads a sum as this type gets it: types of integers hold those of their range,
+/// types of floats any number.
+///
+/// # Errors
+/// If the type does not hold the sum.
+pub fn check_sum(sum: &[u8], sum_type: ElementType) -> Result<(), OrderError> {
+    let Some((name, min, max)) = integers(sum_type) else { return Ok(()) };
+    match (Cursor { rest: sum }).next()? {
+        Token::Integer(sum) if (min..=max).contains(&sum) => Ok(()),
+        Token::Integer(sum) => Err(OrderError::OutOfRange(sum, name)),
+        token => Err(OrderError::NoInteger(self::name(&token), name)),
+    }
+}
+
+/// The name, the smallest and the largest number of a type of integers.
+fn integers(element_type: ElementType) -> Option<(&'static str, i128, i128)> {
+    Some(match element_type {
+        ElementType::I8 => ("i8", i8::MIN.into(), i8::MAX.into()),
+        ElementType::U8 => ("u8", 0, u8::MAX.into()),
+        ElementType::I16 => ("i16", i16::MIN.into(), i16::MAX.into()),
+        ElementType::U16 => ("u16", 0, u16::MAX.into()),
+        ElementType::I32 => ("i32", i32::MIN.into(), i32::MAX.into()),
+        ElementType::U32 => ("u32", 0, u32::MAX.into()),
+        ElementType::I64 => ("i64", i64::MIN.into(), i64::MAX.into()),
+        ElementType::U64 => ("u64", 0, u64::MAX.into()),
+        ElementType::Unspecified | ElementType::F32 | ElementType::F64 => return None,
+    })
 }
 
 fn compare_next(
@@ -215,6 +253,25 @@ mod tests {
         );
     }
 
+    #[test]
+    fn a_sum_fits_its_type_or_is_refused() {
+        let check = |sum: i64, sum_type| check_sum(&encode(&sum).unwrap(), sum_type);
+        assert_eq!(check(255, ElementType::U8), Ok(()));
+        assert_eq!(check(256, ElementType::U8), Err(OrderError::OutOfRange(256, "u8")));
+        assert_eq!(check(-128, ElementType::I8), Ok(()));
+        assert_eq!(check(-129, ElementType::I8), Err(OrderError::OutOfRange(-129, "i8")));
+        assert_eq!(check(-1, ElementType::U64), Err(OrderError::OutOfRange(-1, "u64")));
+        assert_eq!(check(i64::MIN, ElementType::I64), Ok(()));
+        assert_eq!(check(i64::MIN, ElementType::Unspecified), Ok(()));
+        assert_eq!(check(i64::MAX, ElementType::F32), Ok(()));
+        let float = encode(&0.5).unwrap();
+        assert_eq!(check_sum(&float, ElementType::F64), Ok(()));
+        assert_eq!(
+            check_sum(&float, ElementType::I64),
+            Err(OrderError::NoInteger("a float", "i64"))
+        );
+    }
+
     proptest! {
         #[test]
         fn integers_and_strings_order_as_in_rust(a: i64, b: u64, x: String, y: String) {
@@ -227,6 +284,7 @@ mod tests {
             let _ = compare(&a, &b);
             let _ = check(&a);
             let _ = add(&a, &b);
+            let _ = check_sum(&a, ElementType::U8);
         }
     }
 }

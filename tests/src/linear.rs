@@ -178,7 +178,8 @@ impl Operation {
         let Some(request::Op::Dict(op)) = self.op() else { return None };
         match op.op.as_ref()? {
             D::Get(key) | D::Contains(key) | D::Remove(key) => Some(key),
-            D::Insert(entry) | D::GetOrInsert(entry) | D::Add(entry) => Some(&entry.key),
+            D::Insert(entry) | D::GetOrInsert(entry) => Some(&entry.key),
+            D::Add(op) => Some(&op.key),
             D::CompareAndSwap(op) => Some(&op.key),
             _ => None,
         }

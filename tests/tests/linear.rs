@@ -7,14 +7,14 @@ use mp_manager_core::{
     Call, CallId, Limits, Object, Outcome, Reason, Tokens, Turn,
     v1::{
         Empty, Kind, Parameters, QueueParameters, dict_op, list_op, lock_op, parameters, queue_op,
-        reply, request, scalar_op,
+        reply, request,
     },
 };
 use mp_manager_tests::linear::{
     Action, Budget, History, Operation, Returned, Told, Verdict,
     ops::{
-        dict, done, entry, grant_or_absent, initial, item_or_absent, key, list, lock, number,
-        permits, put, queue, release_permits, scalar, semaphore, value_or_absent,
+        self, dict, done, entry, grant_or_absent, initial, item_or_absent, key, list, lock, number,
+        permits, put, queue, release_permits, scalar_add, semaphore, value_or_absent,
     },
 };
 use proptest::{prelude::*, sample::Index};
@@ -83,7 +83,7 @@ impl Seen {
 }
 
 fn add(n: u64) -> request::Op {
-    dict(dict_op::Op::Add(entry("n", n)))
+    ops::add("n", n)
 }
 
 fn insert(n: u64) -> request::Op {
@@ -151,7 +151,7 @@ fn a_lost_update_is_found() {
     twice(1).call((1, 6), add(1), value(1)).fails();
     twice(2).call((1, 6), add(1), value(1)).passes();
     let counter = || Seen::with(Kind::Value, Some(initial(7)));
-    let add = || scalar(scalar_op::Op::Add(number(1)));
+    let add = || scalar_add(1);
     counter().call((0, 5), add(), value(8)).call((1, 6), add(), value(9)).passes();
     counter().call((0, 5), add(), value(8)).call((1, 6), add(), value(8)).fails();
 }
@@ -314,7 +314,7 @@ fn a_budget_that_is_used_up_is_no_verdict() {
 
 #[test]
 fn a_dict_is_checked_key_by_key() {
-    let other = || dict(dict_op::Op::Add(entry("other", 1)));
+    let other = || ops::add("other", 1);
     let seen = Seen::of(Kind::Dict)
         .call((0, 1), add(1), value(1))
         .call((0, 1), other(), value(1))

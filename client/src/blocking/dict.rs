@@ -552,8 +552,9 @@ where
     /// [`crate::Dict::add`].
     ///
     /// # Errors
-    /// [`Error::TypeMismatch`](crate::Error::TypeMismatch) if one is no number,
-    /// [`Error::Overflow`](crate::Error::Overflow) if the sum does not fit 64 bits: the value stays.
+    /// [`Error::Overflow`](crate::Error::Overflow) if the sum does not fit,
+    /// [`Error::TypeMismatch`](crate::Error::TypeMismatch) if one is no number: the value stays as it
+    /// was. Or if the key or value cannot be encoded or is too long, or the session is lost.
     ///
     /// ```
     /// # use mp_manager::blocking::Manager;

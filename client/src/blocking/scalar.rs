@@ -94,9 +94,9 @@ where
     /// Adds to a number and returns the sum, as [`crate::Value::add`].
     ///
     /// # Errors
-    /// [`Error::TypeMismatch`](crate::Error::TypeMismatch) if one is no number,
-    /// [`Error::Overflow`](crate::Error::Overflow) if the sum does not fit 64 bits: the value stays.
-    /// A sum that fits these but not `T` is stored; reading it is [`Error::Decode`](crate::Error::Decode).
+    /// [`Error::Overflow`](crate::Error::Overflow) if the sum does not fit,
+    /// [`Error::TypeMismatch`](crate::Error::TypeMismatch) if one is no number: the value stays as it
+    /// was. Or if the session is lost.
     ///
     /// ```
     /// # use mp_manager::blocking::Manager;

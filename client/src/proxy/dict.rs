@@ -8,8 +8,8 @@ use std::{
 
 use bytes::Bytes;
 use mp_manager_proto::v1::{
-    DictCompareAndSwap, DictOp, DictPage, Empty, Entries, Entry, Keys, Kind, Page, PageRequest,
-    Reason, dict_op::Op, request,
+    DictAdd, DictAddMany, DictCompareAndSwap, DictOp, DictPage, Empty, Entries, Entry, Keys, Kind,
+    Page, PageRequest, Reason, dict_op::Op, request,
 };
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -18,6 +18,7 @@ use crate::{
     error::Result,
     fence::fenced,
     manager::Manager,
+    number::number_type,
     object::Object,
     open::{Name, Open},
     pages::Pages,
@@ -118,6 +119,8 @@ where
     ///
     /// # Errors
     /// If the key or value cannot be encoded or is too long, or the session is lost.
+    /// [`Error::Decode`](crate::Error::Decode), with its bytes, if the value that it had is not a `V`:
+    /// the new one is set all the same.
     ///
     /// ```
     /// # use mp_manager::Manager;
@@ -672,9 +675,16 @@ where
 
     /// Adds to a number and returns the sum; a key that is not there counts as 0. Atomic.
     ///
+    /// Floats add up as in Rust, to infinity if need be. A type that refuses some numbers of its width,
+    /// such as `NonZeroU8`, is a number of that width here: add to those with
+    /// [`update_with`](Self::update_with).
+    ///
     /// # Errors
-    /// [`Error::TypeMismatch`](crate::Error::TypeMismatch) if one is no number,
-    /// [`Error::Overflow`](crate::Error::Overflow) if the sum does not fit 64 bits: the value stays.
+    /// The value stays as it was: [`Error::Overflow`](crate::Error::Overflow) if the sum does not fit
+    /// `V`, or 64 bits if `V` takes more than numbers of one type;
+    /// [`Error::TypeMismatch`](crate::Error::TypeMismatch) if one is no number (`i128` and `u128` are
+    /// none to the manager), or the sum a float and `V` an integer. Or if the key or value cannot be
+    /// encoded or is too long, or the session is lost.
     ///
     /// ```
     /// # use mp_manager::Manager;
@@ -692,8 +702,9 @@ where
         K: Borrow<Q>,
         Q: Serialize + ?Sized,
     {
-        let entry = self.entry("add", key, delta)?;
-        self.object.ask("add", op(Op::Add(entry))).await?.value()
+        let Entry { key, value: delta } = self.entry("add", key, delta)?;
+        let add = DictAdd { key, delta, sum_type: number_type::<V>().into() };
+        self.object.ask("add", op(Op::Add(add))).await?.value()
     }
 
     /// Adds to many numbers at once; a key that is not there counts as 0. Atomic: all or, with an
@@ -718,8 +729,9 @@ where
     where
         E: Borrow<(K, V)>,
     {
-        let entries = self.entries("add_many", deltas)?;
-        self.object.ask("add_many", op(Op::AddMany(entries))).await?.done()
+        let Entries { entries } = self.entries("add_many", deltas)?;
+        let add = DictAddMany { entries, sum_type: number_type::<V>().into() };
+        self.object.ask("add_many", op(Op::AddMany(add))).await?.done()
     }
 
     /// The values of many keys at once, in the order of the keys. Atomic.

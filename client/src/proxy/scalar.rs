@@ -3,8 +3,8 @@
 use std::marker::PhantomData;
 
 use mp_manager_proto::v1::{
-    Empty, Kind, ScalarCompareAndSwap, ScalarOp, ScalarParameters, parameters::Parameters, request,
-    scalar_op::Op,
+    Empty, Kind, ScalarAdd, ScalarCompareAndSwap, ScalarOp, ScalarParameters,
+    parameters::Parameters, request, scalar_op::Op,
 };
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -13,6 +13,7 @@ use crate::{
     error::Result,
     fence::fenced,
     manager::Manager,
+    number::number_type,
     object::{self, Object},
     open::{Name, Open},
     proxy::{proxy, sealed},
@@ -132,10 +133,15 @@ where
 
     /// Adds to a number and returns the sum. Atomic.
     ///
+    /// Floats add up as in Rust, to infinity if need be. A type that refuses some numbers of its width,
+    /// such as `NonZeroU8`, is a number of that width here: add to it with
+    /// [`update_with`](Self::update_with).
+    ///
     /// # Errors
-    /// [`Error::TypeMismatch`](crate::Error::TypeMismatch) if one is no number,
-    /// [`Error::Overflow`](crate::Error::Overflow) if the sum does not fit 64 bits: the value stays.
-    /// A sum that fits these but not `T` is stored; reading it is [`Error::Decode`](crate::Error::Decode).
+    /// The value stays as it was: [`Error::Overflow`](crate::Error::Overflow) if the sum does not fit
+    /// `T`, or 64 bits if `T` takes more than numbers of one type;
+    /// [`Error::TypeMismatch`](crate::Error::TypeMismatch) if one is no number (`i128` and `u128` are
+    /// none to the manager), or the sum a float and `T` an integer. Or if the session is lost.
     ///
     /// ```
     /// # use mp_manager::Manager;
@@ -149,8 +155,9 @@ where
     /// # }
     /// ```
     pub async fn add(&self, delta: &T) -> Result<T> {
-        let delta = self.object.encode("add", delta)?;
-        self.object.ask("add", op(Op::Add(delta))).await?.value()
+        let delta = self.object.encode("add", delta)?.data;
+        let add = ScalarAdd { delta, sum_type: number_type::<T>().into() };
+        self.object.ask("add", op(Op::Add(add))).await?.value()
     }
 
     /// Sets it and returns what it was. Atomic, and final once applied.

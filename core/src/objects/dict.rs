@@ -4,17 +4,17 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use mp_manager_proto::{
-    order,
+    order::{self, OrderError},
     v1::{
-        DictCompareAndSwap, DictPage, Entry, Error, ObjectInfo, Optional, Optionals, Reason,
-        dict_op::Op,
+        DictAdd, DictAddMany, DictCompareAndSwap, DictPage, ElementType, Entry, Error, ObjectInfo,
+        Optional, Optionals, Reason, dict_op::Op,
     },
     value,
 };
 
 use crate::{
     call::{Answer, Applied, Call},
-    object::Machine,
+    object::{Machine, unsupported},
     ordered::OrderedMap,
     page::PageBuilder,
     stored::Stored,
@@ -111,21 +111,24 @@ impl Dict {
         answer.into()
     }
 
-    fn add(&mut self, entry: Entry, turn: &Turn<'_>) -> Applied {
-        let (key, delta) = store_entry(entry, turn)?;
-        let sum = Self::sum(self.entries.get(&key), &delta)?;
+    fn add(&mut self, op: DictAdd, turn: &Turn<'_>) -> Applied {
+        let sum_type = known_type(op.sum_type)?;
+        let (key, delta) = (turn.key(op.key)?, turn.store_required(op.delta)?);
+        let sum = Self::sum(self.entries.get(&key), &delta, sum_type)?;
         let answer = Answer::value(&sum);
         self.insert(key, sum);
         answer.into()
     }
 
-    fn add_many(&mut self, entries: Vec<Entry>, turn: &Turn<'_>) -> Applied {
+    fn add_many(&mut self, op: DictAddMany, turn: &Turn<'_>) -> Applied {
+        let sum_type = known_type(op.sum_type)?;
         // The sums are made beside the dict, as one that cannot be made refuses all of them.
         let mut sums: BTreeMap<Bytes, Stored> = BTreeMap::new();
-        let mut order = Vec::with_capacity(entries.len());
-        for entry in entries {
+        let mut order = Vec::with_capacity(op.entries.len());
+        for entry in op.entries {
             let (key, delta) = store_entry(entry, turn)?;
-            let sum = Self::sum(sums.get(&key).or_else(|| self.entries.get(&key)), &delta)?;
+            let there = sums.get(&key).or_else(|| self.entries.get(&key));
+            let sum = Self::sum(there, &delta, sum_type)?;
             if sums.insert(key.clone(), sum).is_none() {
                 order.push(key);
             }
@@ -140,9 +143,9 @@ impl Dict {
 
     /// What is there and `delta`; nothing counts as zero, so that what is no number is refused
     /// even then.
-    fn sum(there: Option<&Stored>, delta: &Stored) -> Result<Stored, Error> {
+    fn sum(there: Option<&Stored>, delta: &Stored, sum_type: ElementType) -> Result<Stored, Error> {
         const ZERO: &[u8] = &[0];
-        add(there.map_or(ZERO, |current| current.data()), delta.data())
+        add(there.map_or(ZERO, |current| current.data()), delta.data(), sum_type)
     }
 
     /// Refuses to answer with more at once than the longest value: the same key many times in a small
@@ -204,8 +207,8 @@ impl Machine for Dict {
                 self.check_together(&keys.keys, turn)?;
                 Self::optionals(keys.keys.iter().map(|key| self.remove(key))).into()
             }
-            Op::Add(entry) => self.add(entry, turn),
-            Op::AddMany(entries) => self.add_many(entries.entries, turn),
+            Op::Add(op) => self.add(op, turn),
+            Op::AddMany(op) => self.add_many(op, turn),
         }
     }
 
@@ -227,16 +230,25 @@ fn store_entry(entry: Entry, turn: &Turn<'_>) -> Result<(Bytes, Stored), Error> 
     Ok((turn.key(entry.key)?, turn.store_required(entry.value)?))
 }
 
-/// The sum of two encoded numbers, at rest.
-pub(crate) fn add(current: &[u8], delta: &[u8]) -> Result<Stored, Error> {
-    let sum = order::add(current, delta).map_err(|error| {
+/// The sum of two encoded numbers, at rest, if it fits this type.
+pub(crate) fn add(current: &[u8], delta: &[u8], sum_type: ElementType) -> Result<Stored, Error> {
+    let sum = order::add(current, delta).and_then(|sum| {
+        order::check_sum(&sum, sum_type)?;
+        Ok(sum)
+    });
+    let sum = sum.map_err(|error| {
         let reason = match error {
-            order::OrderError::Overflow => Reason::Overflow,
+            OrderError::Overflow | OrderError::OutOfRange(..) => Reason::Overflow,
             _ => Reason::TypeMismatch,
         };
-        Error::new(reason, error.to_string())
+        Error::new(reason, error.to_string()).with_hint("the value stays as it was")
     })?;
     Ok(Stored::new(sum.into(), Vec::new()))
+}
+
+/// A type that a newer client may know and this server not.
+pub(crate) fn known_type(sum_type: i32) -> Result<ElementType, Error> {
+    ElementType::try_from(sum_type).map_err(|_| unsupported())
 }
 
 #[cfg(test)]
@@ -271,12 +283,23 @@ mod tests {
         Entry { key: key(k), value: Some(wire(v)) }
     }
 
+    fn add(k: u8, v: i64, sum_type: ElementType) -> Op {
+        let Entry { key, value: delta } = entry(k, v);
+        Op::Add(DictAdd { key, delta, sum_type: sum_type.into() })
+    }
+
+    fn add_many(entries: Vec<Entry>, sum_type: ElementType) -> Op {
+        Op::AddMany(DictAddMany { entries, sum_type: sum_type.into() })
+    }
+
+    const ANY: ElementType = ElementType::Unspecified;
+
     #[test]
     fn adding_to_what_is_no_number_changes_nothing() {
         let mut dict = Dict::new(0);
         let text = Value { data: value::encode("x").unwrap().into(), refs: Vec::new() };
         apply(&mut dict, Op::Insert(Entry { key: key(1), value: Some(text.clone()) })).unwrap();
-        let error = apply(&mut dict, Op::Add(entry(1, 1))).unwrap_err();
+        let error = apply(&mut dict, add(1, 1, ANY)).unwrap_err();
         assert_eq!(error.reason(), Reason::TypeMismatch);
         assert_eq!(apply(&mut dict, Op::Get(key(1))), Ok(reply::Result::Value(text)));
     }
@@ -293,14 +316,35 @@ mod tests {
     #[test]
     fn many_sums_are_made_together_or_not_at_all() {
         let mut dict = Dict::new(0);
-        let op = Op::AddMany(Entries { entries: vec![entry(1, 1), entry(2, 5), entry(1, 2)] });
+        let op = add_many(vec![entry(1, 1), entry(2, 5), entry(1, 2)], ANY);
         apply(&mut dict, op).unwrap();
         assert_eq!(apply(&mut dict, Op::Get(key(1))), Ok(reply::Result::Value(wire(3))));
 
-        let op = Op::AddMany(Entries { entries: vec![entry(1, 1), entry(2, i64::MIN)] });
+        let op = add_many(vec![entry(1, 1), entry(2, i64::MIN)], ANY);
         apply(&mut dict, Op::Insert(entry(2, -1))).unwrap();
         assert_eq!(apply(&mut dict, op).unwrap_err().reason(), Reason::Overflow);
         assert_eq!(apply(&mut dict, Op::Get(key(1))), Ok(reply::Result::Value(wire(3))));
+    }
+
+    #[test]
+    fn a_sum_that_does_not_fit_its_type_changes_nothing() {
+        let mut dict = Dict::new(0);
+        let get = |dict: &mut Dict, k| apply(dict, Op::Get(key(k)));
+        assert_eq!(
+            apply(&mut dict, add(1, 250, ElementType::U8)),
+            Ok(reply::Result::Value(wire(250)))
+        );
+        let error = apply(&mut dict, add(1, 6, ElementType::U8)).unwrap_err();
+        assert_eq!(error.reason(), Reason::Overflow);
+        let together = vec![entry(2, 200), entry(2, 100)];
+        let error = apply(&mut dict, add_many(together, ElementType::U8)).unwrap_err();
+        assert_eq!(error.reason(), Reason::Overflow);
+        assert_eq!(get(&mut dict, 1), Ok(reply::Result::Value(wire(250))));
+        assert_eq!(get(&mut dict, 2), Ok(reply::Result::Absent(Empty {})));
+        // Older clients do not say their type.
+        assert_eq!(apply(&mut dict, add(1, 6, ANY)), Ok(reply::Result::Value(wire(256))));
+        let newer = Op::AddMany(DictAddMany { entries: vec![entry(1, 1)], sum_type: 99 });
+        assert_eq!(apply(&mut dict, newer).unwrap_err().reason(), Reason::Unsupported);
     }
 
     #[derive(Debug, Clone)]
@@ -357,7 +401,7 @@ mod tests {
                         prop_assert_eq!(got, reply::Result::Value(wire(there)));
                     }
                     Step::Add(k, v) => {
-                        apply(&mut dict, Op::Add(entry(k, v))).unwrap();
+                        apply(&mut dict, add(k, v, ANY)).unwrap();
                         let old = model.iter().find(|(found, _)| *found == k).map_or(0, |e| e.1);
                         upsert(&mut model, k, old + v);
                     }

@@ -1,7 +1,7 @@
 //! A Value: one slot.
 
 use mp_manager_proto::{
-    v1::{Error, ObjectInfo, ScalarCompareAndSwap, ScalarParameters, Value, scalar_op::Op},
+    v1::{Error, ObjectInfo, ScalarAdd, ScalarCompareAndSwap, ScalarParameters, scalar_op::Op},
     value,
 };
 
@@ -28,8 +28,9 @@ impl Scalar {
         Ok(Self { value: turn.store_required(parameters.initial)? })
     }
 
-    fn add(&mut self, delta: &Value) -> Applied {
-        self.value = dict::add(self.value.data(), &delta.data)?;
+    fn add(&mut self, op: &ScalarAdd) -> Applied {
+        let sum_type = dict::known_type(op.sum_type)?;
+        self.value = dict::add(self.value.data(), &op.delta, sum_type)?;
         Answer::value(&self.value).into()
     }
 
@@ -57,7 +58,7 @@ impl Machine for Scalar {
                 let old = std::mem::replace(&mut self.value, turn.store(value)?);
                 Answer::value(&old).into()
             }
-            Op::Add(delta) => self.add(&delta),
+            Op::Add(op) => self.add(&op),
             Op::CompareAndSwap(op) => self.compare_and_swap(op, turn),
         }
     }
@@ -74,7 +75,7 @@ impl Machine for Scalar {
 
 #[cfg(test)]
 mod tests {
-    use mp_manager_proto::v1::{Empty, Reason, Swap, reply};
+    use mp_manager_proto::v1::{ElementType, Empty, Reason, Swap, Value, reply};
     use proptest::prelude::*;
 
     use super::*;
@@ -87,6 +88,12 @@ mod tests {
         with_turn(&Tokens::after(0), |turn| Scalar::new(ScalarParameters { initial }, turn)).0
     }
 
+    fn add(delta: Value, sum_type: ElementType) -> Op {
+        Op::Add(ScalarAdd { delta: delta.data, sum_type: sum_type.into() })
+    }
+
+    const ANY: ElementType = ElementType::Unspecified;
+
     #[test]
     fn it_begins_with_a_value() {
         assert_eq!(scalar(None).unwrap_err().reason(), Reason::Protocol);
@@ -95,12 +102,23 @@ mod tests {
     #[test]
     fn a_sum_that_cannot_be_changes_nothing() {
         let mut scalar = scalar(Some(number(i64::MIN))).unwrap();
-        let error = apply(&mut scalar, Op::Add(number(-1))).unwrap_err();
+        let error = apply(&mut scalar, add(number(-1), ANY)).unwrap_err();
         assert_eq!(error.reason(), Reason::Overflow);
-        let error = apply(&mut scalar, Op::Add(text("x"))).unwrap_err();
+        let error = apply(&mut scalar, add(text("x"), ANY)).unwrap_err();
         assert_eq!(error.reason(), Reason::TypeMismatch);
         let value = apply(&mut scalar, Op::Get(Empty {}));
         assert_eq!(value, Ok(reply::Result::Value(number(i64::MIN))));
+    }
+
+    #[test]
+    fn a_sum_that_does_not_fit_its_type_changes_nothing() {
+        let mut scalar = scalar(Some(number(-120))).unwrap();
+        let error = apply(&mut scalar, add(number(-9), ElementType::I8)).unwrap_err();
+        assert_eq!(error.reason(), Reason::Overflow);
+        let error = apply(&mut scalar, add(number(1), ElementType::U64)).unwrap_err();
+        assert_eq!(error.reason(), Reason::Overflow);
+        let sum = apply(&mut scalar, add(number(-8), ElementType::I8));
+        assert_eq!(sum, Ok(reply::Result::Value(number(-128))));
     }
 
     #[derive(Debug, Clone)]
@@ -128,7 +146,7 @@ mod tests {
             Step::Get => Op::Get(Empty {}),
             Step::Set(n) => Op::Set(number(n)),
             Step::Swap(n) => Op::Swap(number(n)),
-            Step::Add(n) => Op::Add(number(n)),
+            Step::Add(n) => add(number(n), ANY),
             Step::CompareAndSwap(old, new) => Op::CompareAndSwap(ScalarCompareAndSwap {
                 expected: Some(number(old)),
                 replacement: Some(number(new)),

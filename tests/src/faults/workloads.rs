@@ -87,7 +87,7 @@ impl Work<'_> {
                     self.session.call(asked, dict.insert("last", &value), told).await;
                 }
                 _ => {
-                    let asked = ask(object, ops::dict(dict_op::Op::Add(ops::entry("n", 1))));
+                    let asked = ask(object, ops::add("n", 1));
                     self.session.call(asked, dict.add("n", &1), told_value).await;
                 }
             }
@@ -102,7 +102,7 @@ impl Work<'_> {
             let asked = ask(object, ops::scalar(scalar_op::Op::Get(Empty {})));
             self.session.call(asked, value.get(), told_value).await;
         } else {
-            let asked = ask(object, ops::scalar(scalar_op::Op::Add(ops::number(1))));
+            let asked = ask(object, ops::scalar_add(1));
             self.session.call(asked, value.add(&1), told_value).await;
         }
     }

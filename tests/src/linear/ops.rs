@@ -4,10 +4,10 @@ use bytes::Bytes;
 use mp_manager_core::{
     Reason,
     v1::{
-        Delivery, DictOp, Empty, Entry, Error, Grant, ListOp, LockOp, Parameters, QueueItem,
-        QueueOp, ScalarOp, ScalarParameters, SemaphoreOp, SemaphoreParameters, SemaphoreRelease,
-        Value, dict_op, list_op, lock_op, parameters, queue_op, reply, request, scalar_op,
-        semaphore_op,
+        Delivery, DictAdd, DictOp, ElementType, Empty, Entry, Error, Grant, ListOp, LockOp,
+        Parameters, QueueItem, QueueOp, ScalarAdd, ScalarOp, ScalarParameters, SemaphoreOp,
+        SemaphoreParameters, SemaphoreRelease, Value, dict_op, list_op, lock_op, parameters,
+        queue_op, reply, request, scalar_op, semaphore_op,
     },
 };
 use mp_manager_proto::value;
@@ -39,6 +39,20 @@ pub fn dict(op: dict_op::Op) -> request::Op {
 #[must_use]
 pub fn entry(name: &str, n: u64) -> Entry {
     Entry { key: key(name), value: Some(number(n)) }
+}
+
+/// Adds to a number of a dict of `u64`.
+#[must_use]
+pub fn add(name: &str, n: u64) -> request::Op {
+    let Entry { key, value: delta } = entry(name, n);
+    dict(dict_op::Op::Add(DictAdd { key, delta, sum_type: ElementType::U64.into() }))
+}
+
+/// Adds to a Value of `u64`.
+#[must_use]
+pub fn scalar_add(n: u64) -> request::Op {
+    let add = ScalarAdd { delta: number(n).data, sum_type: ElementType::U64.into() };
+    scalar(scalar_op::Op::Add(add))
 }
 
 /// One of a Value.

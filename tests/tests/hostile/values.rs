@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use mp_manager::{Dict, Error, Manager, Unnamed};
 use mp_manager_proto::v1::{
-    Empty, Entry, Kind, Reason, Ref, Release, Value, dict_op, directory_op, reply, request,
+    DictAdd, Empty, Entry, Kind, Reason, Ref, Release, Value, dict_op, directory_op, reply, request,
 };
 use mp_manager_tests::{AUTHKEY, TestServer, raw::RawSession, within};
 
@@ -127,7 +127,7 @@ async fn garbage_is_carried_and_comes_back_in_the_error() {
         let Error::Decode { bytes, .. } = error else { panic!("{error:?}") };
         assert_eq!(bytes, garbage);
         // What needs to look inside says that it cannot.
-        let add = Entry { key: KEY.into(), value: Some(Value::default()) };
+        let add = DictAdd { key: KEY.into(), delta: Some(Value::default()), sum_type: 0 };
         let added = session.ask(scores, dict(dict_op::Op::Add(add))).await;
         assert_eq!(added.unwrap_err().reason(), Reason::TypeMismatch);
     }

@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "what a helper cannot do fails its test")]
 
 mod depth;
+mod sums;
 
 use bytes::Bytes;
 use mp_manager_proto::v1::{DictOp, Entry, Value, dict_op, request};
