@@ -76,6 +76,17 @@ macro_rules! wrapper {
             }
         }
 
+        impl<$($type),*> PartialEq for $name<$($type),*>
+        where
+            $crate::$name<$($type),*>: PartialEq,
+        {
+            fn eq(&self, other: &Self) -> bool {
+                self.inner == other.inner
+            }
+        }
+
+        impl<$($type),*> Eq for $name<$($type),*> where $crate::$name<$($type),*>: Eq {}
+
         impl<$($type),*> serde::Serialize for $name<$($type),*>
         where
             $crate::$name<$($type),*>: serde::Serialize,

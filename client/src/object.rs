@@ -9,7 +9,7 @@ use std::{
 use bytes::Bytes;
 use mp_manager_proto::{
     v1::{DirectoryOp, Open, Reason, Ref, Request, Value, directory_op, request},
-    value::CodecError,
+    value::{self, CodecError},
 };
 use serde::Serialize;
 
@@ -234,6 +234,21 @@ impl Object {
         value: &T,
     ) -> Result<Value> {
         encode(value, self.link(), || self.context(operation))
+    }
+
+    /// Whether what stands there is what a compare-and-swap expects, although its bytes are others: as
+    /// `T` has it, or because `T` encodes both alike. The latter is for what is not equal to itself, as
+    /// NaN: who swaps what they have just read must not fail for ever.
+    pub(crate) fn is_expected<T: Serialize + PartialEq>(
+        &self,
+        current: &T,
+        expected: &T,
+        encoded: &Value,
+    ) -> bool {
+        current == expected
+            || self
+                .encode("compare_and_swap", current)
+                .is_ok_and(|current| value::equal(&current.data, &encoded.data))
     }
 
     /// Whether a value of so many bytes may be sent.

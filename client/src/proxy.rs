@@ -35,7 +35,7 @@ use mp_manager_proto::v1::Kind;
 use crate::{codec::Detail, object::Object};
 
 /// A typed handle on a shared object. Cloning is cheap, and a proxy can be a value in another shared
-/// object of the same manager.
+/// object of the same manager. Two are equal if they are of one object.
 ///
 /// This trait cannot be implemented outside this crate.
 pub trait Proxy: sealed::Proxy {
@@ -72,7 +72,7 @@ pub(crate) mod sealed {
     }
 }
 
-/// What every proxy type can do: be cloned, printed, and travel inside values.
+/// What every proxy type can do: be cloned, printed, compared, and travel inside values.
 macro_rules! proxy {
     ($name:ident $(, $type:ident)*) => {
         impl<$($type),*> Clone for $name<$($type),*> {
@@ -86,6 +86,20 @@ macro_rules! proxy {
                 write!(f, "{}", self.object)
             }
         }
+
+        /// Proxies are equal if they are of one object, whatever is in it.
+        impl<$($type),*> PartialEq for $name<$($type),*>
+        where
+            Self: $crate::proxy::sealed::Proxy,
+        {
+            fn eq(&self, other: &Self) -> bool {
+                use $crate::proxy::sealed::Proxy;
+                self.object.reference() == other.object.reference()
+                    && Proxy::detail(self) == Proxy::detail(other)
+            }
+        }
+
+        impl<$($type),*> Eq for $name<$($type),*> where Self: $crate::proxy::sealed::Proxy {}
 
         /// A proxy is stored as a reference; who reads it gets a proxy of their own.
         impl<$($type),*> serde::Serialize for $name<$($type),*>

@@ -495,8 +495,8 @@ where
         Pages::new(self.inner.reversed())
     }
 
-    /// Sets a key to `replacement` (`None` removes it) if its value is `expected` (`None`, as
-    /// [`crate::Dict::compare_and_swap`].
+    /// Sets a key to `replacement` (`None` removes it) if its value is equal to `expected` (`None`: if it
+    /// is not there), as [`crate::Dict::compare_and_swap`].
     ///
     /// # Errors
     /// If the key or value cannot be encoded or is too long, or the session is lost.
@@ -520,6 +520,7 @@ where
     where
         K: Borrow<Q>,
         Q: Serialize + ?Sized,
+        V: PartialEq,
     {
         wait(self.inner.compare_and_swap(key, expected, replacement))
     }

@@ -132,7 +132,7 @@ where
         wait(self.inner.swap(value))
     }
 
-    /// Sets it to `replacement` if it is `expected`, as [`crate::Value::compare_and_swap`].
+    /// Sets it to `replacement` if it is equal to `expected`, as [`crate::Value::compare_and_swap`].
     ///
     /// # Errors
     /// If a value cannot be encoded or is too long, or the session is lost.
@@ -147,7 +147,10 @@ where
     /// # Ok(())
     /// # }
     /// ```
-    pub fn compare_and_swap(&self, expected: &T, replacement: &T) -> Result<(bool, T)> {
+    pub fn compare_and_swap(&self, expected: &T, replacement: &T) -> Result<(bool, T)>
+    where
+        T: PartialEq,
+    {
         wait(self.inner.compare_and_swap(expected, replacement))
     }
 

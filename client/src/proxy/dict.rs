@@ -9,7 +9,7 @@ use std::{
 use bytes::Bytes;
 use mp_manager_proto::v1::{
     DictAdd, DictAddMany, DictCompareAndSwap, DictOp, DictPage, Empty, Entries, Entry, Keys, Kind,
-    Page, PageRequest, Reason, dict_op::Op, request,
+    Page, PageRequest, Reason, Value, dict_op::Op, request,
 };
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -45,11 +45,20 @@ impl Manager {
 
 /// A dict for processes, wherever they run. Python's `manager.dict()`.
 ///
-/// It remembers the order of insertion. Keys are compared by their encoding: `1` and `"1"` are
-/// different keys, and so are `1` and `1.0`; NaN cannot be a key. Each operation is atomic;
+/// It remembers the order of insertion. Each operation is atomic;
 /// [`compare_and_swap`](Self::compare_and_swap), [`update_with`](Self::update_with) and
 /// [`add`](Self::add) change a value without losing anybody else's change. Values can be proxies of
 /// other shared objects.
+///
+/// # Keys
+/// The manager does not know their type, and compares their encodings: `1` and `"1"` are different
+/// keys, and so are `1` and `1.0`, or `0.1_f32` and `0.1_f64`; NaN and proxies cannot be keys. A key that
+/// equals another in Rust and is encoded differently is another key here:
+///
+/// - The elements of a `HashSet` come in any order: use a `BTreeSet`. Maps are fine, as they are sorted.
+/// - A struct with a field more than it had when the key was inserted has other bytes: encode what
+///   identifies it, a `String` or a tuple.
+/// - `i128` and `u128` are 16 bytes, and never the key that an equal `u64` is: use one of them throughout.
 ///
 /// ```
 /// # use mp_manager::Manager;
@@ -90,6 +99,8 @@ where
 {
     /// The value of a key.
     ///
+    /// Keys are compared by their [encoding](Self#keys).
+    ///
     /// # Errors
     /// If the key cannot be encoded, or the value there is not a `V`, or the session is lost.
     ///
@@ -116,6 +127,8 @@ where
     }
 
     /// Sets a key and returns the value it had. A key that is there keeps its place in the order.
+    ///
+    /// Keys are compared by their [encoding](Self#keys).
     ///
     /// # Errors
     /// If the key or value cannot be encoded or is too long, or the session is lost.
@@ -145,6 +158,8 @@ where
 
     /// Whether a key is there.
     ///
+    /// Keys are compared by their [encoding](Self#keys).
+    ///
     /// # Errors
     /// If the key cannot be encoded, or the value there is not a `V`, or the session is lost.
     ///
@@ -170,6 +185,8 @@ where
     }
 
     /// Removes a key and returns the value it had, if it was there. Final once applied.
+    ///
+    /// Keys are compared by their [encoding](Self#keys).
     ///
     /// # Errors
     /// If the key cannot be encoded, or the value there is not a `V`, or the session is lost.
@@ -585,11 +602,21 @@ where
         self.pages("reversed", true, Self::decode_item)
     }
 
-    /// Sets a key to `replacement` (`None` removes it) if its value is `expected` (`None`: if it is not
-    /// there). Returns whether it was, and what stands there now. Atomic.
+    /// Sets a key to `replacement` (`None` removes it) if its value is equal to `expected` (`None`: if it
+    /// is not there). Returns whether it was, and what stands there now. Atomic.
+    ///
+    /// Equal is what `PartialEq` says, or has the same encoding (so NaN is equal to itself). The manager
+    /// compares encodings; where it finds another one that is equal all the same (a set in another
+    /// order, an `f32` read as `f64`, a struct without a field that came later), the swap is tried again
+    /// with that. It is tried until it is done or refused: another attempt means that somebody else has
+    /// changed the value in between, so that somebody always gets on.
+    ///
+    /// Dropping the future may leave it done or not; so does
+    /// [`Error::OutcomeUnknown`](crate::Error::OutcomeUnknown). It never happens twice.
     ///
     /// # Errors
-    /// If the key or value cannot be encoded or is too long, or the session is lost.
+    /// If the key or value cannot be encoded or is too long, or the value there is not a `V`, or the
+    /// session is lost.
     ///
     /// ```
     /// # use mp_manager::Manager;
@@ -611,17 +638,32 @@ where
     where
         K: Borrow<Q>,
         Q: Serialize + ?Sized,
+        V: PartialEq,
     {
         let encode = |value| self.object.encode("compare_and_swap", value);
-        let swap = DictCompareAndSwap {
-            key: self.object.encode_key("compare_and_swap", key)?,
-            expected: expected.map(encode).transpose()?,
-            replacement: replacement.map(encode).transpose()?,
-        };
-        let reply = self.object.ask("compare_and_swap", op(Op::CompareAndSwap(swap))).await?;
-        let swap = reply.swap()?;
-        let current = swap.current.as_ref().map(|value| reply.decode(&value.data)).transpose()?;
-        Ok((swap.swapped, current))
+        let key = self.object.encode_key("compare_and_swap", key)?;
+        let encoded = expected.map(encode).transpose()?;
+        let replacement = replacement.map(encode).transpose()?;
+        let mut attempt = encoded.clone();
+        loop {
+            let swap = DictCompareAndSwap {
+                key: key.clone(),
+                expected: attempt,
+                replacement: replacement.clone(),
+            };
+            let reply = self.object.ask("compare_and_swap", op(Op::CompareAndSwap(swap))).await?;
+            let swap = reply.swap()?;
+            let decode = |value: &Value| reply.decode(&value.data);
+            let current: Option<V> = swap.current.as_ref().map(decode).transpose()?;
+            match (&current, expected, &encoded) {
+                (Some(current), Some(expected), Some(encoded))
+                    if !swap.swapped && self.object.is_expected(current, expected, encoded) =>
+                {
+                    attempt = swap.current.clone();
+                }
+                _ => return Ok((swap.swapped, current)),
+            }
+        }
     }
 
     /// Replaces a value by what `update` makes of it, again and again until nobody else has changed it

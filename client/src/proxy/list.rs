@@ -39,9 +39,15 @@ impl Manager {
 
 /// A list for processes, wherever they run. Python's `manager.list()`.
 ///
-/// Positions are Python's: negative ones count from the end. Values are equal if their encodings
-/// are: `1` and `1.0` are not. Each operation is atomic. Values can be proxies of other shared
-/// objects.
+/// Positions are Python's: negative ones count from the end. Each operation is atomic. Values can be
+/// proxies of other shared objects.
+///
+/// # Equality
+/// [`contains`](Self::contains), [`index`](Self::index), [`count`](Self::count) and
+/// [`remove`](Self::remove) look at the encodings of values, as the manager does not know their type.
+/// Equal are values of the same bytes, maps in any order, and the two zeros of a float; `1` and `1.0`,
+/// or `0.1_f32` and `0.1_f64`, are not. A `HashSet` in another order and a struct without a field that
+/// came later are not found either: keep a `BTreeSet`, or search a [`copy`](Self::copy).
 ///
 /// ```
 /// # use mp_manager::Manager;
@@ -260,6 +266,8 @@ where
 
     /// Removes the first value that equals this one.
     ///
+    /// The manager compares [encodings](Self#equality).
+    ///
     /// # Errors
     /// [`Error::ValueNotFound`] if none does; or if it cannot be encoded, or the session is lost.
     ///
@@ -288,6 +296,8 @@ where
 
     /// Whether some value equals this one.
     ///
+    /// The manager compares [encodings](Self#equality).
+    ///
     /// # Errors
     /// If it cannot be encoded, or the session is lost.
     ///
@@ -314,6 +324,8 @@ where
 
     /// The position of the first value that equals this one.
     ///
+    /// The manager compares [encodings](Self#equality).
+    ///
     /// # Errors
     /// [`Error::ValueNotFound`] if none does; or if it cannot be encoded, or the session is lost.
     ///
@@ -338,6 +350,8 @@ where
 
     /// The position of the first value in a range that equals this one, counted from the start of
     /// the list.
+    ///
+    /// The manager compares [encodings](Self#equality).
     ///
     /// # Errors
     /// As [`index`](Self::index).
@@ -366,6 +380,8 @@ where
     }
 
     /// How many values equal this one.
+    ///
+    /// The manager compares [encodings](Self#equality).
     ///
     /// # Errors
     /// If it cannot be encoded, or the session is lost.
@@ -580,7 +596,8 @@ where
     /// Sorts the list in place, smallest first. Stable.
     ///
     /// Numbers are ordered by their value, text and bytes bytewise, arrays and tuples element by
-    /// element.
+    /// element. `i128` and `u128` are ordered as the 16 bytes that they are encoded in: negative ones
+    /// come last.
     ///
     /// # Errors
     /// [`Error::TypeMismatch`] if two values have no order: the list stays as it was; or if the

@@ -101,7 +101,8 @@ impl<T> Open<Queue<T>> {
     /// exists in another order is an error.
     ///
     /// Numbers are ordered by their value, strings and bytes bytewise, and arrays and tuples
-    /// lexicographically. What has no order against what is there is refused with
+    /// lexicographically; `i128` and `u128` as the 16 bytes that they are encoded in, negative ones
+    /// last. What has no order against what is there is refused with
     /// [`Error::TypeMismatch`].
     ///
     /// ```

@@ -3,7 +3,7 @@
 use std::marker::PhantomData;
 
 use mp_manager_proto::v1::{
-    Empty, Kind, ScalarAdd, ScalarCompareAndSwap, ScalarOp, ScalarParameters,
+    self, Empty, Kind, ScalarAdd, ScalarCompareAndSwap, ScalarOp, ScalarParameters,
     parameters::Parameters, request, scalar_op::Op,
 };
 use serde::{Serialize, de::DeserializeOwned};
@@ -182,11 +182,21 @@ where
         self.object.ask("swap", op(Op::Swap(value))).await?.value()
     }
 
-    /// Sets it to `replacement` if it is `expected`. Returns whether it was, and what it is now.
+    /// Sets it to `replacement` if it is equal to `expected`. Returns whether it was, and what it is now.
     /// Atomic.
     ///
+    /// Equal is what `PartialEq` says, or has the same encoding (so NaN is equal to itself). The manager
+    /// compares encodings; where it finds another one that is equal all the same (a set in another
+    /// order, an `f32` read as `f64`, a struct without a field that came later), the swap is tried again
+    /// with that. It is tried until it is done or refused: another attempt means that somebody else has
+    /// changed the value in between, so that somebody always gets on.
+    ///
+    /// Dropping the future may leave it done or not; so does
+    /// [`Error::OutcomeUnknown`](crate::Error::OutcomeUnknown). It never happens twice.
+    ///
     /// # Errors
-    /// If a value cannot be encoded or is too long, or the session is lost.
+    /// If a value cannot be encoded or is too long, or what is there is not a `T`, or the session is
+    /// lost.
     ///
     /// ```
     /// # use mp_manager::Manager;
@@ -199,12 +209,24 @@ where
     /// # Ok(())
     /// # }
     /// ```
-    pub async fn compare_and_swap(&self, expected: &T, replacement: &T) -> Result<(bool, T)> {
-        let swap = ScalarCompareAndSwap {
-            expected: Some(self.object.encode("compare_and_swap", expected)?),
-            replacement: Some(self.object.encode("compare_and_swap", replacement)?),
-        };
-        self.try_swap("compare_and_swap", swap).await
+    pub async fn compare_and_swap(&self, expected: &T, replacement: &T) -> Result<(bool, T)>
+    where
+        T: PartialEq,
+    {
+        let encoded = self.object.encode("compare_and_swap", expected)?;
+        let replacement = self.object.encode("compare_and_swap", replacement)?;
+        let mut attempt = encoded.clone();
+        loop {
+            let swap = ScalarCompareAndSwap {
+                expected: Some(attempt),
+                replacement: Some(replacement.clone()),
+            };
+            let (swapped, current, bytes) = self.try_swap("compare_and_swap", swap).await?;
+            if swapped || !self.object.is_expected(&current, expected, &encoded) {
+                return Ok((swapped, current));
+            }
+            attempt = bytes;
+        }
     }
 
     /// Replaces it by what `update` makes of it, again and again until nobody else has changed it
@@ -236,21 +258,22 @@ where
                 expected: Some(current),
                 replacement: Some(self.object.encode("update_with", &update(value))?),
             };
-            if let (true, value) = self.try_swap("update_with", swap).await? {
+            if let (true, value, _) = self.try_swap("update_with", swap).await? {
                 return Ok(value);
             }
         }
     }
 
+    /// Whether it was swapped, and what it is now, decoded and encoded.
     async fn try_swap(
         &self,
         operation: &'static str,
         swap: ScalarCompareAndSwap,
-    ) -> Result<(bool, T)> {
+    ) -> Result<(bool, T, v1::Value)> {
         let reply = self.object.ask(operation, op(Op::CompareAndSwap(swap))).await?;
         let swap = reply.swap()?;
         let current = swap.current.as_ref().ok_or_else(|| reply.unexpected())?;
-        Ok((swap.swapped, reply.decode(&current.data)?))
+        Ok((swap.swapped, reply.decode(&current.data)?, current.clone()))
     }
 }
 

@@ -44,9 +44,9 @@ impl Manager {
 /// A set for processes, wherever they run. Python's `manager.set()`.
 ///
 /// Unlike Python's it remembers the order of insertion. Elements are compared by their encoding, as
-/// the keys of a [`Dict`](crate::Dict) are: `1` and `1.0` are different, and NaN cannot be one.
-/// Each operation is atomic. Those with another set take a local one or a shared one, see
-/// [`SetOperand`].
+/// the keys of a [`Dict`](crate::Dict#keys) are: `1` and `1.0` are different, a `HashSet` has several
+/// encodings and a `BTreeSet` one, and NaN cannot be an element. Each operation is atomic. Those with
+/// another set take a local one or a shared one, see [`SetOperand`].
 ///
 /// ```
 /// # use mp_manager::Manager;
@@ -89,6 +89,8 @@ where
 {
     /// Adds an element; returns whether it is new.
     ///
+    /// Elements are compared by their [encoding](crate::Dict#keys).
+    ///
     /// # Errors
     /// If the element cannot be encoded or is too long, or the session is lost.
     ///
@@ -114,6 +116,8 @@ where
     }
 
     /// Removes an element that should be there. Final once applied.
+    ///
+    /// Elements are compared by their [encoding](crate::Dict#keys).
     ///
     /// # Errors
     /// [`Error::KeyNotFound`] if it is not there; or if it cannot be encoded, or the session is
@@ -143,6 +147,8 @@ where
     }
 
     /// Removes an element; returns whether it was there. Final once applied.
+    ///
+    /// Elements are compared by their [encoding](crate::Dict#keys).
     ///
     /// # Errors
     /// If it cannot be encoded, or the session is lost.
@@ -193,6 +199,8 @@ where
     }
 
     /// Whether an element is there.
+    ///
+    /// Elements are compared by their [encoding](crate::Dict#keys).
     ///
     /// # Errors
     /// If it cannot be encoded, or the session is lost.
