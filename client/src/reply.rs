@@ -120,7 +120,7 @@ impl Reply {
     }
 
     /// One answer per key asked for.
-    pub(crate) fn optionals<T: DeserializeOwned>(self) -> Result<Vec<Option<T>>> {
+    pub(crate) fn optionals<T: DeserializeOwned>(&self) -> Result<Vec<Option<T>>> {
         match &self.arrived.result {
             R::Optionals(all) => all
                 .items

@@ -41,3 +41,31 @@ pub const LEASE_RANGE_MS: std::ops::RangeInclusive<u64> = 1_000..=300_000;
 pub fn encoded_len(message: &impl prost::Message) -> usize {
     message.encoded_len()
 }
+
+#[cfg(test)]
+mod tests {
+    use prost::Message;
+
+    use crate::v1::{
+        DictAdd, DictAddMany, DictGetMany, ElementType, Entries, Entry, Keys, ScalarAdd, Value,
+    };
+
+    #[test]
+    fn what_older_clients_send_says_no_more_than_they_did() {
+        let value = Value { data: vec![1].into(), refs: Vec::new() };
+        let entry = Entry { key: vec![2].into(), value: Some(value.clone()) };
+        let sum_type = ElementType::Unspecified.into();
+
+        let add = DictAdd::decode(&entry.encode_to_vec()[..]).unwrap();
+        let delta = Some(value.clone());
+        assert_eq!(add, DictAdd { key: entry.key.clone(), delta, sum_type });
+        let add = ScalarAdd::decode(&value.encode_to_vec()[..]).unwrap();
+        assert_eq!(add, ScalarAdd { delta: value.data, sum_type });
+        let entries = vec![entry];
+        let many = Entries { entries: entries.clone() }.encode_to_vec();
+        assert_eq!(DictAddMany::decode(&many[..]).unwrap(), DictAddMany { entries, sum_type });
+        let keys = vec![vec![2].into(), vec![3].into()];
+        let get = Keys { keys: keys.clone() }.encode_to_vec();
+        assert_eq!(DictGetMany::decode(&get[..]).unwrap(), DictGetMany { keys, partial: false });
+    }
+}

@@ -625,7 +625,8 @@ where
     /// Removes many keys at once and returns the values they had, as [`crate::Dict::remove_many`].
     ///
     /// # Errors
-    /// If a key cannot be encoded, or a value there is not a `V`, or the session is lost.
+    /// [`Error::LimitExceeded`](crate::Error::LimitExceeded) if the values are longer together than one
+    /// value may be: they are all still there. If a key cannot be encoded, or a value there is not a `V`, or the session is lost.
     ///
     /// ```
     /// # use mp_manager::blocking::Manager;

@@ -8,8 +8,8 @@ use std::{
 
 use bytes::Bytes;
 use mp_manager_proto::v1::{
-    DictAdd, DictAddMany, DictCompareAndSwap, DictOp, DictPage, Empty, Entries, Entry, Keys, Kind,
-    Page, PageRequest, Reason, Value, dict_op::Op, request,
+    DictAdd, DictAddMany, DictCompareAndSwap, DictGetMany, DictOp, DictPage, Empty, Entries, Entry,
+    Keys, Kind, Page, PageRequest, Reason, Value, dict_op::Op, request,
 };
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -776,7 +776,10 @@ where
         self.object.ask("add_many", op(Op::AddMany(add))).await?.done()
     }
 
-    /// The values of many keys at once, in the order of the keys. Atomic.
+    /// The values of many keys at once, in the order of the keys.
+    ///
+    /// Atomic if the values are no longer together than one value may be (16 MiB, unless the manager was
+    /// told otherwise). Longer ones are fetched in several parts, between which the dict may change.
     ///
     /// # Errors
     /// If a key cannot be encoded, or a value there is not a `V`, or the session is lost.
@@ -800,14 +803,28 @@ where
         K: Borrow<Q>,
         Q: Serialize + ?Sized + 'a,
     {
-        let keys = self.encode_keys("get_many", keys)?;
-        self.object.ask("get_many", op(Op::GetMany(keys))).await?.optionals()
+        let Keys { mut keys } = self.encode_keys("get_many", keys)?;
+        let mut values = Vec::with_capacity(keys.len());
+        loop {
+            let get = DictGetMany { keys: keys.clone(), partial: true };
+            let reply = self.object.ask("get_many", op(Op::GetMany(get))).await?;
+            let found = reply.optionals()?;
+            if found.len() > keys.len() || (found.is_empty() && !keys.is_empty()) {
+                return Err(reply.unexpected());
+            }
+            keys.drain(..found.len());
+            values.extend(found);
+            if keys.is_empty() {
+                return Ok(values);
+            }
+        }
     }
 
     /// Removes many keys at once and returns the values they had. Atomic, and final once applied.
     ///
     /// # Errors
-    /// If a key cannot be encoded, or a value there is not a `V`, or the session is lost.
+    /// [`Error::LimitExceeded`](crate::Error::LimitExceeded) if the values are longer together than one
+    /// value may be (16 MiB, unless the manager was told otherwise): they are all still there. If a key cannot be encoded, or a value there is not a `V`, or the session is lost.
     ///
     /// ```
     /// # use mp_manager::Manager;

@@ -554,7 +554,11 @@ where
     }
 
     /// Takes the next items out, at most `max` of them; waits until there is one. It does not wait
-    /// for more, and may return fewer than there are (about 1 MiB at a time).
+    /// for more.
+    ///
+    /// What it returns is no longer together than one value may be (16 MiB, unless the manager was told
+    /// otherwise), or a single item: there may be more in the queue, also where it returns fewer than
+    /// `max`. Only an empty result of [`try_get_many`](Self::try_get_many) says that there are none.
     ///
     /// Fair and cancel safe as [`get`](Self::get): all go back or none.
     ///

@@ -6,8 +6,8 @@ use bytes::Bytes;
 use mp_manager_proto::{
     order::{self, OrderError},
     v1::{
-        DictAdd, DictAddMany, DictCompareAndSwap, DictPage, ElementType, Entry, Error, ObjectInfo,
-        Optional, Optionals, Reason, dict_op::Op,
+        DictAdd, DictAddMany, DictCompareAndSwap, DictGetMany, DictPage, ElementType, Entry, Error,
+        ObjectInfo, Optional, Optionals, Reason, dict_op::Op,
     },
     value,
 };
@@ -148,6 +148,29 @@ impl Dict {
         add(there.map_or(ZERO, |current| current.data()), delta.data(), sum_type)
     }
 
+    fn get_many(&self, op: &DictGetMany, turn: &Turn<'_>) -> Applied {
+        let count = if op.partial {
+            self.count_together(&op.keys, turn)
+        } else {
+            self.check_together(&op.keys, turn)?;
+            op.keys.len()
+        };
+        let found = op.keys.iter().take(count).map(|key| self.entries.get(key).cloned());
+        Self::optionals(found).into()
+    }
+
+    /// The number of keys whose values are no longer together than the longest value, one at least.
+    fn count_together(&self, keys: &[Bytes], turn: &Turn<'_>) -> usize {
+        let mut room = turn.limits().max_value_bytes;
+        let fits = |key: &&Bytes| {
+            let bytes = self.entries.get(key).map_or(0, Stored::length);
+            let left = room.checked_sub(bytes);
+            room = left.unwrap_or_default();
+            left.is_some()
+        };
+        keys.iter().take_while(fits).count().max(1).min(keys.len())
+    }
+
     /// Refuses to answer with more at once than the longest value: the same key many times in a small
     /// request would make a reply of any length.
     fn check_together(&self, keys: &[Bytes], turn: &Turn<'_>) -> Result<(), Error> {
@@ -199,10 +222,7 @@ impl Machine for Dict {
             }
             Op::Page(request) => self.page(request, turn),
             Op::CompareAndSwap(op) => self.compare_and_swap(op, turn),
-            Op::GetMany(keys) => {
-                self.check_together(&keys.keys, turn)?;
-                Self::optionals(keys.keys.iter().map(|key| self.entries.get(key).cloned())).into()
-            }
+            Op::GetMany(op) => self.get_many(&op, turn),
             Op::RemoveMany(keys) => {
                 self.check_together(&keys.keys, turn)?;
                 Self::optionals(keys.keys.iter().map(|key| self.remove(key))).into()
@@ -324,6 +344,30 @@ mod tests {
         apply(&mut dict, Op::Insert(entry(2, -1))).unwrap();
         assert_eq!(apply(&mut dict, op).unwrap_err().reason(), Reason::Overflow);
         assert_eq!(apply(&mut dict, Op::Get(key(1))), Ok(reply::Result::Value(wire(3))));
+    }
+
+    #[test]
+    fn many_values_come_in_parts_if_they_are_too_long_together() {
+        let mut dict = Dict::new(0);
+        for k in 0..4 {
+            let value = value::encode(&" ".repeat(6 << 20)).unwrap().into();
+            let value = Some(Value { data: value, refs: Vec::new() });
+            apply(&mut dict, Op::Insert(Entry { key: key(k), value })).unwrap();
+        }
+        let mut get = |keys: &[u8], partial| {
+            let keys = keys.iter().copied().map(key).collect();
+            match apply(&mut dict, Op::GetMany(DictGetMany { keys, partial })) {
+                Ok(reply::Result::Optionals(found)) => Ok(found.items.len()),
+                other => Err(other.unwrap_err().reason()),
+            }
+        };
+        assert_eq!(get(&[0, 1, 2, 3], true), Ok(2));
+        assert_eq!(get(&[9, 9, 0, 1, 9, 2], true), Ok(5));
+        assert_eq!(get(&[0, 0, 0], true), Ok(2));
+        assert_eq!(get(&[], true), Ok(0));
+        // Older clients do not ask for the rest.
+        assert_eq!(get(&[0, 1, 2], false), Err(Reason::LimitExceeded));
+        assert_eq!(get(&[0, 1], false), Ok(2));
     }
 
     #[test]

@@ -2,9 +2,9 @@
 
 use mp_manager::{Error, Manager, Unnamed};
 use mp_manager_proto::v1::{
-    ArrayParameters, DictPage, DirectoryOp, ElementType, Empty, Entry, Keys, Kind, ListOp, LockOp,
-    Open, Parameters, QueueItem, QueueOp, Reason, Ref, Value, dict_op, directory_op, list_op,
-    lock_op, parameters, queue_op, reply, request,
+    ArrayParameters, DictGetMany, DictPage, DirectoryOp, ElementType, Empty, Entry, Keys, Kind,
+    ListOp, LockOp, Open, Parameters, QueueItem, QueueOp, Reason, Ref, Value, dict_op,
+    directory_op, list_op, lock_op, parameters, queue_op, reply, request,
 };
 use mp_manager_tests::{AUTHKEY, TestServer, raw::RawSession, within};
 
@@ -199,12 +199,17 @@ async fn a_reply_has_a_limit() {
     let scores = session.open(Some("scores"), Kind::Dict, None).await.unwrap();
     session.ask(scores, insert(1, 1 << 20)).await.unwrap();
     let keys = |n| Keys { keys: vec![bytes(1).into(); n] };
-    for op in [dict_op::Op::GetMany(keys(100_000)), dict_op::Op::RemoveMany(keys(100_000))] {
+    let get_many =
+        |n, partial| dict_op::Op::GetMany(DictGetMany { keys: vec![bytes(1).into(); n], partial });
+    for op in [get_many(100_000, false), dict_op::Op::RemoveMany(keys(100_000))] {
         let refusal = within(session.ask(scores, dict(op))).await.unwrap_err();
         names_limit(&refusal, "the limit is 1048576", "--max-value-bytes");
     }
-    let one = session.ask(scores, dict(dict_op::Op::GetMany(keys(1)))).await;
-    assert!(matches!(one, Ok(reply::Result::Optionals(_))));
+    for op in [get_many(1, false), get_many(100_000, true)] {
+        let one = within(session.ask(scores, dict(op))).await;
+        let Ok(reply::Result::Optionals(one)) = one else { panic!("{one:?}") };
+        assert_eq!(one.items.len(), 1);
+    }
     innocent.is_undisturbed().await;
 }
 
