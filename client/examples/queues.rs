@@ -42,8 +42,8 @@ async fn main() -> Result<()> {
     consumer.await.expect("the task does not panic")?;
 
     let urgent = manager.queue::<String>("urgent").priority().await?;
-    urgent.put_with_priority(&"sweep".to_owned(), &9).await?;
-    urgent.put_with_priority(&"put out the fire".to_owned(), &1).await?;
+    urgent.put_with_priority("sweep", &9).await?;
+    urgent.put_with_priority("put out the fire", &1).await?;
     println!("first: {}", urgent.get().await?);
     Ok(())
 }

@@ -15,7 +15,7 @@ fn main() -> Result<()> {
                     for _ in 0..25 {
                         let guard = lock.acquire()?;
                         let n = counts.get("visits")?.unwrap_or(0);
-                        counts.insert("visits", &(n + 1))?;
+                        counts.insert("visits", n + 1)?;
                         guard.release()?;
                     }
                     Ok(())

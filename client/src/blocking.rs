@@ -9,7 +9,7 @@
 //! # fn main() -> mp_manager::Result<()> {
 //! let manager = Manager::start()?;
 //! let scores = manager.dict::<String, u64>("scores").open()?;
-//! scores.insert("alice", &3)?;
+//! scores.insert("alice", 3)?;
 //! let guard = manager.lock("migrate").open()?.acquire()?;
 //! # Ok(())
 //! # }

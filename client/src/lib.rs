@@ -11,7 +11,7 @@
 //! # async fn main() -> Result<()> {
 //! let manager = Manager::start().await?; // or Manager::connect("10.0.0.5:7117", authkey)
 //! let scores = manager.dict::<String, u64>("scores").await?;
-//! scores.insert("alice", &3).await?;
+//! scores.insert("alice", 3).await?;
 //!
 //! let lock = manager.lock("migrate").await?;
 //! let guard = lock.acquire().await?;
@@ -63,6 +63,7 @@
 //! item from a queue. Everything else is final once the manager has applied it: each method says so
 //! where it matters.
 
+mod as_value;
 mod authkeys;
 pub mod blocking;
 mod call;
@@ -99,6 +100,7 @@ mod thread;
 mod timer;
 mod tls;
 
+pub use as_value::{AsEntry, AsValue};
 pub use error::{Context, Error, Result};
 pub use fence::Fence;
 pub use manager::{

@@ -14,6 +14,7 @@ use mp_manager_proto::{
 use serde::Serialize;
 
 use crate::{
+    as_value::{AsValue, sealed::Here},
     call::Call,
     codec,
     error::{Context, Error, Result},
@@ -234,6 +235,24 @@ impl Object {
         value: &T,
     ) -> Result<Value> {
         encode(value, self.link(), || self.context(operation))
+    }
+
+    /// Encodes a value as its caller has it.
+    pub(crate) fn encode_value<V>(
+        &self,
+        operation: &'static str,
+        value: impl AsValue<V>,
+    ) -> Result<Value> {
+        self.encode(operation, value.encoded(Here))
+    }
+
+    /// Encodes values as their caller has them.
+    pub(crate) fn encode_values<V>(
+        &self,
+        operation: &'static str,
+        values: impl IntoIterator<Item: AsValue<V>>,
+    ) -> Result<Vec<Value>> {
+        values.into_iter().map(|value| self.encode_value(operation, value)).collect()
     }
 
     /// Whether what stands there is what a compare-and-swap expects, although its bytes are others: as

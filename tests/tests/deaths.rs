@@ -229,7 +229,7 @@ async fn the_other_end_of_a_pipe_comes_to_its_end() {
     victim.kill().await;
     assert_eq!(within(end.receive()).await.unwrap(), "last words");
     assert!(matches!(within(end.receive()).await, Err(Error::EndOfFile(_))));
-    assert!(matches!(end.send(&"hello?".into()).await, Err(Error::EndOfFile(_))));
+    assert!(matches!(end.send("hello?").await, Err(Error::EndOfFile(_))));
 }
 
 #[tokio::test]
@@ -239,7 +239,7 @@ async fn a_message_on_its_way_to_the_dead_is_not_lost() {
     let victim = scene.victim("receive").await;
     waiters(&scene.manager, "talk", 1).await;
     victim.freeze().await;
-    end.send(&"hello?".into()).await.unwrap();
+    end.send("hello?").await.unwrap();
     victim.kill().await;
     let closed = async || matches!(end.poll(Duration::ZERO).await, Ok(true)).then_some(());
     until(closed).await;

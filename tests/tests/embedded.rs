@@ -22,7 +22,7 @@ fn is_left_after_use() -> bool {
     let manager = Manager::start().expect("it starts");
     let address = manager.address().to_owned();
     let scores = manager.dict::<String, u64>("scores").open().expect("it is new");
-    scores.insert("alice", &3).expect("there is room");
+    scores.insert("alice", 3).expect("there is room");
     drop((scores, manager));
     let socket = address.strip_prefix("unix:").expect("it is on a unix socket");
     Path::new(socket).exists()

@@ -5,7 +5,7 @@ use std::{
     process::Stdio,
 };
 
-use mp_manager::blocking::Manager;
+use mp_manager::blocking::{Lock, Manager};
 
 use crate::fixture::{Daemon, finish};
 
@@ -91,10 +91,10 @@ fn what_json_has_no_word_for_is_printed_all_the_same() {
     let authkey = fs::read_to_string(daemon.home.authkey()).unwrap();
     let manager = Manager::connect(&daemon.address, authkey.trim_end()).unwrap();
     let lock = manager.lock("lock").open().unwrap();
-    let locks = manager.dict::<String, _>("d").open().unwrap();
+    let locks = manager.dict::<String, Lock>("d").open().unwrap();
     locks.insert("proxy", &lock).unwrap();
-    let maps = manager.dict::<String, _>("d").open().unwrap();
-    maps.insert("map", &BTreeMap::from([(1, true)])).unwrap();
+    let maps = manager.dict::<String, BTreeMap<u8, bool>>("d").open().unwrap();
+    maps.insert("map", BTreeMap::from([(1, true)])).unwrap();
     let items = daemon.run(&["dict", "items", "d"]).printed();
     assert!(items.contains(r#"{"$ref":{"kind":"lock","id":"#), "{items}");
     assert!(items.contains(r#"{"1":true}"#), "{items}");
@@ -227,7 +227,7 @@ fn a_full_queue_takes_nothing_in_time() {
     let daemon = Daemon::start();
     let authkey = fs::read_to_string(daemon.home.authkey()).unwrap();
     let manager = Manager::connect(&daemon.address, authkey.trim_end()).unwrap();
-    manager.queue::<u64>("q").maxsize(1).open().unwrap().put(&1).unwrap();
+    manager.queue::<u64>("q").maxsize(1).open().unwrap().put(1).unwrap();
     let error = daemon.run(&["queue", "put", "q", "2", "--timeout", "0"]).failed(75);
     assert!(error.contains("\"q\""), "{error}");
 }

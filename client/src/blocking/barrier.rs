@@ -131,7 +131,7 @@ impl Barrier {
     /// # let manager = Manager::start()?;
     /// let log = manager.value("log", &String::new()).open()?;
     /// let next = manager.barrier("next", 1).open()?;
-    /// let write = || log.set(&"all are here".to_owned());
+    /// let write = || log.set("all are here");
     /// assert_eq!(next.wait_timeout_with(Duration::from_secs(60), write)?, 0);
     /// assert_eq!(log.get()?, "all are here");
     /// # Ok(())

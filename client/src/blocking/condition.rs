@@ -42,7 +42,7 @@ wrapper! {
     ///     let (ready, jobs) = (ready.clone(), jobs.clone());
     ///     move || {
     ///         let guard = ready.acquire()?;
-    ///         jobs.insert(&1, &"sweep".into())?;
+    ///         jobs.insert(&1, "sweep")?;
     ///         guard.notify_one()
     ///     }
     /// });
@@ -189,7 +189,7 @@ impl Condition {
     /// # let manager = Manager::start()?;
     /// # let ready = manager.condition("ready").open()?;
     /// # let jobs = manager.dict::<u64, String>("jobs").open()?;
-    /// # jobs.insert(&1, &"sweep".into())?;
+    /// # jobs.insert(&1, "sweep")?;
     /// let guard = ready.acquire()?;
     /// let guard = ready.wait_for(guard, || Ok(!jobs.is_empty()?))?;
     /// assert!(jobs.pop_item()?.is_some());

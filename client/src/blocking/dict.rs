@@ -5,6 +5,7 @@ use std::borrow::Borrow;
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
+    AsEntry, AsValue,
     blocking::{Manager, Open, Pages, fenced, wait, wrapper},
     error::Result,
     open::Name,
@@ -91,7 +92,7 @@ where
     /// # }
     /// ```
     #[doc(alias = "__setitem__")]
-    pub fn insert<Q>(&self, key: &Q, value: &V) -> Result<Option<V>>
+    pub fn insert<Q>(&self, key: &Q, value: impl AsValue<V>) -> Result<Option<V>>
     where
         K: Borrow<Q>,
         Q: Serialize + ?Sized,
@@ -237,7 +238,7 @@ where
     /// # }
     /// ```
     #[doc(alias = "setdefault")]
-    pub fn get_or_insert<Q>(&self, key: &Q, value: &V) -> Result<V>
+    pub fn get_or_insert<Q>(&self, key: &Q, value: impl AsValue<V>) -> Result<V>
     where
         K: Borrow<Q>,
         Q: Serialize + ?Sized,
@@ -264,10 +265,7 @@ where
     #[doc(alias = "update")]
     #[doc(alias = "insert_many")]
     #[doc(alias = "__ior__")]
-    pub fn extend<E>(&self, entries: impl IntoIterator<Item = E>) -> Result<()>
-    where
-        E: Borrow<(K, V)>,
-    {
+    pub fn extend(&self, entries: impl IntoIterator<Item: AsEntry<K, V>>) -> Result<()> {
         wait(self.inner.extend(entries))
     }
 
@@ -287,10 +285,11 @@ where
     /// # }
     /// ```
     #[doc(alias = "fromkeys")]
-    pub fn from_keys<Q>(&self, keys: impl IntoIterator<Item = Q>, value: &V) -> Result<()>
-    where
-        Q: Borrow<K>,
-    {
+    pub fn from_keys(
+        &self,
+        keys: impl IntoIterator<Item: AsValue<K>>,
+        value: impl AsValue<V>,
+    ) -> Result<()> {
         wait(self.inner.from_keys(keys, value))
     }
 
@@ -567,7 +566,7 @@ where
     /// # Ok(())
     /// # }
     /// ```
-    pub fn add<Q>(&self, key: &Q, delta: &V) -> Result<V>
+    pub fn add<Q>(&self, key: &Q, delta: impl AsValue<V>) -> Result<V>
     where
         K: Borrow<Q>,
         Q: Serialize + ?Sized,
@@ -592,10 +591,7 @@ where
     /// # Ok(())
     /// # }
     /// ```
-    pub fn add_many<E>(&self, deltas: impl IntoIterator<Item = E>) -> Result<()>
-    where
-        E: Borrow<(K, V)>,
-    {
+    pub fn add_many(&self, deltas: impl IntoIterator<Item: AsEntry<K, V>>) -> Result<()> {
         wait(self.inner.add_many(deltas))
     }
 

@@ -5,7 +5,7 @@ use std::{borrow::Borrow, ops::RangeBounds};
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
-    Slice,
+    AsValue, Slice,
     blocking::{Manager, Open, Pages, fenced, wait, wrapper},
     error::Result,
     open::Name,
@@ -94,11 +94,7 @@ where
     /// # }
     /// ```
     #[doc(alias = "__setitem__")]
-    pub fn set<Q>(&self, index: i64, value: &Q) -> Result<()>
-    where
-        T: Borrow<Q>,
-        Q: Serialize + ?Sized,
-    {
+    pub fn set(&self, index: i64, value: impl AsValue<T>) -> Result<()> {
         wait(self.inner.set(index, value))
     }
 
@@ -118,11 +114,7 @@ where
     /// # }
     /// ```
     #[doc(alias = "append")]
-    pub fn push<Q>(&self, value: &Q) -> Result<()>
-    where
-        T: Borrow<Q>,
-        Q: Serialize + ?Sized,
-    {
+    pub fn push(&self, value: impl AsValue<T>) -> Result<()> {
         wait(self.inner.push(value))
     }
 
@@ -142,10 +134,7 @@ where
     /// # }
     /// ```
     #[doc(alias = "__iadd__")]
-    pub fn extend<E>(&self, values: impl IntoIterator<Item = E>) -> Result<()>
-    where
-        E: Borrow<T>,
-    {
+    pub fn extend(&self, values: impl IntoIterator<Item: AsValue<T>>) -> Result<()> {
         wait(self.inner.extend(values))
     }
 
@@ -166,11 +155,7 @@ where
     /// # Ok(())
     /// # }
     /// ```
-    pub fn insert<Q>(&self, index: i64, value: &Q) -> Result<()>
-    where
-        T: Borrow<Q>,
-        Q: Serialize + ?Sized,
-    {
+    pub fn insert(&self, index: i64, value: impl AsValue<T>) -> Result<()> {
         wait(self.inner.insert(index, value))
     }
 
@@ -463,14 +448,11 @@ where
     /// # }
     /// ```
     #[doc(alias = "__setitem__")]
-    pub fn set_slice<E>(
+    pub fn set_slice(
         &self,
         slice: impl Into<Slice>,
-        values: impl IntoIterator<Item = E>,
-    ) -> Result<()>
-    where
-        E: Borrow<T>,
-    {
+        values: impl IntoIterator<Item: AsValue<T>>,
+    ) -> Result<()> {
         wait(self.inner.set_slice(slice, values))
     }
 

@@ -86,10 +86,7 @@ impl Namespace {
     /// # }
     /// ```
     #[doc(alias = "__setattr__")]
-    pub fn set<T>(&self, attribute: &str, value: &T) -> Result<()>
-    where
-        T: Serialize + ?Sized,
-    {
+    pub fn set(&self, attribute: &str, value: impl Serialize) -> Result<()> {
         wait(self.inner.set(attribute, value))
     }
 

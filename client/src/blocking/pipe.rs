@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
+    AsValue,
     blocking::{Manager, Open, wait, wrapper},
     error::Result,
     open::Name,
@@ -75,7 +76,7 @@ wrapper! {
     /// # let manager = Manager::start()?;
     /// let talk = manager.pipe::<String, u64>("talk").open()?;
     /// let parent = talk.first();
-    /// parent.send(&"how many?".into())?;
+    /// parent.send("how many?")?;
     ///
     /// // In the child, another process with a session of its own:
     /// let child = manager.pipe::<String, u64>("talk").open()?.second();
@@ -94,7 +95,7 @@ impl<A, B> Pipe<A, B> {
     /// # fn main() -> mp_manager::Result<()> {
     /// # let manager = Manager::start()?;
     /// let (parent, child) = manager.pipe::<String, u64>("talk").open()?.ends();
-    /// parent.send(&"how many?".into())?;
+    /// parent.send("how many?")?;
     /// assert_eq!(child.receive()?, "how many?");
     /// child.send(&3)?;
     /// assert_eq!(parent.receive()?, 3);
@@ -113,7 +114,7 @@ impl<A, B> Pipe<A, B> {
     /// # fn main() -> mp_manager::Result<()> {
     /// # let manager = Manager::start()?;
     /// let parent = manager.pipe::<String, u64>("talk").open()?.first();
-    /// parent.send(&"how many?".into())?;
+    /// parent.send("how many?")?;
     /// # Ok(())
     /// # }
     /// ```
@@ -147,7 +148,7 @@ wrapper! {
     /// # fn main() -> mp_manager::Result<()> {
     /// # let manager = Manager::start()?;
     /// let (first, second) = manager.pipe::<String, u64>("talk").open()?.ends();
-    /// first.send(&"goodbye".into())?;
+    /// first.send("goodbye")?;
     /// drop(first);
     /// assert_eq!(second.receive()?, "goodbye");
     /// assert!(matches!(second.receive(), Err(Error::EndOfFile(_))));
@@ -175,12 +176,12 @@ where
     /// # fn main() -> mp_manager::Result<()> {
     /// # let manager = Manager::start()?;
     /// # let (first, second) = manager.pipe::<String, u64>("talk").open()?.ends();
-    /// first.send(&"how many?".into())?;
+    /// first.send("how many?")?;
     /// assert_eq!(second.receive()?, "how many?");
     /// # Ok(())
     /// # }
     /// ```
-    pub fn send(&self, value: &S) -> Result<()> {
+    pub fn send(&self, value: impl AsValue<S>) -> Result<()> {
         wait(self.inner.send(value))
     }
 
@@ -195,11 +196,11 @@ where
     /// # fn main() -> mp_manager::Result<()> {
     /// # let manager = Manager::start()?;
     /// # let (first, second) = manager.pipe::<String, u64>("talk").open()?.ends();
-    /// first.try_send(&"how many?".into())?;
+    /// first.try_send("how many?")?;
     /// # Ok(())
     /// # }
     /// ```
-    pub fn try_send(&self, value: &S) -> Result<()> {
+    pub fn try_send(&self, value: impl AsValue<S>) -> Result<()> {
         wait(self.inner.try_send(value))
     }
 
@@ -215,11 +216,11 @@ where
     /// # fn main() -> mp_manager::Result<()> {
     /// # let manager = Manager::start()?;
     /// # let (first, second) = manager.pipe::<String, u64>("talk").open()?.ends();
-    /// first.send_timeout(&"how many?".into(), Duration::from_secs(1))?;
+    /// first.send_timeout("how many?", Duration::from_secs(1))?;
     /// # Ok(())
     /// # }
     /// ```
-    pub fn send_timeout(&self, value: &S, timeout: Duration) -> Result<()> {
+    pub fn send_timeout(&self, value: impl AsValue<S>, timeout: Duration) -> Result<()> {
         wait(self.inner.send_timeout(value, timeout))
     }
 
@@ -237,7 +238,7 @@ where
     /// # fn main() -> mp_manager::Result<()> {
     /// # let manager = Manager::start()?;
     /// # let (first, second) = manager.pipe::<String, u64>("talk").open()?.ends();
-    /// first.send(&"how many?".into())?;
+    /// first.send("how many?")?;
     /// assert_eq!(second.receive()?, "how many?");
     /// # Ok(())
     /// # }
@@ -486,7 +487,7 @@ where
     /// # let manager = Manager::start()?;
     /// # let (first, second) = manager.pipe::<String, u64>("talk").open()?.ends();
     /// assert!(!second.poll(Duration::ZERO)?);
-    /// first.send(&"how many?".into())?;
+    /// first.send("how many?")?;
     /// assert!(second.poll(Duration::from_secs(1))?);
     /// # Ok(())
     /// # }

@@ -5,7 +5,7 @@ use std::{ops::Deref, time::Duration};
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
-    Received,
+    AsValue, Received,
     blocking::{Manager, Open, fenced, wait, wrapper},
     error::Result,
     open::Name,
@@ -106,7 +106,7 @@ wrapper! {
     /// # fn main() -> mp_manager::Result<()> {
     /// # let manager = Manager::start()?;
     /// let jobs = manager.queue::<String>("jobs").maxsize(1_000).open()?;
-    /// jobs.put(&"resize a.png".into())?;
+    /// jobs.put("resize a.png")?;
     ///
     /// let job = jobs.lease()?; // comes back if this process dies
     /// println!("{}", *job);
@@ -137,12 +137,12 @@ where
     /// # fn main() -> mp_manager::Result<()> {
     /// # let manager = Manager::start()?;
     /// # let jobs = manager.queue::<String>("jobs").open()?;
-    /// jobs.put(&"resize a.png".into())?;
+    /// jobs.put("resize a.png")?;
     /// assert_eq!(jobs.len()?, 1);
     /// # Ok(())
     /// # }
     /// ```
-    pub fn put(&self, value: &T) -> Result<()> {
+    pub fn put(&self, value: impl AsValue<T>) -> Result<()> {
         wait(self.inner.put(value))
     }
 
@@ -163,7 +163,7 @@ where
     /// # }
     /// ```
     #[doc(alias = "put_nowait")]
-    pub fn try_put(&self, value: &T) -> Result<()> {
+    pub fn try_put(&self, value: impl AsValue<T>) -> Result<()> {
         wait(self.inner.try_put(value))
     }
 
@@ -185,7 +185,7 @@ where
     /// # Ok(())
     /// # }
     /// ```
-    pub fn put_timeout(&self, value: &T, timeout: Duration) -> Result<()> {
+    pub fn put_timeout(&self, value: impl AsValue<T>, timeout: Duration) -> Result<()> {
         wait(self.inner.put_timeout(value, timeout))
     }
 
@@ -199,16 +199,17 @@ where
     /// # fn main() -> mp_manager::Result<()> {
     /// # let manager = Manager::start()?;
     /// let jobs = manager.queue::<String>("jobs").priority().open()?;
-    /// jobs.put_with_priority(&"tidy up".into(), &9)?;
-    /// jobs.put_with_priority(&"put out the fire".into(), &0)?;
+    /// jobs.put_with_priority("tidy up", &9)?;
+    /// jobs.put_with_priority("put out the fire", &0)?;
     /// assert_eq!(jobs.get()?, "put out the fire");
     /// # Ok(())
     /// # }
     /// ```
-    pub fn put_with_priority<P>(&self, value: &T, priority: &P) -> Result<()>
-    where
-        P: Serialize + ?Sized,
-    {
+    pub fn put_with_priority(
+        &self,
+        value: impl AsValue<T>,
+        priority: impl Serialize,
+    ) -> Result<()> {
         wait(self.inner.put_with_priority(value, priority))
     }
 
@@ -223,14 +224,15 @@ where
     /// # fn main() -> mp_manager::Result<()> {
     /// # let manager = Manager::start()?;
     /// let jobs = manager.queue::<String>("jobs").priority().open()?;
-    /// jobs.try_put_with_priority(&"tidy up".into(), &9)?;
+    /// jobs.try_put_with_priority("tidy up", &9)?;
     /// # Ok(())
     /// # }
     /// ```
-    pub fn try_put_with_priority<P>(&self, value: &T, priority: &P) -> Result<()>
-    where
-        P: Serialize + ?Sized,
-    {
+    pub fn try_put_with_priority(
+        &self,
+        value: impl AsValue<T>,
+        priority: impl Serialize,
+    ) -> Result<()> {
         wait(self.inner.try_put_with_priority(value, priority))
     }
 
@@ -247,19 +249,16 @@ where
     /// # let manager = Manager::start()?;
     /// let jobs = manager.queue::<String>("jobs").priority().open()?;
     /// let second = Duration::from_secs(1);
-    /// jobs.put_with_priority_timeout(&"tidy up".into(), &9, second)?;
+    /// jobs.put_with_priority_timeout("tidy up", &9, second)?;
     /// # Ok(())
     /// # }
     /// ```
-    pub fn put_with_priority_timeout<P>(
+    pub fn put_with_priority_timeout(
         &self,
-        value: &T,
-        priority: &P,
+        value: impl AsValue<T>,
+        priority: impl Serialize,
         timeout: Duration,
-    ) -> Result<()>
-    where
-        P: Serialize + ?Sized,
-    {
+    ) -> Result<()> {
         wait(self.inner.put_with_priority_timeout(value, priority, timeout))
     }
 
@@ -280,7 +279,7 @@ where
     /// # Ok(())
     /// # }
     /// ```
-    pub fn put_many<'a>(&self, values: impl IntoIterator<Item = &'a T>) -> Result<()> {
+    pub fn put_many(&self, values: impl IntoIterator<Item: AsValue<T>>) -> Result<()> {
         wait(self.inner.put_many(values))
     }
 
@@ -302,7 +301,7 @@ where
     /// # Ok(())
     /// # }
     /// ```
-    pub fn try_put_many<'a>(&self, values: impl IntoIterator<Item = &'a T>) -> Result<()> {
+    pub fn try_put_many(&self, values: impl IntoIterator<Item: AsValue<T>>) -> Result<()> {
         wait(self.inner.try_put_many(values))
     }
 
@@ -323,9 +322,9 @@ where
     /// # Ok(())
     /// # }
     /// ```
-    pub fn put_many_timeout<'a>(
+    pub fn put_many_timeout(
         &self,
-        values: impl IntoIterator<Item = &'a T>,
+        values: impl IntoIterator<Item: AsValue<T>>,
         timeout: Duration,
     ) -> Result<()> {
         wait(self.inner.put_many_timeout(values, timeout))
@@ -343,7 +342,7 @@ where
     /// # fn main() -> mp_manager::Result<()> {
     /// # let manager = Manager::start()?;
     /// # let jobs = manager.queue::<String>("jobs").open()?;
-    /// jobs.put(&"resize a.png".into())?;
+    /// jobs.put("resize a.png")?;
     /// assert_eq!(jobs.get()?, "resize a.png");
     /// # Ok(())
     /// # }
@@ -402,7 +401,7 @@ where
     /// # fn main() -> mp_manager::Result<()> {
     /// # let manager = Manager::start()?;
     /// # let jobs = manager.queue::<String>("jobs").open()?;
-    /// jobs.put(&"resize a.png".into())?;
+    /// jobs.put("resize a.png")?;
     /// jobs.lease()?.reject()?;
     /// assert_eq!(jobs.get_counted()?.deliveries, 2);
     /// # Ok(())
@@ -526,7 +525,7 @@ where
     /// # fn main() -> mp_manager::Result<()> {
     /// # let manager = Manager::start()?;
     /// # let jobs = manager.queue::<String>("jobs").open()?;
-    /// jobs.put(&"resize a.png".into())?;
+    /// jobs.put("resize a.png")?;
     /// let job = jobs.lease()?;
     /// assert_eq!(*job, "resize a.png");
     /// job.done()?;
@@ -588,7 +587,7 @@ where
     /// # fn main() -> mp_manager::Result<()> {
     /// # let manager = Manager::start()?;
     /// # let jobs = manager.queue::<String>("jobs").open()?;
-    /// jobs.put(&"resize a.png".into())?;
+    /// jobs.put("resize a.png")?;
     /// assert_eq!(jobs.peek()?, Some("resize a.png".into()));
     /// assert_eq!(jobs.len()?, 1);
     /// # Ok(())
@@ -608,7 +607,7 @@ where
     /// # fn main() -> mp_manager::Result<()> {
     /// # let manager = Manager::start()?;
     /// # let jobs = manager.queue::<String>("jobs").open()?;
-    /// jobs.put(&"resize a.png".into())?;
+    /// jobs.put("resize a.png")?;
     /// assert_eq!(jobs.len()?, 1);
     /// # Ok(())
     /// # }
@@ -687,7 +686,7 @@ where
     /// # fn main() -> mp_manager::Result<()> {
     /// # let manager = Manager::start()?;
     /// # let jobs = manager.queue::<String>("jobs").open()?;
-    /// jobs.put(&"resize a.png".into())?;
+    /// jobs.put("resize a.png")?;
     /// let job = jobs.get()?;
     /// jobs.task_done()?;
     /// jobs.join()?;
@@ -730,7 +729,7 @@ where
     /// # fn main() -> mp_manager::Result<()> {
     /// # let manager = Manager::start()?;
     /// # let jobs = manager.queue::<String>("jobs").open()?;
-    /// jobs.put(&"resize a.png".into())?;
+    /// jobs.put("resize a.png")?;
     /// jobs.lease()?.done()?;
     /// jobs.join()?;
     /// # Ok(())
@@ -750,7 +749,7 @@ where
     /// # fn main() -> mp_manager::Result<()> {
     /// # let manager = Manager::start()?;
     /// # let jobs = manager.queue::<String>("jobs").open()?;
-    /// jobs.put(&"resize a.png".into())?;
+    /// jobs.put("resize a.png")?;
     /// assert!(!jobs.try_join()?);
     /// # Ok(())
     /// # }
@@ -771,7 +770,7 @@ where
     /// # fn main() -> mp_manager::Result<()> {
     /// # let manager = Manager::start()?;
     /// # let jobs = manager.queue::<String>("jobs").open()?;
-    /// jobs.put(&"resize a.png".into())?;
+    /// jobs.put("resize a.png")?;
     /// assert!(!jobs.join_timeout(Duration::from_millis(1))?);
     /// # Ok(())
     /// # }
@@ -790,9 +789,9 @@ where
     /// # fn main() -> mp_manager::Result<()> {
     /// # let manager = Manager::start()?;
     /// # let jobs = manager.queue::<String>("jobs").open()?;
-    /// jobs.put(&"resize a.png".into())?;
+    /// jobs.put("resize a.png")?;
     /// jobs.shutdown()?;
-    /// assert!(matches!(jobs.put(&"late".into()), Err(Error::QueueShutDown(_))));
+    /// assert!(matches!(jobs.put("late"), Err(Error::QueueShutDown(_))));
     /// assert_eq!(jobs.get()?, "resize a.png");
     /// assert!(matches!(jobs.get(), Err(Error::QueueShutDown(_))));
     /// # Ok(())
@@ -813,7 +812,7 @@ where
     /// # fn main() -> mp_manager::Result<()> {
     /// # let manager = Manager::start()?;
     /// # let jobs = manager.queue::<String>("jobs").open()?;
-    /// jobs.put(&"resize a.png".into())?;
+    /// jobs.put("resize a.png")?;
     /// jobs.shutdown_immediate()?;
     /// assert!(matches!(jobs.get(), Err(Error::QueueShutDown(_))));
     /// jobs.join()?;
@@ -841,7 +840,7 @@ impl<T> Delivery<T> {
     /// # fn main() -> mp_manager::Result<()> {
     /// # let manager = Manager::start()?;
     /// # let jobs = manager.queue::<String>("jobs").open()?;
-    /// jobs.put(&"resize a.png".into())?;
+    /// jobs.put("resize a.png")?;
     /// jobs.lease()?.reject()?;
     /// assert_eq!(jobs.lease()?.deliveries(), 2);
     /// # Ok(())
@@ -859,7 +858,7 @@ impl<T> Delivery<T> {
     /// # fn main() -> mp_manager::Result<()> {
     /// # let manager = Manager::start()?;
     /// # let jobs = manager.queue::<String>("jobs").open()?;
-    /// jobs.put(&"resize a.png".into())?;
+    /// jobs.put("resize a.png")?;
     /// let job = jobs.lease()?;
     /// assert!(!job.is_lost());
     /// # Ok(())
@@ -877,7 +876,7 @@ impl<T> Delivery<T> {
     /// # fn main() -> mp_manager::Result<()> {
     /// # let manager = Manager::start()?;
     /// # let jobs = manager.queue::<String>("jobs").open()?;
-    /// jobs.put(&"resize a.png".into())?;
+    /// jobs.put("resize a.png")?;
     /// let job = jobs.lease()?;
     /// manager.close()?;
     /// job.lost();
@@ -899,7 +898,7 @@ impl<T> Delivery<T> {
     /// # fn main() -> mp_manager::Result<()> {
     /// # let manager = Manager::start()?;
     /// # let jobs = manager.queue::<String>("jobs").open()?;
-    /// jobs.put(&"resize a.png".into())?;
+    /// jobs.put("resize a.png")?;
     /// let job = jobs.lease()?;
     /// job.done()?;
     /// assert!(jobs.try_join()?);
@@ -921,7 +920,7 @@ impl<T> Delivery<T> {
     /// # fn main() -> mp_manager::Result<()> {
     /// # let manager = Manager::start()?;
     /// # let jobs = manager.queue::<String>("jobs").open()?;
-    /// jobs.put(&"resize a.png".into())?;
+    /// jobs.put("resize a.png")?;
     /// let job = jobs.lease()?;
     /// job.reject()?;
     /// assert_eq!(jobs.len()?, 1);

@@ -3,6 +3,7 @@
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
+    AsValue,
     blocking::{Manager, Open, fenced, wait, wrapper},
     error::Result,
     open::Name,
@@ -87,7 +88,7 @@ where
     /// # }
     /// ```
     #[doc(alias = "value")]
-    pub fn set(&self, value: &T) -> Result<()> {
+    pub fn set(&self, value: impl AsValue<T>) -> Result<()> {
         wait(self.inner.set(value))
     }
 
@@ -108,7 +109,7 @@ where
     /// # Ok(())
     /// # }
     /// ```
-    pub fn add(&self, delta: &T) -> Result<T> {
+    pub fn add(&self, delta: impl AsValue<T>) -> Result<T> {
         wait(self.inner.add(delta))
     }
 
@@ -128,7 +129,7 @@ where
     /// # Ok(())
     /// # }
     /// ```
-    pub fn swap(&self, value: &T) -> Result<T> {
+    pub fn swap(&self, value: impl AsValue<T>) -> Result<T> {
         wait(self.inner.swap(value))
     }
 
@@ -147,7 +148,7 @@ where
     /// # Ok(())
     /// # }
     /// ```
-    pub fn compare_and_swap(&self, expected: &T, replacement: &T) -> Result<(bool, T)>
+    pub fn compare_and_swap(&self, expected: &T, replacement: impl AsValue<T>) -> Result<(bool, T)>
     where
         T: PartialEq,
     {

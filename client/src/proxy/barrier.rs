@@ -179,7 +179,7 @@ impl Barrier {
     /// # let manager = Manager::start().await?;
     /// let log = manager.value("log", &String::new()).await?;
     /// let next = manager.barrier("next", 1).await?;
-    /// let write = async || log.set(&"all are here".to_owned()).await;
+    /// let write = async || log.set("all are here").await;
     /// assert_eq!(next.wait_timeout_with(Duration::from_secs(60), write).await?, 0);
     /// assert_eq!(log.get().await?, "all are here");
     /// # Ok(())

@@ -63,7 +63,7 @@ impl Manager {
 ///     let (ready, jobs) = (ready.clone(), jobs.clone());
 ///     async move {
 ///         let guard = ready.acquire().await?;
-///         jobs.insert(&1, &"sweep".into()).await?;
+///         jobs.insert(&1, "sweep").await?;
 ///         guard.notify_one().await
 ///     }
 /// });
@@ -248,7 +248,7 @@ impl Condition {
     /// # let manager = Manager::start().await?;
     /// # let ready = manager.condition("ready").await?;
     /// # let jobs = manager.dict::<u64, String>("jobs").await?;
-    /// # jobs.insert(&1, &"sweep".into()).await?;
+    /// # jobs.insert(&1, "sweep").await?;
     /// let guard = ready.acquire().await?;
     /// let guard = ready.wait_for(guard, || async { Ok(!jobs.is_empty().await?) }).await?;
     /// assert!(jobs.pop_item().await?.is_some());

@@ -14,6 +14,7 @@ use mp_manager_proto::v1::{
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
+    as_value::{AsEntry, AsValue, sealed::Here},
     codec::Detail,
     error::Result,
     fence::fenced,
@@ -147,7 +148,7 @@ where
     /// # }
     /// ```
     #[doc(alias = "__setitem__")]
-    pub async fn insert<Q>(&self, key: &Q, value: &V) -> Result<Option<V>>
+    pub async fn insert<Q>(&self, key: &Q, value: impl AsValue<V>) -> Result<Option<V>>
     where
         K: Borrow<Q>,
         Q: Serialize + ?Sized,
@@ -309,7 +310,7 @@ where
     /// # }
     /// ```
     #[doc(alias = "setdefault")]
-    pub async fn get_or_insert<Q>(&self, key: &Q, value: &V) -> Result<V>
+    pub async fn get_or_insert<Q>(&self, key: &Q, value: impl AsValue<V>) -> Result<V>
     where
         K: Borrow<Q>,
         Q: Serialize + ?Sized,
@@ -338,10 +339,7 @@ where
     #[doc(alias = "update")]
     #[doc(alias = "insert_many")]
     #[doc(alias = "__ior__")]
-    pub async fn extend<E>(&self, entries: impl IntoIterator<Item = E>) -> Result<()>
-    where
-        E: Borrow<(K, V)>,
-    {
+    pub async fn extend(&self, entries: impl IntoIterator<Item: AsEntry<K, V>>) -> Result<()> {
         let entries = self.entries("extend", entries)?;
         self.object.ask("extend", op(Op::Extend(entries))).await?.done()
     }
@@ -363,13 +361,18 @@ where
     /// # }
     /// ```
     #[doc(alias = "fromkeys")]
-    pub async fn from_keys<Q>(&self, keys: impl IntoIterator<Item = Q>, value: &V) -> Result<()>
-    where
-        Q: Borrow<K>,
-    {
+    pub async fn from_keys(
+        &self,
+        keys: impl IntoIterator<Item: AsValue<K>>,
+        value: impl AsValue<V>,
+    ) -> Result<()> {
+        let value = self.object.encode_value("from_keys", value)?;
         let entries = keys
             .into_iter()
-            .map(|key| self.entry("from_keys", key.borrow(), value))
+            .map(|key| {
+                let key = self.object.encode_key("from_keys", key.encoded(Here))?;
+                Ok(Entry { key, value: Some(value.clone()) })
+            })
             .collect::<Result<_>>()?;
         self.object.ask("from_keys", op(Op::Extend(Entries { entries }))).await?.done()
     }
@@ -739,7 +742,7 @@ where
     /// # Ok(())
     /// # }
     /// ```
-    pub async fn add<Q>(&self, key: &Q, delta: &V) -> Result<V>
+    pub async fn add<Q>(&self, key: &Q, delta: impl AsValue<V>) -> Result<V>
     where
         K: Borrow<Q>,
         Q: Serialize + ?Sized,
@@ -767,10 +770,7 @@ where
     /// # Ok(())
     /// # }
     /// ```
-    pub async fn add_many<E>(&self, deltas: impl IntoIterator<Item = E>) -> Result<()>
-    where
-        E: Borrow<(K, V)>,
-    {
+    pub async fn add_many(&self, deltas: impl IntoIterator<Item: AsEntry<K, V>>) -> Result<()> {
         let Entries { entries } = self.entries("add_many", deltas)?;
         let add = DictAddMany { entries, sum_type: number_type::<V>().into() };
         self.object.ask("add_many", op(Op::AddMany(add))).await?.done()
@@ -849,23 +849,30 @@ where
         self.object.ask("remove_many", op(Op::RemoveMany(keys))).await?.optionals()
     }
 
-    fn entry<Q>(&self, operation: &'static str, key: &Q, value: &V) -> Result<Entry>
+    fn entry<Q>(&self, operation: &'static str, key: &Q, value: impl AsValue<V>) -> Result<Entry>
     where
         Q: Serialize + ?Sized,
     {
         let key = self.object.encode_key(operation, key)?;
-        Ok(Entry { key, value: Some(self.object.encode(operation, value)?) })
+        Ok(Entry { key, value: Some(self.object.encode_value(operation, value)?) })
     }
 
-    fn entries<E: Borrow<(K, V)>>(
+    fn entries(
         &self,
         operation: &'static str,
-        entries: impl IntoIterator<Item = E>,
+        entries: impl IntoIterator<Item: AsEntry<K, V>>,
     ) -> Result<Entries> {
-        let entries = entries.into_iter().map(|entry| {
-            let (key, value) = entry.borrow();
-            self.entry(operation, key, value)
-        });
+        let encode = |entry: &_| {
+            AsEntry::with(
+                entry,
+                |key, value| {
+                    let key = self.object.encode_key(operation, key)?;
+                    Ok(Entry { key, value: Some(self.object.encode(operation, value)?) })
+                },
+                Here,
+            )
+        };
+        let entries = entries.into_iter().map(|entry| encode(&entry));
         Ok(Entries { entries: entries.collect::<Result<_>>()? })
     }
 

@@ -4,11 +4,12 @@ use std::{borrow::Borrow, marker::PhantomData, ops::RangeBounds};
 
 use mp_manager_proto::v1::{
     Empty, Kind, ListIndex, ListItem, ListOp, ListSlice, ListSliceSet, ListSort, PageRequest,
-    Reason, Value, Values, list_op::Op, request,
+    Reason, Values, list_op::Op, request,
 };
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
+    as_value::AsValue,
     codec::Detail,
     error::{Error, Result},
     fence::fenced,
@@ -130,12 +131,8 @@ where
     /// # }
     /// ```
     #[doc(alias = "__setitem__")]
-    pub async fn set<Q>(&self, index: i64, value: &Q) -> Result<()>
-    where
-        T: Borrow<Q>,
-        Q: Serialize + ?Sized,
-    {
-        let value = Some(self.object.encode("set", value)?);
+    pub async fn set(&self, index: i64, value: impl AsValue<T>) -> Result<()> {
+        let value = Some(self.object.encode_value("set", value)?);
         self.object.ask("set", op(Op::Set(ListItem { index, value }))).await?.done()
     }
 
@@ -156,12 +153,8 @@ where
     /// # }
     /// ```
     #[doc(alias = "append")]
-    pub async fn push<Q>(&self, value: &Q) -> Result<()>
-    where
-        T: Borrow<Q>,
-        Q: Serialize + ?Sized,
-    {
-        let value = self.object.encode("push", value)?;
+    pub async fn push(&self, value: impl AsValue<T>) -> Result<()> {
+        let value = self.object.encode_value("push", value)?;
         self.object.ask("push", op(Op::Push(value))).await?.done()
     }
 
@@ -182,11 +175,8 @@ where
     /// # }
     /// ```
     #[doc(alias = "__iadd__")]
-    pub async fn extend<E>(&self, values: impl IntoIterator<Item = E>) -> Result<()>
-    where
-        E: Borrow<T>,
-    {
-        let values = self.encode_all("extend", values)?;
+    pub async fn extend(&self, values: impl IntoIterator<Item: AsValue<T>>) -> Result<()> {
+        let values = self.object.encode_values("extend", values)?;
         self.object.ask("extend", op(Op::Extend(Values { values }))).await?.done()
     }
 
@@ -208,12 +198,8 @@ where
     /// # Ok(())
     /// # }
     /// ```
-    pub async fn insert<Q>(&self, index: i64, value: &Q) -> Result<()>
-    where
-        T: Borrow<Q>,
-        Q: Serialize + ?Sized,
-    {
-        let value = Some(self.object.encode("insert", value)?);
+    pub async fn insert(&self, index: i64, value: impl AsValue<T>) -> Result<()> {
+        let value = Some(self.object.encode_value("insert", value)?);
         self.object.ask("insert", op(Op::Insert(ListItem { index, value }))).await?.done()
     }
 
@@ -536,15 +522,12 @@ where
     /// # }
     /// ```
     #[doc(alias = "__setitem__")]
-    pub async fn set_slice<E>(
+    pub async fn set_slice(
         &self,
         slice: impl Into<Slice>,
-        values: impl IntoIterator<Item = E>,
-    ) -> Result<()>
-    where
-        E: Borrow<T>,
-    {
-        let values = self.encode_all("set_slice", values)?;
+        values: impl IntoIterator<Item: AsValue<T>>,
+    ) -> Result<()> {
+        let values = self.object.encode_values("set_slice", values)?;
         let set = ListSliceSet { slice: Some(slice.into().to_message()), values };
         self.object.ask("set_slice", op(Op::SliceSet(set))).await?.done()
     }
@@ -776,14 +759,6 @@ where
         let value = Some(self.object.encode(operation, value)?);
         let index = ListIndex { value, start: within.start, stop: within.stop };
         self.object.ask(operation, op(Op::Index(index))).await?.count()
-    }
-
-    fn encode_all<E: Borrow<T>>(
-        &self,
-        operation: &'static str,
-        values: impl IntoIterator<Item = E>,
-    ) -> Result<Vec<Value>> {
-        values.into_iter().map(|value| self.object.encode(operation, value.borrow())).collect()
     }
 
     fn all_pages(&self, operation: &'static str, reverse: bool) -> Pages<T> {

@@ -114,11 +114,8 @@ impl Namespace {
     /// # }
     /// ```
     #[doc(alias = "__setattr__")]
-    pub async fn set<T>(&self, attribute: &str, value: &T) -> Result<()>
-    where
-        T: Serialize + ?Sized,
-    {
-        let value = Some(self.object.encode("set", value)?);
+    pub async fn set(&self, attribute: &str, value: impl Serialize) -> Result<()> {
+        let value = Some(self.object.encode("set", &value)?);
         let attribute = Attribute { name: attribute.into(), value };
         self.object.ask("set", op(Op::Set(attribute))).await?.done()
     }

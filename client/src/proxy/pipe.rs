@@ -10,6 +10,7 @@ use mp_manager_proto::v1::{
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
+    as_value::AsValue,
     codec::Detail,
     error::Result,
     manager::Manager,
@@ -113,7 +114,7 @@ impl<A, B> Open<Pipe<A, B>> {
 /// # let manager = Manager::start().await?;
 /// let talk = manager.pipe::<String, u64>("talk").await?;
 /// let parent = talk.first();
-/// parent.send(&"how many?".into()).await?;
+/// parent.send("how many?").await?;
 ///
 /// // In the child, another process with a session of its own:
 /// let child = manager.pipe::<String, u64>("talk").await?.second();
@@ -150,7 +151,7 @@ impl<A, B> Pipe<A, B> {
     /// # async fn main() -> mp_manager::Result<()> {
     /// # let manager = Manager::start().await?;
     /// let (parent, child) = manager.pipe::<String, u64>("talk").await?.ends();
-    /// parent.send(&"how many?".into()).await?;
+    /// parent.send("how many?").await?;
     /// assert_eq!(child.receive().await?, "how many?");
     /// child.send(&3).await?;
     /// assert_eq!(parent.receive().await?, 3);
@@ -171,7 +172,7 @@ impl<A, B> Pipe<A, B> {
     /// # async fn main() -> mp_manager::Result<()> {
     /// # let manager = Manager::start().await?;
     /// let parent = manager.pipe::<String, u64>("talk").await?.first();
-    /// parent.send(&"how many?".into()).await?;
+    /// parent.send("how many?").await?;
     /// # Ok(())
     /// # }
     /// ```
@@ -211,7 +212,7 @@ impl<A, B> Pipe<A, B> {
 /// # async fn main() -> mp_manager::Result<()> {
 /// # let manager = Manager::start().await?;
 /// let (first, second) = manager.pipe::<String, u64>("talk").await?.ends();
-/// first.send(&"goodbye".into()).await?;
+/// first.send("goodbye").await?;
 /// drop(first);
 /// assert_eq!(second.receive().await?, "goodbye");
 /// assert!(matches!(second.receive().await, Err(Error::EndOfFile(_))));
@@ -269,12 +270,12 @@ where
     /// # async fn main() -> mp_manager::Result<()> {
     /// # let manager = Manager::start().await?;
     /// # let (first, second) = manager.pipe::<String, u64>("talk").await?.ends();
-    /// first.send(&"how many?".into()).await?;
+    /// first.send("how many?").await?;
     /// assert_eq!(second.receive().await?, "how many?");
     /// # Ok(())
     /// # }
     /// ```
-    pub async fn send(&self, value: &S) -> Result<()> {
+    pub async fn send(&self, value: impl AsValue<S>) -> Result<()> {
         self.send_value(value, Wait::Forever).await
     }
 
@@ -290,11 +291,11 @@ where
     /// # async fn main() -> mp_manager::Result<()> {
     /// # let manager = Manager::start().await?;
     /// # let (first, second) = manager.pipe::<String, u64>("talk").await?.ends();
-    /// first.try_send(&"how many?".into()).await?;
+    /// first.try_send("how many?").await?;
     /// # Ok(())
     /// # }
     /// ```
-    pub async fn try_send(&self, value: &S) -> Result<()> {
+    pub async fn try_send(&self, value: impl AsValue<S>) -> Result<()> {
         self.send_value(value, Wait::Never).await
     }
 
@@ -313,11 +314,11 @@ where
     /// # async fn main() -> mp_manager::Result<()> {
     /// # let manager = Manager::start().await?;
     /// # let (first, second) = manager.pipe::<String, u64>("talk").await?.ends();
-    /// first.send_timeout(&"how many?".into(), Duration::from_secs(1)).await?;
+    /// first.send_timeout("how many?", Duration::from_secs(1)).await?;
     /// # Ok(())
     /// # }
     /// ```
-    pub async fn send_timeout(&self, value: &S, timeout: Duration) -> Result<()> {
+    pub async fn send_timeout(&self, value: impl AsValue<S>, timeout: Duration) -> Result<()> {
         self.send_value(value, Wait::For(timeout)).await
     }
 
@@ -339,7 +340,7 @@ where
     /// # async fn main() -> mp_manager::Result<()> {
     /// # let manager = Manager::start().await?;
     /// # let (first, second) = manager.pipe::<String, u64>("talk").await?.ends();
-    /// first.send(&"how many?".into()).await?;
+    /// first.send("how many?").await?;
     /// assert_eq!(second.receive().await?, "how many?");
     /// # Ok(())
     /// # }
@@ -611,7 +612,7 @@ where
     /// # let manager = Manager::start().await?;
     /// # let (first, second) = manager.pipe::<String, u64>("talk").await?.ends();
     /// assert!(!second.poll(Duration::ZERO).await?);
-    /// first.send(&"how many?".into()).await?;
+    /// first.send("how many?").await?;
     /// assert!(second.poll(Duration::from_secs(1)).await?);
     /// # Ok(())
     /// # }
@@ -646,8 +647,8 @@ where
         }
     }
 
-    async fn send_value(&self, value: &S, wait: Wait) -> Result<()> {
-        let content = Content::Value(self.object.encode("send", value)?);
+    async fn send_value(&self, value: impl AsValue<S>, wait: Wait) -> Result<()> {
+        let content = Content::Value(self.object.encode_value("send", value)?);
         self.send_message("send", content, wait).await
     }
 

@@ -10,6 +10,7 @@ use mp_manager_proto::v1::{
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
+    as_value::AsValue,
     codec::Detail,
     error::{Error, Result},
     fence::fenced,
@@ -152,7 +153,7 @@ impl<T> Open<Queue<T>> {
 /// # async fn main() -> mp_manager::Result<()> {
 /// # let manager = Manager::start().await?;
 /// let jobs = manager.queue::<String>("jobs").maxsize(1_000).await?;
-/// jobs.put(&"resize a.png".into()).await?;
+/// jobs.put("resize a.png").await?;
 ///
 /// let job = jobs.lease().await?; // comes back if this process dies
 /// println!("{}", *job);
@@ -211,12 +212,12 @@ where
     /// # async fn main() -> mp_manager::Result<()> {
     /// # let manager = Manager::start().await?;
     /// # let jobs = manager.queue::<String>("jobs").await?;
-    /// jobs.put(&"resize a.png".into()).await?;
+    /// jobs.put("resize a.png").await?;
     /// assert_eq!(jobs.len().await?, 1);
     /// # Ok(())
     /// # }
     /// ```
-    pub async fn put(&self, value: &T) -> Result<()> {
+    pub async fn put(&self, value: impl AsValue<T>) -> Result<()> {
         self.put_waiting(value, NO_PRIORITY, Wait::Forever).await
     }
 
@@ -238,7 +239,7 @@ where
     /// # }
     /// ```
     #[doc(alias = "put_nowait")]
-    pub async fn try_put(&self, value: &T) -> Result<()> {
+    pub async fn try_put(&self, value: impl AsValue<T>) -> Result<()> {
         self.put_waiting(value, NO_PRIORITY, Wait::Never).await
     }
 
@@ -262,7 +263,7 @@ where
     /// # Ok(())
     /// # }
     /// ```
-    pub async fn put_timeout(&self, value: &T, timeout: Duration) -> Result<()> {
+    pub async fn put_timeout(&self, value: impl AsValue<T>, timeout: Duration) -> Result<()> {
         self.put_waiting(value, NO_PRIORITY, Wait::For(timeout)).await
     }
 
@@ -279,16 +280,17 @@ where
     /// # async fn main() -> mp_manager::Result<()> {
     /// # let manager = Manager::start().await?;
     /// let jobs = manager.queue::<String>("jobs").priority().await?;
-    /// jobs.put_with_priority(&"tidy up".into(), &9).await?;
-    /// jobs.put_with_priority(&"put out the fire".into(), &0).await?;
+    /// jobs.put_with_priority("tidy up", &9).await?;
+    /// jobs.put_with_priority("put out the fire", &0).await?;
     /// assert_eq!(jobs.get().await?, "put out the fire");
     /// # Ok(())
     /// # }
     /// ```
-    pub async fn put_with_priority<P>(&self, value: &T, priority: &P) -> Result<()>
-    where
-        P: Serialize + ?Sized,
-    {
+    pub async fn put_with_priority(
+        &self,
+        value: impl AsValue<T>,
+        priority: impl Serialize,
+    ) -> Result<()> {
         self.put_waiting(value, Some(priority), Wait::Forever).await
     }
 
@@ -303,14 +305,15 @@ where
     /// # async fn main() -> mp_manager::Result<()> {
     /// # let manager = Manager::start().await?;
     /// let jobs = manager.queue::<String>("jobs").priority().await?;
-    /// jobs.try_put_with_priority(&"tidy up".into(), &9).await?;
+    /// jobs.try_put_with_priority("tidy up", &9).await?;
     /// # Ok(())
     /// # }
     /// ```
-    pub async fn try_put_with_priority<P>(&self, value: &T, priority: &P) -> Result<()>
-    where
-        P: Serialize + ?Sized,
-    {
+    pub async fn try_put_with_priority(
+        &self,
+        value: impl AsValue<T>,
+        priority: impl Serialize,
+    ) -> Result<()> {
         self.put_waiting(value, Some(priority), Wait::Never).await
     }
 
@@ -329,19 +332,16 @@ where
     /// # let manager = Manager::start().await?;
     /// let jobs = manager.queue::<String>("jobs").priority().await?;
     /// let second = Duration::from_secs(1);
-    /// jobs.put_with_priority_timeout(&"tidy up".into(), &9, second).await?;
+    /// jobs.put_with_priority_timeout("tidy up", &9, second).await?;
     /// # Ok(())
     /// # }
     /// ```
-    pub async fn put_with_priority_timeout<P>(
+    pub async fn put_with_priority_timeout(
         &self,
-        value: &T,
-        priority: &P,
+        value: impl AsValue<T>,
+        priority: impl Serialize,
         timeout: Duration,
-    ) -> Result<()>
-    where
-        P: Serialize + ?Sized,
-    {
+    ) -> Result<()> {
         self.put_waiting(value, Some(priority), Wait::For(timeout)).await
     }
 
@@ -365,7 +365,7 @@ where
     /// # Ok(())
     /// # }
     /// ```
-    pub async fn put_many<'a>(&self, values: impl IntoIterator<Item = &'a T>) -> Result<()> {
+    pub async fn put_many(&self, values: impl IntoIterator<Item: AsValue<T>>) -> Result<()> {
         let many = self.encode_many(values)?;
         self.ask("put_many", many, Wait::Forever).await?.done()
     }
@@ -387,7 +387,7 @@ where
     /// # Ok(())
     /// # }
     /// ```
-    pub async fn try_put_many<'a>(&self, values: impl IntoIterator<Item = &'a T>) -> Result<()> {
+    pub async fn try_put_many(&self, values: impl IntoIterator<Item: AsValue<T>>) -> Result<()> {
         let many = self.encode_many(values)?;
         self.ask("put_many", many, Wait::Never).await?.done()
     }
@@ -411,9 +411,9 @@ where
     /// # Ok(())
     /// # }
     /// ```
-    pub async fn put_many_timeout<'a>(
+    pub async fn put_many_timeout(
         &self,
-        values: impl IntoIterator<Item = &'a T>,
+        values: impl IntoIterator<Item: AsValue<T>>,
         timeout: Duration,
     ) -> Result<()> {
         let many = self.encode_many(values)?;
@@ -437,7 +437,7 @@ where
     /// # async fn main() -> mp_manager::Result<()> {
     /// # let manager = Manager::start().await?;
     /// # let jobs = manager.queue::<String>("jobs").await?;
-    /// jobs.put(&"resize a.png".into()).await?;
+    /// jobs.put("resize a.png").await?;
     /// assert_eq!(jobs.get().await?, "resize a.png");
     /// # Ok(())
     /// # }
@@ -500,7 +500,7 @@ where
     /// # async fn main() -> mp_manager::Result<()> {
     /// # let manager = Manager::start().await?;
     /// # let jobs = manager.queue::<String>("jobs").await?;
-    /// jobs.put(&"resize a.png".into()).await?;
+    /// jobs.put("resize a.png").await?;
     /// jobs.lease().await?.reject().await?;
     /// assert_eq!(jobs.get_counted().await?.deliveries, 2);
     /// # Ok(())
@@ -642,7 +642,7 @@ where
     /// # async fn main() -> mp_manager::Result<()> {
     /// # let manager = Manager::start().await?;
     /// # let jobs = manager.queue::<String>("jobs").await?;
-    /// jobs.put(&"resize a.png".into()).await?;
+    /// jobs.put("resize a.png").await?;
     /// let job = jobs.lease().await?;
     /// assert_eq!(*job, "resize a.png");
     /// job.done().await?;
@@ -707,7 +707,7 @@ where
     /// # async fn main() -> mp_manager::Result<()> {
     /// # let manager = Manager::start().await?;
     /// # let jobs = manager.queue::<String>("jobs").await?;
-    /// jobs.put(&"resize a.png".into()).await?;
+    /// jobs.put("resize a.png").await?;
     /// assert_eq!(jobs.peek().await?, Some("resize a.png".into()));
     /// assert_eq!(jobs.len().await?, 1);
     /// # Ok(())
@@ -729,7 +729,7 @@ where
     /// # async fn main() -> mp_manager::Result<()> {
     /// # let manager = Manager::start().await?;
     /// # let jobs = manager.queue::<String>("jobs").await?;
-    /// jobs.put(&"resize a.png".into()).await?;
+    /// jobs.put("resize a.png").await?;
     /// assert_eq!(jobs.len().await?, 1);
     /// # Ok(())
     /// # }
@@ -812,7 +812,7 @@ where
     /// # async fn main() -> mp_manager::Result<()> {
     /// # let manager = Manager::start().await?;
     /// # let jobs = manager.queue::<String>("jobs").await?;
-    /// jobs.put(&"resize a.png".into()).await?;
+    /// jobs.put("resize a.png").await?;
     /// let job = jobs.get().await?;
     /// jobs.task_done().await?;
     /// jobs.join().await?;
@@ -860,7 +860,7 @@ where
     /// # async fn main() -> mp_manager::Result<()> {
     /// # let manager = Manager::start().await?;
     /// # let jobs = manager.queue::<String>("jobs").await?;
-    /// jobs.put(&"resize a.png".into()).await?;
+    /// jobs.put("resize a.png").await?;
     /// jobs.lease().await?.done().await?;
     /// jobs.join().await?;
     /// # Ok(())
@@ -885,7 +885,7 @@ where
     /// # async fn main() -> mp_manager::Result<()> {
     /// # let manager = Manager::start().await?;
     /// # let jobs = manager.queue::<String>("jobs").await?;
-    /// jobs.put(&"resize a.png".into()).await?;
+    /// jobs.put("resize a.png").await?;
     /// assert!(!jobs.try_join().await?);
     /// # Ok(())
     /// # }
@@ -907,7 +907,7 @@ where
     /// # async fn main() -> mp_manager::Result<()> {
     /// # let manager = Manager::start().await?;
     /// # let jobs = manager.queue::<String>("jobs").await?;
-    /// jobs.put(&"resize a.png".into()).await?;
+    /// jobs.put("resize a.png").await?;
     /// assert!(!jobs.join_timeout(Duration::from_millis(1)).await?);
     /// # Ok(())
     /// # }
@@ -928,9 +928,9 @@ where
     /// # async fn main() -> mp_manager::Result<()> {
     /// # let manager = Manager::start().await?;
     /// # let jobs = manager.queue::<String>("jobs").await?;
-    /// jobs.put(&"resize a.png".into()).await?;
+    /// jobs.put("resize a.png").await?;
     /// jobs.shutdown().await?;
-    /// assert!(matches!(jobs.put(&"late".into()).await, Err(Error::QueueShutDown(_))));
+    /// assert!(matches!(jobs.put("late").await, Err(Error::QueueShutDown(_))));
     /// assert_eq!(jobs.get().await?, "resize a.png");
     /// assert!(matches!(jobs.get().await, Err(Error::QueueShutDown(_))));
     /// # Ok(())
@@ -953,7 +953,7 @@ where
     /// # async fn main() -> mp_manager::Result<()> {
     /// # let manager = Manager::start().await?;
     /// # let jobs = manager.queue::<String>("jobs").await?;
-    /// jobs.put(&"resize a.png".into()).await?;
+    /// jobs.put("resize a.png").await?;
     /// jobs.shutdown_immediate().await?;
     /// assert!(matches!(jobs.get().await, Err(Error::QueueShutDown(_))));
     /// jobs.join().await?;
@@ -965,22 +965,22 @@ where
         self.shut_down(true).await
     }
 
-    async fn put_waiting<P>(&self, value: &T, priority: Option<&P>, wait: Wait) -> Result<()>
-    where
-        P: Serialize + ?Sized,
-    {
-        let value = self.object.encode("put", value)?;
-        let priority = priority.map(|priority| self.object.encode("put", priority)).transpose()?;
+    async fn put_waiting(
+        &self,
+        value: impl AsValue<T>,
+        priority: Option<impl Serialize>,
+        wait: Wait,
+    ) -> Result<()> {
+        let value = self.object.encode_value("put", value)?;
+        let priority = priority.map(|priority| self.object.encode("put", &priority)).transpose()?;
         let item = QueueItem { value: Some(value), priority };
         self.ask("put", Op::Put(item), wait).await?.done()
     }
 
-    fn encode_many<'a>(&self, values: impl IntoIterator<Item = &'a T>) -> Result<Op> {
-        let item = |value| {
-            let value = self.object.encode("put_many", value)?;
-            Ok(QueueItem { value: Some(value), priority: None })
-        };
-        let items = values.into_iter().map(item).collect::<Result<_>>()?;
+    fn encode_many(&self, values: impl IntoIterator<Item: AsValue<T>>) -> Result<Op> {
+        let values = self.object.encode_values("put_many", values)?;
+        let item = |value| QueueItem { value: Some(value), priority: None };
+        let items = values.into_iter().map(item).collect();
         Ok(Op::PutMany(QueuePutMany { items }))
     }
 
@@ -1049,7 +1049,7 @@ impl<T> Delivery<T> {
     /// # async fn main() -> mp_manager::Result<()> {
     /// # let manager = Manager::start().await?;
     /// # let jobs = manager.queue::<String>("jobs").await?;
-    /// jobs.put(&"resize a.png".into()).await?;
+    /// jobs.put("resize a.png").await?;
     /// jobs.lease().await?.reject().await?;
     /// assert_eq!(jobs.lease().await?.deliveries(), 2);
     /// # Ok(())
@@ -1068,7 +1068,7 @@ impl<T> Delivery<T> {
     /// # async fn main() -> mp_manager::Result<()> {
     /// # let manager = Manager::start().await?;
     /// # let jobs = manager.queue::<String>("jobs").await?;
-    /// jobs.put(&"resize a.png".into()).await?;
+    /// jobs.put("resize a.png").await?;
     /// let job = jobs.lease().await?;
     /// assert!(!job.is_lost());
     /// # Ok(())
@@ -1088,7 +1088,7 @@ impl<T> Delivery<T> {
     /// # let manager = Manager::start().await?;
     /// # let jobs = manager.queue::<String>("jobs").await?;
     /// # async fn resize(job: &str) {}
-    /// jobs.put(&"resize a.png".into()).await?;
+    /// jobs.put("resize a.png").await?;
     /// let job = jobs.lease().await?;
     /// tokio::select! {
     ///     () = resize(&job) => job.done().await?,
@@ -1115,7 +1115,7 @@ impl<T> Delivery<T> {
     /// # async fn main() -> mp_manager::Result<()> {
     /// # let manager = Manager::start().await?;
     /// # let jobs = manager.queue::<String>("jobs").await?;
-    /// jobs.put(&"resize a.png".into()).await?;
+    /// jobs.put("resize a.png").await?;
     /// let job = jobs.lease().await?;
     /// job.done().await?;
     /// assert!(jobs.try_join().await?);
@@ -1140,7 +1140,7 @@ impl<T> Delivery<T> {
     /// # async fn main() -> mp_manager::Result<()> {
     /// # let manager = Manager::start().await?;
     /// # let jobs = manager.queue::<String>("jobs").await?;
-    /// jobs.put(&"resize a.png".into()).await?;
+    /// jobs.put("resize a.png").await?;
     /// let job = jobs.lease().await?;
     /// job.reject().await?;
     /// assert_eq!(jobs.len().await?, 1);
@@ -1194,7 +1194,7 @@ impl Drop for Lease {
     }
 }
 
-const NO_PRIORITY: Option<&()> = None;
+const NO_PRIORITY: Option<()> = None;
 const FENCED_HINT: &str = "what is fenced does not wait: try again";
 
 fn reject(ticket: u64) -> request::Op {

@@ -9,6 +9,7 @@ use mp_manager_proto::v1::{
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
+    as_value::AsValue,
     codec::Detail,
     error::Result,
     fence::fenced,
@@ -126,8 +127,8 @@ where
     /// # }
     /// ```
     #[doc(alias = "value")]
-    pub async fn set(&self, value: &T) -> Result<()> {
-        let value = self.object.encode("set", value)?;
+    pub async fn set(&self, value: impl AsValue<T>) -> Result<()> {
+        let value = self.object.encode_value("set", value)?;
         self.object.ask("set", op(Op::Set(value))).await?.done()
     }
 
@@ -154,8 +155,8 @@ where
     /// # Ok(())
     /// # }
     /// ```
-    pub async fn add(&self, delta: &T) -> Result<T> {
-        let delta = self.object.encode("add", delta)?.data;
+    pub async fn add(&self, delta: impl AsValue<T>) -> Result<T> {
+        let delta = self.object.encode_value("add", delta)?.data;
         let add = ScalarAdd { delta, sum_type: number_type::<T>().into() };
         self.object.ask("add", op(Op::Add(add))).await?.value()
     }
@@ -177,8 +178,8 @@ where
     /// # Ok(())
     /// # }
     /// ```
-    pub async fn swap(&self, value: &T) -> Result<T> {
-        let value = self.object.encode("swap", value)?;
+    pub async fn swap(&self, value: impl AsValue<T>) -> Result<T> {
+        let value = self.object.encode_value("swap", value)?;
         self.object.ask("swap", op(Op::Swap(value))).await?.value()
     }
 
@@ -209,12 +210,16 @@ where
     /// # Ok(())
     /// # }
     /// ```
-    pub async fn compare_and_swap(&self, expected: &T, replacement: &T) -> Result<(bool, T)>
+    pub async fn compare_and_swap(
+        &self,
+        expected: &T,
+        replacement: impl AsValue<T>,
+    ) -> Result<(bool, T)>
     where
         T: PartialEq,
     {
         let encoded = self.object.encode("compare_and_swap", expected)?;
-        let replacement = self.object.encode("compare_and_swap", replacement)?;
+        let replacement = self.object.encode_value("compare_and_swap", replacement)?;
         let mut attempt = encoded.clone();
         loop {
             let swap = ScalarCompareAndSwap {

@@ -13,6 +13,7 @@ use mp_manager_proto::{
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
+    as_value::{AsValue, sealed::Here},
     codec::{self, Detail},
     error::{Error, Result},
     fence::fenced,
@@ -781,10 +782,10 @@ impl<T> From<&Set<T>> for SetOperand<T> {
 impl<T, I> From<I> for SetOperand<T>
 where
     T: Serialize,
-    I: IntoIterator<Item: Borrow<T>>,
+    I: IntoIterator<Item: AsValue<T>>,
 {
     fn from(elements: I) -> Self {
-        let elements = elements.into_iter().map(|element| codec::encode_key(element.borrow()));
+        let elements = elements.into_iter().map(|element| codec::encode_key(element.encoded(Here)));
         Self(Elements::Local(elements.collect()))
     }
 }

@@ -44,7 +44,7 @@ async fn take_up(position: &str, manager: &Manager) -> Result {
         "meet" => wait_for(manager.barrier("meeting", 3).await?.wait()).await,
         "send" => {
             let end = manager.pipe::<String, String>("talk").await?.first();
-            end.send(&"last words".to_owned()).await?;
+            end.send("last words").await?;
             stay(end).await
         }
         "receive" => {

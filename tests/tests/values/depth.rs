@@ -49,9 +49,9 @@ fn a_value_that_nests_too_deep_is_an_error_in_every_object() {
             // Dropping it would overflow the stack here.
             mem::forget(deep);
         }
-        dict.insert("k", &nested(128)).unwrap();
+        dict.insert("k", nested(128)).unwrap();
         assert_eq!(dict.get("k").unwrap(), Some(nested(128)));
-        namespace.set("k", &nested(128)).unwrap();
+        namespace.set("k", nested(128)).unwrap();
         assert_eq!(namespace.snapshot::<Value>().unwrap(), json!({"k": nested(128)}));
     });
 }

@@ -39,7 +39,7 @@ fn a_thread_can_swap_a_value_that_it_read_whatever_its_encoding() {
     let manager = blocking::Manager::start().unwrap();
     let value = manager.value("value", &(0..20).collect::<HashSet<u32>>()).open().unwrap();
     let dict = manager.dict::<String, HashSet<u32>>("dict").open().unwrap();
-    dict.insert("k", &(0..20).collect()).unwrap();
+    dict.insert("k", value.get().unwrap()).unwrap();
     for n in 20..40 {
         let next = HashSet::from([n, n + 1, n + 2]);
         assert!(value.compare_and_swap(&value.get().unwrap(), &next).unwrap().0, "{n}");

@@ -33,12 +33,12 @@ async fn a_sum_that_the_type_cannot_hold_is_not_stored() {
 fn a_thread_gets_no_sum_that_the_type_cannot_hold_either() {
     let manager = blocking::Manager::start().unwrap();
     let dict = manager.dict::<String, u16>("dict").open().unwrap();
-    assert_eq!(dict.add("a", &u16::MAX).unwrap(), u16::MAX);
-    assert!(matches!(dict.add("a", &1), Err(Error::Overflow(_))));
+    assert_eq!(dict.add("a", u16::MAX).unwrap(), u16::MAX);
+    assert!(matches!(dict.add("a", 1), Err(Error::Overflow(_))));
     assert!(matches!(dict.add_many([("a".to_owned(), 1)]), Err(Error::Overflow(_))));
     assert_eq!(dict.get("a").unwrap(), Some(u16::MAX));
     let value = manager.value("value", &i32::MAX).open().unwrap();
-    assert!(matches!(value.add(&1), Err(Error::Overflow(_))));
+    assert!(matches!(value.add(1), Err(Error::Overflow(_))));
     assert_eq!(value.get().unwrap(), i32::MAX);
 }
 
