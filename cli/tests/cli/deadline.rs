@@ -109,7 +109,7 @@ fn what_is_handed_out_too_late_goes_back() {
         daemon.until_waited_for("L");
         daemon.process.stop();
         // Both are handed out when the daemon goes on.
-        let put = thread::spawn(move || queue.put(&7));
+        let put = thread::spawn(move || queue.put(7));
         holder.end_input();
         taker.finish().failed(75);
         locker.finish().failed(75);
@@ -127,7 +127,7 @@ fn a_put_that_nobody_confirmed_is_not_said_to_have_failed() {
     let daemon = Daemon::start();
     let authkey = fs::read_to_string(daemon.home.authkey()).unwrap();
     let manager = Manager::connect(&daemon.address, authkey.trim_end()).unwrap();
-    manager.queue::<u64>("q").maxsize(1).open().unwrap().put(&1).unwrap();
+    manager.queue::<u64>("q").maxsize(1).open().unwrap().put(1).unwrap();
     let putter = daemon.start_command(&["queue", "put", "q", "2", "--timeout", "2"]);
     daemon.until_waited_for("q");
     daemon.process.stop();

@@ -101,12 +101,12 @@ fn with_threads(address: &str, authkey: &str) -> Result {
     let jobs = manager.queue::<u64>("jobs").open()?;
     let lock = manager.lock("migrate").open()?;
     let guard = lock.acquire()?;
-    scores.insert("alice", &1)?;
+    scores.insert("alice", 1)?;
     let socket = manager.address().strip_prefix("unix:").map(str::to_owned);
     match fork::fork()? {
         Fork::Child => {
             let child = || {
-                says_so("insert", scores.insert("bob", &2))?;
+                says_so("insert", scores.insert("bob", 2))?;
                 says_so("ping", manager.ping())?;
                 says_so("get", jobs.get())?;
                 says_so("get_timeout", jobs.get_timeout(Duration::from_secs(1)))?;
@@ -122,9 +122,9 @@ fn with_threads(address: &str, authkey: &str) -> Result {
     }
     still_there(socket.as_deref())?;
     for n in 0..100 {
-        scores.insert("alice", &n)?;
+        scores.insert("alice", n)?;
     }
-    jobs.put(&7)?;
+    jobs.put(7)?;
     if jobs.get()? != 7 || guard.is_lost() || !lock.is_locked()? {
         return Err("the parent has lost something".into());
     }

@@ -93,10 +93,10 @@ async fn a_later_call_tries_again_in_the_blocking_interface() {
     let dict = aside(move || manager.dict::<String, u64>("scores").open().unwrap()).await;
     daemon.kill().await;
     let same = dict.clone();
-    aside(move || same.insert("alice", &3).unwrap_err()).await;
+    aside(move || same.insert("alice", 3).unwrap_err()).await;
     daemon.restart().await;
     aside(move || {
-        while dict.insert("alice", &4).is_err() {}
+        while dict.insert("alice", 4).is_err() {}
         assert_eq!(dict.get("alice").unwrap(), Some(4));
     })
     .await;
