@@ -1,6 +1,6 @@
 //! Processes that get into a position and are killed there.
 
-use std::{process::Stdio, time::Duration};
+use std::{fs, process::Stdio, time::Duration};
 
 use mp_manager::{Manager, Result};
 use mp_manager_proto::v1::{Holding, ObjectInfo, Waiting};
@@ -49,7 +49,9 @@ impl Victim {
     /// # Panics
     /// If that fails.
     pub async fn freeze(&self) {
-        self.signal("-STOP").await;
+        let pid = self.signal("-STOP").await;
+        // The signal takes its time to stop every thread.
+        until(async || is_stopped(pid).then_some(())).await;
     }
 
     /// Lets it go on.
@@ -60,10 +62,11 @@ impl Victim {
         self.signal("-CONT").await;
     }
 
-    async fn signal(&self, signal: &str) {
-        let pid = self.process.id().expect("it still runs").to_string();
-        let sent = Command::new("kill").args([signal, &pid]).status().await;
+    async fn signal(&self, signal: &str) -> u32 {
+        let pid = self.process.id().expect("it still runs");
+        let sent = Command::new("kill").args([signal, &pid.to_string()]).status().await;
         assert!(sent.expect("there is no `kill`").success());
+        pid
     }
 
     /// Kills it with SIGKILL, and waits until it is gone.
@@ -73,6 +76,16 @@ impl Victim {
     pub async fn kill(mut self) {
         within(self.process.kill()).await.expect("it cannot be killed");
     }
+}
+
+/// Whether every thread of a process is stopped.
+fn is_stopped(pid: u32) -> bool {
+    let Ok(threads) = fs::read_dir(format!("/proc/{pid}/task")) else { return false };
+    threads.flatten().all(|thread| {
+        let stat = fs::read_to_string(thread.path().join("stat")).unwrap_or_default();
+        // The state comes after the name, which is in brackets.
+        stat.rsplit(") ").next().is_some_and(|rest| rest.starts_with('T'))
+    })
 }
 
 /// What an object looks like from outside.
