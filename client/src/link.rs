@@ -1,6 +1,6 @@
 //! The user's hold on a session, and on the objects in it.
 
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak, atomic::AtomicBool};
 
 use mp_manager_proto::v1::{DirectoryOp, Ref, Release, directory_op, request};
 
@@ -16,6 +16,8 @@ pub(crate) struct Link {
     pub(crate) address: String,
     /// What runs the connection, and an embedded server: they end with the link.
     keeper: OnceLock<Keeper>,
+    /// The manager was shut down through it.
+    pub(crate) is_shut_down: AtomicBool,
 }
 
 /// The client's hold on one object. The server counts the references it hands out; the last proxy
@@ -31,7 +33,8 @@ pub(crate) struct Handle {
 
 impl Link {
     pub(crate) fn new(shared: Arc<Shared>, address: String) -> Arc<Self> {
-        Arc::new(Self { shared, address, keeper: OnceLock::new() })
+        let is_shut_down = AtomicBool::new(false);
+        Arc::new(Self { shared, address, keeper: OnceLock::new(), is_shut_down })
     }
 
     /// Gives the link what runs it; done once, right after connecting.

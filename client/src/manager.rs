@@ -3,7 +3,7 @@
 use std::{
     ffi::OsString,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, atomic::Ordering},
     time::Duration,
 };
 
@@ -348,11 +348,15 @@ impl Manager {
     /// # }
     /// ```
     pub async fn shutdown(&self) -> Result<()> {
+        if self.link.is_shut_down.load(Ordering::Relaxed) {
+            return Ok(());
+        }
         match self.directory("shutdown", None, Op::Shutdown(Empty {})).await {
             // It may be gone before it has confirmed.
             Ok(_) | Err(Error::ShuttingDown(_) | Error::OutcomeUnknown(_)) => {}
             Err(error) => return Err(error),
         }
+        self.link.is_shut_down.store(true, Ordering::Relaxed);
         // Whoever asked for that does not wait for it to come back.
         self.link.shared.say_goodbye();
         self.link.shared.wait_until_over().await;
