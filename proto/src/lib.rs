@@ -13,6 +13,7 @@ pub mod frame;
 #[cfg(feature = "handshake")]
 pub mod handshake;
 pub mod kind;
+pub mod operation;
 pub mod order;
 #[cfg(feature = "handshake")]
 pub mod suite;
