@@ -68,10 +68,10 @@ impl Shared {
         }
         // Before the first connection nobody knows how much may be sent.
         if !state.is_acquainted
-            || state.calls.len() >= state.session.limits.max_open_requests.max(1) as usize
+            || state.open.count() >= state.session.limits.max_open_requests.max(1) as usize
         {
             if has_passed && state.is_acquainted {
-                return Begun::Failed(Failure::Refused(too_many_calls(state.calls.len())));
+                return Begun::Failed(Failure::Refused(too_many_calls(state.open.count())));
             }
             let place = blocked.map_or(state.next_place, |blocked| blocked.0);
             state.next_place = state.next_place.max(place + 1);

@@ -56,7 +56,10 @@ impl Afterwards {
     /// Answers a call from this side.
     pub(super) fn answer(&mut self, slot: &mut Slot, result: reply::Result, incarnation: u64) {
         let arrived = Box::new(Arrived { result, incarnation, handles: Vec::new() });
-        self.settle(slot, Slot::Replied(arrived, HeldBack { waker: None, deadline: None }));
+        self.settle(
+            slot,
+            Slot::Replied(arrived, HeldBack { waker: None, deadline: None, _open: None }),
+        );
     }
 
     fn settle(&mut self, slot: &mut Slot, settled: Slot) {

@@ -1,6 +1,6 @@
 //! One call of a session.
 
-use std::{mem, task::Waker, time::Duration};
+use std::{mem, sync::Arc, task::Waker, time::Duration};
 
 use mp_manager_proto::v1::{Error as Refusal, Reason, Request, reply};
 
@@ -30,12 +30,26 @@ pub(super) struct Waiting {
     /// When the manager was last asked for a sign of life, as the call's timeout has passed.
     pub(super) asked_at: Option<Duration>,
     pub(super) caller: Caller,
+    pub(super) open: Open,
 }
 
 /// Who waits for a reply that is there, as long as the lease may be over and nothing is handed over.
 pub(super) struct HeldBack {
     pub(super) waker: Option<Waker>,
     pub(super) deadline: Option<Deadline>,
+    /// Until its caller takes what the reply hands over. Any other reply is acknowledged already.
+    pub(super) _open: Option<Open>,
+}
+
+/// Counts a call among the open ones, as the manager does, for as long as it exists.
+#[derive(Clone, Default)]
+pub(super) struct Open(Arc<()>);
+
+impl Open {
+    /// How many calls are open. `self` is the one that the others are clones of.
+    pub(super) fn count(&self) -> usize {
+        Arc::strong_count(&self.0) - 1
+    }
 }
 
 pub(super) enum Caller {

@@ -27,7 +27,7 @@ use super::{
     open_calls::OpenCalls,
     reconnect::{Policy, Reconnect},
     refusals::{unknown_outcome, unreachable},
-    slot::{Caller, HeldBack, Slot, Waiting, hands_over},
+    slot::{Caller, HeldBack, Open, Slot, Waiting, hands_over},
     told,
 };
 use crate::{
@@ -82,6 +82,8 @@ pub(crate) struct State {
     pub(super) lease_lost: bool,
     pub(super) next_seq: Seq,
     pub(super) calls: OpenCalls,
+    /// Counts the calls that the manager counts as open: not those whose reply is final and here.
+    pub(super) open: Open,
     /// Callers that wait until there are fewer open calls, in the order in which they came, and when
     /// their timeouts have passed.
     pub(super) blocked: BTreeMap<u64, (Waker, Option<Duration>)>,
@@ -152,6 +154,7 @@ impl State {
             lease_lost: false,
             next_seq: 1,
             calls: OpenCalls::default(),
+            open: Open::default(),
             blocked: BTreeMap::new(),
             next_place: 0,
             unsent: VecDeque::new(),
@@ -195,8 +198,8 @@ impl State {
         request.seq = seq;
         let due =
             deadline.map(|deadline| deadline.due(request.op.as_ref(), self.lease.round_trip()));
-        let (sent, asked_at) = (false, None);
-        let waiting = Waiting { request, len, scope, sent, deadline, asked_at, caller };
+        let (sent, asked_at, open) = (false, None, self.open.clone());
+        let waiting = Waiting { request, len, scope, sent, deadline, asked_at, caller, open };
         self.calls.insert(seq, Slot::Waiting(waiting), due);
         self.unsent.push_back(seq);
         self.wake_sender();
@@ -222,10 +225,10 @@ impl State {
         }
         let hold_back = final_bytes.is_none() && self.lease_lost;
         let Some(slot) = self.calls.get_mut(seq) else { return (None, Some(arrived)) };
-        let Slot::Waiting(Waiting { caller, deadline, .. }) = slot else {
+        let Slot::Waiting(Waiting { caller, deadline, open, .. }) = slot else {
             return (None, Some(arrived));
         };
-        let deadline = *deadline;
+        let (deadline, open) = (*deadline, final_bytes.is_none().then(|| open.clone()));
         match mem::replace(caller, Caller::Gone) {
             Caller::Gone => {
                 self.calls.remove(seq);
@@ -235,11 +238,11 @@ impl State {
                 (None, Some(arrived))
             }
             Caller::Waits(waker) if hold_back => {
-                *slot = Slot::Replied(arrived, HeldBack { waker, deadline });
+                *slot = Slot::Replied(arrived, HeldBack { waker, deadline, _open: open });
                 (None, None)
             }
             Caller::Waits(waker) => {
-                *slot = Slot::Replied(arrived, HeldBack { waker: None, deadline });
+                *slot = Slot::Replied(arrived, HeldBack { waker: None, deadline, _open: open });
                 (waker, None)
             }
         }
