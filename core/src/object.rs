@@ -4,7 +4,7 @@ use bytes::Bytes;
 use mp_manager_proto::v1::{Kind, ObjectInfo, Parameters, parameters, request};
 
 use crate::{
-    call::{Applied, Call, CallId, SessionId},
+    call::{Applied, Call, CallId, Outcome, SessionId},
     objects::{
         Array, Barrier, Condition, Dict, Event, List, Lock, Namespace, Pipe, Queue, RLock, Scalar,
         Semaphore, Set,
@@ -343,6 +343,28 @@ impl Object {
         }
     }
 
+    /// Executes an operation of a call that may not wait, as there is no room for it to: it is
+    /// answered at once, or refused with `no_room`, and has changed nothing then. Only for those
+    /// that wait [until their timeout](mp_manager_proto::operation::Waits::UntilItsTimeout).
+    ///
+    /// # Errors
+    /// As [`apply`](Self::apply); `no_room` if it would have to wait.
+    pub fn apply_at_once(
+        &mut self,
+        call: Call,
+        op: request::Op,
+        turn: &mut Turn<'_>,
+        no_room: Error,
+    ) -> Applied {
+        match self.apply(call, op, turn) {
+            Ok(Outcome::Parked) => {
+                self.cancel(call.id, turn);
+                Err(no_room)
+            }
+            applied => applied,
+        }
+    }
+
     /// Whether an operation gives something back, or tells what has happened already: it is taken
     /// from a session however many of its requests are open, as its client does not wait with it.
     #[must_use]
@@ -457,7 +479,13 @@ pub(crate) fn differs(
 #[cfg(test)]
 pub(crate) mod tests {
     use mp_manager_proto::{
-        v1::{Value, reply},
+        operation::{Waits, waits},
+        v1::{
+            ConditionOp, Empty, EventOp, LockOp, PipeMessage, PipeOp, PipeParameters, PipeReceive,
+            QueueItem, QueueOp, QueueParameters, QueuePutMany, RLockOp, SemaphoreOp,
+            SemaphoreParameters, Value, condition_op, event_op, lock_op, pipe_message, pipe_op,
+            queue_op, r_lock_op, reply, semaphore_op,
+        },
         value,
     };
 
@@ -483,5 +511,126 @@ pub(crate) mod tests {
 
     pub(crate) fn text(text: &str) -> Value {
         Value { data: value::encode(text).unwrap().into(), refs: Vec::new() }
+    }
+    fn lock(op: lock_op::Op) -> request::Op {
+        request::Op::Lock(LockOp { op: Some(op) })
+    }
+
+    fn rlock(op: r_lock_op::Op) -> request::Op {
+        request::Op::Rlock(RLockOp { op: Some(op) })
+    }
+
+    fn semaphore(permits: u64) -> request::Op {
+        request::Op::Semaphore(SemaphoreOp { op: Some(semaphore_op::Op::Acquire(permits)) })
+    }
+
+    fn condition(op: condition_op::Op) -> request::Op {
+        request::Op::Condition(ConditionOp { op: Some(op) })
+    }
+
+    fn event(op: event_op::Op) -> request::Op {
+        request::Op::Event(EventOp { op: Some(op) })
+    }
+
+    fn queue(op: queue_op::Op) -> request::Op {
+        request::Op::Queue(QueueOp { op: Some(op) })
+    }
+
+    fn put() -> request::Op {
+        queue(queue_op::Op::Put(QueueItem { value: Some(number(1)), priority: None }))
+    }
+
+    fn pipe(end: u32, op: pipe_op::Op) -> request::Op {
+        request::Op::Pipe(PipeOp { end, op: Some(op) })
+    }
+
+    fn send() -> request::Op {
+        let content = Some(pipe_message::Content::Raw(vec![0; 10].into()));
+        pipe(0, pipe_op::Op::Send(PipeMessage { content }))
+    }
+
+    /// An object that somebody has used.
+    fn used(
+        kind: Kind,
+        parameters: Option<parameters::Parameters>,
+        before: Vec<request::Op>,
+    ) -> Object {
+        let tokens = Tokens::after(0);
+        let parameters = parameters.map(|parameters| Parameters { parameters: Some(parameters) });
+        let (object, _) = with_turn(&tokens, |turn| Object::create(kind, parameters, 0, turn));
+        let mut object = object.unwrap();
+        for (seq, op) in (1..).zip(before) {
+            let call = Call { id: CallId { session: 1, seq }, may_wait: true };
+            with_turn(&tokens, |turn| object.apply(call, op, turn)).0.unwrap();
+        }
+        object
+    }
+
+    /// Objects, with operations that have to wait in them.
+    fn those_that_wait() -> Vec<(Object, Vec<request::Op>)> {
+        use parameters::Parameters as P;
+        let items = vec![QueueItem { value: Some(number(2)), priority: None }];
+        let (get, lease) = (queue_op::Op::Get(Empty {}), queue_op::Op::Lease(Empty {}));
+        let gets = vec![queue(get), queue(lease), queue(queue_op::Op::GetMany(2))];
+        let puts = vec![
+            put(),
+            queue(queue_op::Op::PutMany(QueuePutMany { items })),
+            queue(queue_op::Op::Join(Empty {})),
+        ];
+        let receives = vec![
+            pipe(1, pipe_op::Op::Receive(PipeReceive { max_len: None })),
+            pipe(1, pipe_op::Op::Poll(Empty {})),
+        ];
+        let acquire = || lock(lock_op::Op::Acquire(Empty {}));
+        let wait = event(event_op::Op::Wait(Empty {}));
+        let full = P::Queue(QueueParameters { maxsize: Some(1), ..QueueParameters::default() });
+        let narrow = P::Pipe(PipeParameters { capacity: 1, one_way: false });
+        let permits = P::Semaphore(SemaphoreParameters { permits: 1, bounded: false });
+        let attach = |end| pipe(end, pipe_op::Op::Attach(Empty {}));
+        let levels = [1, 2].map(|owner| rlock(r_lock_op::Op::Acquire(owner)));
+        let condition_levels = [1, 2].map(|owner| condition(condition_op::Op::Acquire(owner)));
+        let ([level, other_level], [locked, other_locked]) = (levels, condition_levels);
+        let ends = || vec![attach(0), attach(1)];
+        vec![
+            (used(Kind::Lock, None, vec![acquire()]), vec![acquire()]),
+            (used(Kind::Rlock, None, vec![level]), vec![other_level]),
+            (used(Kind::Semaphore, Some(permits), vec![]), vec![semaphore(2)]),
+            (used(Kind::Condition, None, vec![locked]), vec![other_locked]),
+            (used(Kind::Event, None, vec![]), vec![wait]),
+            (used(Kind::Queue, None, vec![]), gets),
+            (used(Kind::Queue, Some(full), vec![put()]), puts),
+            (used(Kind::Pipe, None, ends()), receives),
+            (used(Kind::Pipe, Some(narrow), [ends(), vec![send()]].concat()), vec![send()]),
+        ]
+    }
+
+    #[test]
+    fn who_would_wait_without_room_is_refused_and_changes_nothing() {
+        for (object, ops) in those_that_wait() {
+            for op in ops {
+                assert_eq!(waits(&op), Waits::UntilItsTimeout, "{op:?}");
+                let mut tried = object.clone();
+                let call = Call { id: CallId { session: 1, seq: 100 }, may_wait: true };
+                let no_room = Error::new(Reason::LimitExceeded, "no room");
+                let (applied, effects) = with_turn(&Tokens::after(9), |turn| {
+                    tried.apply_at_once(call, op.clone(), turn, no_room)
+                });
+                let error = applied.map(drop).expect_err("it would wait");
+                assert_eq!(error.reason(), Reason::LimitExceeded, "{op:?}");
+                assert!(effects.replies.is_empty() && effects.lost.is_empty(), "{op:?}");
+                assert_eq!(tried.describe(), object.describe(), "{op:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn who_need_not_wait_needs_no_room() {
+        let mut empty = used(Kind::Queue, None, vec![]);
+        let call = Call { id: CallId { session: 1, seq: 1 }, may_wait: true };
+        let no_room = Error::new(Reason::LimitExceeded, "no room");
+        let (applied, _) =
+            with_turn(&Tokens::after(0), |turn| empty.apply_at_once(call, put(), turn, no_room));
+        assert!(matches!(applied, Ok(Outcome::Done(_))), "{applied:?}");
+        assert_eq!(empty.describe().len, 1);
     }
 }

@@ -39,7 +39,10 @@ pub struct Outbox<H> {
     /// It has to reconcile before it is told anything.
     is_silent: bool,
     open: Calls<Open<H>>,
+    /// Those of the open calls that wait.
     parked: usize,
+    /// And those whose reply hands something over.
+    handed_over: usize,
     /// Replies to send, and some that were dropped meanwhile.
     unsent: VecDeque<Seq>,
     unsent_bytes: usize,
@@ -51,8 +54,17 @@ pub struct Outbox<H> {
 
 #[derive(Debug)]
 enum Open<H> {
-    Parked(H),
+    Parked(H, Why),
     Replied(Kept<H>),
+}
+
+/// Why a call is parked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Why {
+    /// It waits for somebody.
+    Waits,
+    /// Its object is busy, and comes to it by itself.
+    SetAside,
 }
 
 /// A reply that is not acknowledged.
@@ -101,7 +113,7 @@ impl<H> Remains<H> {
     /// What was parked.
     pub fn parked(&self) -> impl Iterator<Item = (Seq, &H)> {
         self.open.iter().filter_map(|(seq, open)| match open {
-            Open::Parked(object) => Some((seq, object)),
+            Open::Parked(object, _) => Some((seq, object)),
             Open::Replied(_) => None,
         })
     }
@@ -120,6 +132,7 @@ impl<H> Default for Outbox<H> {
             is_silent: false,
             open: Calls::default(),
             parked: 0,
+            handed_over: 0,
             unsent: VecDeque::new(),
             unsent_bytes: 0,
             unacknowledged_bytes: 0,
@@ -148,8 +161,16 @@ impl<H> Outbox<H> {
     /// A call waits inside `object`. Called with the object's lock held, so that its answer cannot
     /// come first.
     pub fn park(&mut self, seq: Seq, object: H) {
-        if self.ended.is_none() && self.open.open(seq, Open::Parked(object)) {
+        if self.ended.is_none() && self.open.open(seq, Open::Parked(object, Why::Waits)) {
             self.parked += 1;
+        }
+    }
+
+    /// As [`park`](Self::park), for a call that waits for nobody: `object` is busy, and answers it
+    /// soon.
+    pub fn set_aside(&mut self, seq: Seq, object: H) {
+        if self.ended.is_none() {
+            self.open.open(seq, Open::Parked(object, Why::SetAside));
         }
     }
 
@@ -187,7 +208,10 @@ impl<H> Outbox<H> {
         }
         let kept = Kept::new(result, pins, object);
         self.queue(seq, kept.bytes);
-        self.open.open(seq, Open::Replied(kept));
+        let hands_over = kept.object.is_some();
+        if self.open.open(seq, Open::Replied(kept)) {
+            self.handed_over += usize::from(hands_over);
+        }
         Vec::new()
     }
 
@@ -202,7 +226,7 @@ impl<H> Outbox<H> {
     #[must_use]
     pub fn object(&self, seq: Seq) -> Option<&H> {
         match self.open.get(seq)? {
-            Open::Parked(object) => Some(object),
+            Open::Parked(object, _) => Some(object),
             Open::Replied(kept) => kept.object.as_ref(),
         }
     }
@@ -219,17 +243,20 @@ impl<H> Outbox<H> {
     ) -> Result<Option<H>, Vec<Pin>> {
         let is_owned = result.as_ref().is_ok_and(|answer| answer.ownership);
         let (result, pins) = split(result);
-        let Some(open @ Open::Parked(_)) = self.open.get_mut(seq) else { return Err(pins) };
+        let Some(open @ Open::Parked(..)) = self.open.get_mut(seq) else { return Err(pins) };
         let kept = Kept::new(result, pins, None);
         let bytes = kept.bytes;
         let mut object = match std::mem::replace(open, Open::Replied(kept)) {
-            Open::Parked(object) => Some(object),
+            Open::Parked(object, why) => {
+                self.parked -= usize::from(why == Why::Waits);
+                Some(object)
+            }
             Open::Replied(_) => None,
         };
         if is_owned && let Open::Replied(kept) = open {
             kept.object = object.take();
+            self.handed_over += 1;
         }
-        self.parked -= 1;
         self.queue(seq, bytes);
         Ok(object)
     }
@@ -288,6 +315,7 @@ impl<H> Outbox<H> {
                     let id = pin.reference().object;
                     self.references.entry(id).or_insert((0, pin)).0 += 1;
                 }
+                self.handed_over -= usize::from(kept.object.is_some());
                 settled.acknowledged.extend(kept.object.map(|object| (seq, object)));
             });
             let Some(after) = last.checked_add(1) else { return };
@@ -299,13 +327,14 @@ impl<H> Outbox<H> {
     fn cancel(&mut self, seq: Seq, settled: &mut Settled<H>) {
         match self.open.close(seq) {
             None => {}
-            Some(Open::Parked(object)) => {
-                self.parked -= 1;
+            Some(Open::Parked(object, why)) => {
+                self.parked -= usize::from(why == Why::Waits);
                 settled.cancelled.push((seq, object));
             }
             Some(Open::Replied(kept)) => {
                 self.unacknowledged_bytes -= kept.bytes;
                 self.unsent_bytes -= kept.unsent_bytes();
+                self.handed_over -= usize::from(kept.object.is_some());
                 settled.pins.extend(kept.pins);
                 settled.cancelled.extend(kept.object.map(|object| (seq, object)));
             }
@@ -317,7 +346,7 @@ impl<H> Outbox<H> {
     fn reconcile(&mut self, known: Reconcile, settled: &mut Settled<H>) -> Result<(), Error> {
         let (waits, cancelled) = (sorted(known.open), sorted(known.cancelled));
         let forgotten = self.open.iter().find(|(seq, open)| {
-            matches!(open, Open::Parked(_)) && !is_in(*seq, &waits) && !is_in(*seq, &cancelled)
+            matches!(open, Open::Parked(..)) && !is_in(*seq, &waits) && !is_in(*seq, &cancelled)
         });
         if let Some((seq, _)) = forgotten {
             return Err(protocol(format!("request {seq} was not answered, and is not asked for")));
@@ -396,6 +425,7 @@ impl<H> Outbox<H> {
         Load {
             open: self.open.len(),
             parked: self.parked,
+            handed_over: self.handed_over,
             // What cannot be sent yet does not keep the client from reconciling.
             unsent_bytes: if self.is_silent { 0 } else { self.unsent_bytes },
             unacknowledged_bytes: self.unacknowledged_bytes,
@@ -421,7 +451,7 @@ impl<H> Outbox<H> {
     /// Ends the session: nothing goes in any more. `why` is said to the client, if it listens.
     pub fn end(&mut self, why: Option<Error>) -> Remains<H> {
         self.ended.get_or_insert(why);
-        self.parked = 0;
+        (self.parked, self.handed_over) = (0, 0);
         self.unsent.clear();
         (self.unsent_bytes, self.unacknowledged_bytes) = (0, 0);
         self.losses = Losses::default();
@@ -597,6 +627,31 @@ mod tests {
         answer(&mut outbox, 4, Answer::done());
         cancel(&mut outbox, 4);
         assert_eq!(outbox.take_frame(1, 0, 1), None);
+    }
+
+    #[test]
+    fn a_call_counts_as_waiting_or_handed_over_while_it_is() {
+        let mut outbox = Outbox::default();
+        let counts = |outbox: &TestOutbox| {
+            let load = outbox.load();
+            (load.open, load.parked, load.handed_over)
+        };
+        (1..=3).for_each(|seq| outbox.park(seq, 7));
+        outbox.set_aside(4, 7);
+        answer(&mut outbox, 5, grant());
+        answer(&mut outbox, 6, Answer::done());
+        assert_eq!(counts(&outbox), (6, 3, 1));
+        deliver(&mut outbox, 1, grant());
+        deliver(&mut outbox, 2, Answer::done());
+        deliver(&mut outbox, 4, Answer::done());
+        assert_eq!(counts(&outbox), (6, 1, 2));
+        resume(&mut outbox);
+        drop(settle(&mut outbox, reconcile(&[1, 3, 5], &[])));
+        assert_eq!(counts(&outbox), (3, 1, 2));
+        cancel(&mut outbox, 1);
+        cancel(&mut outbox, 3);
+        ack(&mut outbox, &[(5, 5)]);
+        assert_eq!(counts(&outbox), (0, 0, 0));
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use mp_manager_proto::{
     encoded_len,
+    operation::Waits,
     v1::{ClientFrame, Error, Reason, Reconcile, Request, SeqRange},
 };
 
@@ -51,13 +52,16 @@ struct Stream {
 
 /// How far a session may go. Beyond it requests are refused; beyond twice the open requests the
 /// session ends.
+///
+/// Calls that wait take up at most nine tenths of the open requests. The rest is for calls that do
+/// not wait: among them is what those that wait are waiting for.
 #[derive(Debug, Clone)]
 pub struct Limits {
     /// Requests in one frame.
     pub max_requests_per_frame: usize,
     /// Requests that are not acknowledged.
     pub max_open_requests: usize,
-    /// Calls that wait inside objects.
+    /// Calls that wait inside objects; no more than nine tenths of the open requests in any case.
     pub max_parked_calls: usize,
     /// What replies weigh that are not acknowledged. While they weigh more, nothing is started.
     pub max_unacknowledged_bytes: usize,
@@ -72,6 +76,8 @@ pub struct Load {
     pub open: usize,
     /// Those of them that wait inside objects.
     pub parked: usize,
+    /// Those of them whose reply hands something over.
+    pub handed_over: usize,
     /// What its replies weigh that are still to be sent, about.
     pub unsent_bytes: usize,
     /// What its replies weigh that are not acknowledged, about.
@@ -106,6 +112,15 @@ pub enum Next {
     Read,
     /// The client said goodbye, and there is nothing left to do for it.
     End,
+}
+
+/// How a call may be executed, as its session's [limits](Limits::admit) have it.
+#[derive(Debug)]
+pub enum Admission {
+    /// It may wait, if its operation does.
+    MayWait,
+    /// It is refused with this error unless the object can answer it at once.
+    AtOnce(Error),
 }
 
 impl Session {
@@ -308,18 +323,53 @@ impl Session {
 }
 
 impl Limits {
-    /// Whether one more request may be open, and wait.
+    /// Whether one more request may be open, and wait. A call that waits only if it must is admitted
+    /// without room to wait, to be [answered at once](Admission::AtOnce).
     ///
     /// # Errors
-    /// If not.
-    pub fn admit(&self, load: &Load, may_wait: bool) -> Result<(), Error> {
-        let Load { open, parked, .. } = load;
-        if *open < self.max_open_requests && !(may_wait && *parked >= self.max_parked_calls) {
-            return Ok(());
+    /// If it must not even be tried.
+    pub fn admit(&self, load: &Load, waits: Waits) -> Result<Admission, Error> {
+        if load.open >= self.max_open_requests {
+            return Err(self.too_many_open(load));
         }
+        match (waits, self.room_to_wait(load)) {
+            (Waits::Never, _) | (_, Ok(())) => Ok(Admission::MayWait),
+            (Waits::UntilItsTimeout, Err(error)) => Ok(Admission::AtOnce(error)),
+            (Waits::BeyondItsTimeout, Err(error)) => Err(error),
+        }
+    }
+
+    /// Replies that hand something over count as well: their callers may take their time to look,
+    /// and until then the calls are open.
+    fn room_to_wait(&self, load: &Load) -> Result<(), Error> {
+        let Load { parked, handed_over, .. } = *load;
+        let for_waiting = self.max_open_requests - self.max_open_requests.div_ceil(10);
+        let (message, option) = if parked >= self.max_parked_calls {
+            (
+                format!("the session has {parked} calls that wait, as many as it may"),
+                "--max-parked-calls",
+            )
+        } else if parked + handed_over >= for_waiting {
+            let message = format!(
+                "the session has {parked} calls that wait and {handed_over} whose result nobody has \
+                 taken yet, together nine tenths of the {} requests that it may have open",
+                self.max_open_requests
+            );
+            (message, "--max-open-requests")
+        } else {
+            return Ok(());
+        };
+        Err(Error::new(Reason::LimitExceeded, message).with_hint(format!(
+            "wait in fewer calls at a time, or over more connections; the server's {option} raises \
+             the limit"
+        )))
+    }
+
+    fn too_many_open(&self, load: &Load) -> Error {
+        let Load { open, parked, .. } = load;
         let message = format!("the session has {open} open requests, {parked} of them waiting");
-        Err(Error::new(Reason::LimitExceeded, message)
-            .with_hint("the server's --max-open-requests and --max-parked-calls are the limits"))
+        Error::new(Reason::LimitExceeded, message)
+            .with_hint("acknowledge replies; the server's --max-open-requests is the limit")
     }
 
     /// Refusals are replies as well, and kept until they are acknowledged.
@@ -373,7 +423,14 @@ mod tests {
     }
 
     fn load(open: usize, unacknowledged_bytes: usize) -> Load {
-        Load { open, parked: 0, unsent_bytes: 0, unacknowledged_bytes, too_many_losses: false }
+        Load {
+            open,
+            parked: 0,
+            handed_over: 0,
+            unsent_bytes: 0,
+            unacknowledged_bytes,
+            too_many_losses: false,
+        }
     }
 
     fn session() -> Session {
@@ -533,10 +590,55 @@ mod tests {
     fn who_acknowledges_nothing_comes_to_an_end() {
         let mut session = session();
         take(&mut session, 1, frame(1, &[1]));
-        assert!(limits().admit(&load(3, 0), true).is_ok());
-        assert_eq!(limits().admit(&load(4, 0), true).unwrap_err().reason(), Reason::LimitExceeded);
+        assert!(limits().admit(&load(3, 0), Waits::Never).is_ok());
+        let refusal = limits().admit(&load(4, 0), Waits::Never).unwrap_err();
+        assert_eq!(refusal.reason(), Reason::LimitExceeded);
         let error = session.next(1, &load(8, 0), &limits()).unwrap_err();
         assert_eq!(error.reason(), Reason::LimitExceeded);
+    }
+
+    /// The option that an error names as the limit.
+    fn option(refusal: &Error) -> &str {
+        assert_eq!(refusal.reason(), Reason::LimitExceeded);
+        refusal.hint.split_whitespace().find(|word| word.starts_with("--")).unwrap()
+    }
+
+    #[test]
+    fn calls_that_wait_leave_room_for_those_that_do_not() {
+        let limits = Limits { max_open_requests: 100, max_parked_calls: 100, ..limits() };
+        let load =
+            |parked, handed_over| Load { parked, handed_over, ..load(parked + handed_over, 0) };
+        for waits in [Waits::UntilItsTimeout, Waits::BeyondItsTimeout] {
+            let admitted = limits.admit(&load(80, 9), waits);
+            assert!(matches!(admitted, Ok(Admission::MayWait)), "{admitted:?}");
+        }
+        for load in [load(90, 0), load(80, 10), load(0, 90), load(99, 0)] {
+            let admitted = limits.admit(&load, Waits::Never);
+            assert!(matches!(admitted, Ok(Admission::MayWait)), "{admitted:?}");
+            let Ok(Admission::AtOnce(error)) = limits.admit(&load, Waits::UntilItsTimeout) else {
+                panic!()
+            };
+            assert_eq!(option(&error), "--max-open-requests");
+            let error = limits.admit(&load, Waits::BeyondItsTimeout).unwrap_err();
+            assert_eq!(option(&error), "--max-open-requests");
+        }
+        assert_eq!(
+            option(&limits.admit(&load(90, 10), Waits::Never).unwrap_err()),
+            "--max-open-requests"
+        );
+    }
+
+    #[test]
+    fn who_may_not_wait_learns_which_option_binds() {
+        let limits = Limits { max_open_requests: 100, max_parked_calls: 50, ..limits() };
+        let load = Load { parked: 50, ..load(50, 0) };
+        let Ok(Admission::AtOnce(error)) = limits.admit(&load, Waits::UntilItsTimeout) else {
+            panic!()
+        };
+        assert_eq!(option(&error), "--max-parked-calls");
+        // What was handed over does not wait.
+        let load = Load { parked: 49, handed_over: 40, open: 89, ..load };
+        assert!(matches!(limits.admit(&load, Waits::UntilItsTimeout), Ok(Admission::MayWait)));
     }
 
     #[test]

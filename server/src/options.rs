@@ -77,9 +77,11 @@ pub struct Limits {
     pub max_frame_bytes: usize,
     /// Requests in one frame.
     pub max_requests_per_frame: usize,
-    /// Requests of one session that are not acknowledged. At twice as many the session ends.
+    /// Requests of one session that are not acknowledged. At twice as many the session ends. Calls
+    /// that wait inside objects take up nine tenths at most: the rest is for those that do not.
     pub max_open_requests: usize,
-    /// Calls of one session that wait inside objects.
+    /// Calls of one session that wait inside objects, such as a `get` of an empty queue. A call
+    /// beyond it is refused if it would have to wait, and any other call goes on.
     pub max_parked_calls: usize,
     /// What replies to one session weigh that are not acknowledged; beyond it, its requests wait,
     /// and are refused when too many of them do.

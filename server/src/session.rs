@@ -132,6 +132,12 @@ impl Session {
         lock(&self.outbound).outbox.park(seq, parked);
     }
 
+    /// Notes a call whose object is busy and answers it soon. The object's lock is held as for
+    /// [`park`](Self::park).
+    pub(crate) fn set_aside(&self, seq: Seq, parked: Parked) {
+        lock(&self.outbound).outbox.set_aside(seq, parked);
+    }
+
     /// Replies to a call of the frame that is being processed: its stream looks at the outbox next.
     pub(crate) fn reply(
         &self,

@@ -20,6 +20,7 @@ use dashmap::DashMap;
 use mp_manager_core::{
     Applied, Call, CallId, Error, Object, ObjectId, Outcome, Pin, Reason, Referent, SessionId,
     Turn,
+    session::Admission,
     v1::{Fence, Kind, Ref, request},
 };
 use tokio::time::Instant;
@@ -215,7 +216,7 @@ impl Store {
         self: &Arc<Self>,
         session: &Arc<Session>,
         cell: &Arc<Cell>,
-        call: Call,
+        (call, admission): (Call, Admission),
         timeout: Option<Duration>,
         op: request::Op,
     ) {
@@ -223,13 +224,15 @@ impl Store {
         let applied = match &mut *state {
             State::Live(object) if object.is_heavy(&op) => {
                 let object = std::mem::replace(&mut *state, State::Busy(Vec::new()));
-                self.park(session, cell, call, timeout);
+                set_aside(session, cell, call);
                 drop(state);
                 return self.apply_elsewhere(cell, object, Event::Apply(call, Box::new(op)));
             }
             State::Live(object) => {
-                let (applied, effects) =
-                    self.turn(object, |object, turn| Object::apply(object, call, op, turn));
+                let (applied, effects) = self.turn(object, |object, turn| match admission {
+                    Admission::MayWait => object.apply(call, op, turn),
+                    Admission::AtOnce(no_room) => object.apply_at_once(call, op, turn, no_room),
+                });
                 if matches!(applied, Ok(Outcome::Parked)) {
                     self.park(session, cell, call, timeout);
                 }
@@ -239,7 +242,7 @@ impl Store {
             }
             State::Busy(events) => {
                 events.push(Event::Apply(call, Box::new(op)));
-                return self.park(session, cell, call, timeout);
+                return set_aside(session, cell, call);
             }
             State::Deleted => Err(deleted(cell)),
         };
@@ -484,6 +487,12 @@ impl Cell {
         }
         state
     }
+}
+
+/// Notes a call whose object a heavy operation has. No kind that has those has any that wait, so it
+/// is answered soon, and takes up no room that is for waiting.
+fn set_aside(session: &Session, cell: &Arc<Cell>, call: Call) {
+    session.set_aside(call.id.seq, Parked { cell: Arc::clone(cell), deadline: None });
 }
 
 /// What an operation means for others, once its object is unlocked.

@@ -16,9 +16,10 @@ use futures_core::Stream;
 use mp_manager_core::{
     Call, CallId, Error, Object, Reason,
     outbox::Settled,
-    session::{Generation, Load, Next},
+    session::{Admission, Generation, Load, Next},
     v1::{ClientFrame, Fence, Request, ServerFrame, request, set_op},
 };
+use mp_manager_proto::operation::{Waits, request_waits};
 use tonic::{Code, Status, Streaming};
 
 use crate::{
@@ -211,6 +212,7 @@ impl SessionStream {
     }
 
     fn start(&self, state: &mut SessionState, request: Request, load: &Load, let_go: &mut LetGo) {
+        let waits = request_waits(&request);
         let Request { seq, object, timeout_us, fence, op } = request;
         let Some(op) = op else {
             return self.session.conclude(seq, Err(mp_manager_core::object::unsupported()));
@@ -222,13 +224,13 @@ impl SessionStream {
         // A fence stands now or not at all: what it guards does not wait.
         let may_wait = timeout_us != Some(0) && fence.is_none();
         let call = Call { id: CallId { session: self.session.id, seq }, may_wait };
-        match self.admit(call, object, op, load) {
+        match self.admit(waits, object, op, load) {
             Err(error) => self.session.conclude(seq, Err(error)),
-            Ok((cell, op)) => {
+            Ok((cell, op, admission)) => {
                 if Object::tracks_sessions(cell.kind) {
                     state.touch(&cell);
                 }
-                self.apply_op(&cell, call, timeout_us, fence, op);
+                self.apply_op(&cell, (call, admission), timeout_us, fence, op);
             }
         }
     }
@@ -236,7 +238,7 @@ impl SessionStream {
     fn apply_op(
         &self,
         cell: &Arc<Cell>,
-        call: Call,
+        (call, admission): (Call, Admission),
         timeout_us: Option<u64>,
         fence: Option<Fence>,
         op: request::Op,
@@ -244,7 +246,7 @@ impl SessionStream {
         match fence {
             None => {
                 let timeout = timeout_us.map(Duration::from_micros);
-                self.store.apply(&self.session, cell, call, timeout, op);
+                self.store.apply(&self.session, cell, (call, admission), timeout, op);
             }
             Some(fence) => self.store.apply_fenced(&self.session, cell, call, fence, op),
         }
@@ -253,11 +255,11 @@ impl SessionStream {
     /// Finds the object of a request and completes what the operation needs from outside.
     fn admit(
         &self,
-        call: Call,
+        waits: Waits,
         object: u64,
         mut op: request::Op,
         load: &Load,
-    ) -> Result<(Arc<Cell>, request::Op), Error> {
+    ) -> Result<(Arc<Cell>, request::Op, Admission), Error> {
         let cell = self.store.find(object).ok_or_else(|| {
             Error::new(Reason::ObjectNotFound, format!("object {object} does not exist"))
                 .with_hint("it was deleted, or nothing referred to it any more")
@@ -268,11 +270,13 @@ impl SessionStream {
         if self.store.over_memory_budget() && Object::grows(&op) {
             return Err(self.store.out_of_memory());
         }
-        if !Object::gives_back(&op) {
-            self.store.session_limits.admit(load, call.may_wait)?;
-        }
+        let admission = if Object::gives_back(&op) {
+            Admission::MayWait
+        } else {
+            self.store.session_limits.admit(load, waits)?
+        };
         self.resolve_operand(&mut op)?;
-        Ok((cell, op))
+        Ok((cell, op, admission))
     }
 
     /// Replaces another shared set by a snapshot of it: two objects are never locked at once.

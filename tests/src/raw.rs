@@ -409,7 +409,12 @@ impl RawSession {
 
     /// Acknowledges everything up to `seq`.
     pub async fn acknowledge(&mut self, seq: u64) {
-        let acks = vec![SeqRange { first: 0, last: seq }];
+        self.acknowledge_only(0, seq).await;
+    }
+
+    /// Acknowledges the replies from `first` to `last`.
+    pub async fn acknowledge_only(&mut self, first: u64, last: u64) {
+        let acks = vec![SeqRange { first, last }];
         self.send(ClientFrame { acks, ..ClientFrame::default() }).await;
     }
 

@@ -97,7 +97,7 @@ limit_options! {
     max_frame_bytes: Bytes,
     /// Requests in one frame
     max_requests_per_frame: usize,
-    /// Requests of one session that are not acknowledged
+    /// Requests of one session that are not acknowledged; nine tenths of them may wait
     max_open_requests: usize,
     /// Calls of one session that wait inside objects
     max_parked_calls: usize,

@@ -18,10 +18,13 @@ use mp_manager_core::{
     Answer, Outbox, Seq,
     session::{Generation, Limits, Next, Session},
 };
-use mp_manager_proto::v1::{
-    Beat, Challenge, ClientFrame, Delivery, Empty, Error as Refusal, Grant, Kind,
-    Limits as WireLimits, Lost, Opened, Reason, Reconcile, Ref, Reply, Request, SeqRange,
-    ServerFrame, Value, Welcome, directory_op, reply, request,
+use mp_manager_proto::{
+    operation::Waits,
+    v1::{
+        Beat, Challenge, ClientFrame, Delivery, Empty, Error as Refusal, Grant, Kind,
+        Limits as WireLimits, Lost, Opened, Reason, Reconcile, Ref, Reply, Request, SeqRange,
+        ServerFrame, Value, Welcome, directory_op, reply, request,
+    },
 };
 use prost::Message;
 
@@ -82,6 +85,8 @@ impl ServerHalf {
 
     /// False once it has ended.
     fn act(&mut self, source: &mut Source<'_>) -> bool {
+        let load = self.outbox.load();
+        assert_eq!((load.parked, load.handed_over), (self.parked.len(), self.handed.len()));
         match source.choose(8) {
             0 | 1 => return self.take_in(source),
             2 | 3 => return self.start(source),
@@ -186,7 +191,8 @@ impl ServerHalf {
 
     fn carry_out(&mut self, source: &mut Source<'_>, seq: Seq) {
         let how = source.choose(3);
-        if self.limits.admit(&self.outbox.load(), how == 0).is_err() {
+        let waits = if how == 0 { Waits::BeyondItsTimeout } else { Waits::Never };
+        if self.limits.admit(&self.outbox.load(), waits).is_err() {
             let refusal = Refusal::new(Reason::LimitExceeded, "too many");
             return drop(self.outbox.conclude(seq, Err(refusal)));
         }

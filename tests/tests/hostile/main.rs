@@ -10,6 +10,7 @@ mod handshake;
 mod http2;
 mod limits;
 mod rogue;
+mod room;
 mod stalled;
 mod values;
 
