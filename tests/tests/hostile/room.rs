@@ -117,6 +117,27 @@ async fn a_session_at_its_open_requests_is_served_what_does_not_wait() {
 }
 
 #[tokio::test]
+async fn more_tasks_wait_than_requests_may_be_open() {
+    let server = TestServer::start();
+    let manager = Manager::connect(&server.address(), AUTHKEY).await.unwrap();
+    let event = manager.event("go").await.unwrap();
+    let mut waiting = JoinSet::new();
+    let (tasks, may_wait) = (66_000, 58_982);
+    for _ in 0..tasks {
+        waiting.spawn(wait_for(&event));
+    }
+    for _ in may_wait..tasks {
+        let refused = within(waiting.join_next()).await.unwrap().unwrap();
+        names(&refused.unwrap_err(), "--max-open-requests");
+    }
+    within(is_served(&manager, &event)).await.unwrap();
+    within(event.set()).await.unwrap();
+    while let Some(woken) = within(waiting.join_next()).await {
+        woken.unwrap().unwrap();
+    }
+}
+
+#[tokio::test]
 async fn a_session_at_its_parked_calls_is_served_what_does_not_wait() {
     let server = TestServer::with(|options| options.limits.max_parked_calls = 100);
     let manager = Manager::connect(&server.address(), AUTHKEY).await.unwrap();
