@@ -61,8 +61,11 @@ macro_rules! errors {
             #[error("{0}")]
             Configuration(String),
             /// The session is over: the manager did not hear of it for longer than its lease, or
-            /// ended it, or cannot be reached any more. Everything it held is released, and nothing
-            /// that was pending has an effect that lasts.
+            /// ended it, or could not be reached for [as long as calls
+            /// wait](crate::Builder::reconnect_timeout); or the task that ran the connection is gone,
+            /// mostly with its runtime; or this process is a fork of the one that connected. Everything
+            /// it held is released, and nothing that was pending has an effect that lasts. But for the
+            /// last two, the next call goes on in a new session.
             #[error("{0}")]
             SessionLost(Box<Context>),
             /// A value could not be encoded; nothing was sent.
@@ -118,11 +121,11 @@ errors! {
     /// The manager has started again. What it held is gone, and so is everything that was held in
     /// it; a new session is open.
     ManagerRestarted = ManagerRestarted,
-    /// The session was lost after the call was sent and before it was answered: it may have been
-    /// executed, or may yet be as long as its session goes on at the manager, or not.
+    /// The session was lost, or the call's timeout passed, after it was sent and before it was answered:
+    /// it may have been executed, or may yet be as long as its session goes on at the manager, or not.
     OutcomeUnknown = OutcomeUnknown,
-    /// The manager cannot be reached, and the time that the call had is over. A connection that has
-    /// just broken has half a second to come back first.
+    /// The manager cannot be reached, and the time that the call had is over, or it would not wait at
+    /// all. The call has not been executed.
     Unreachable = Unreachable,
     /// There is no such object, or it was deleted while the call waited.
     ObjectNotFound = ObjectNotFound | ObjectDeleted,

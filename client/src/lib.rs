@@ -57,6 +57,31 @@
 //! Everything that may wait comes in three forms: `acquire()` waits as long as it takes,
 //! `try_acquire()` not at all, and `acquire_timeout(d)` so long.
 //!
+//! A timeout holds whatever the connection does: the client's own clock ends the call, at most a
+//! moment late (100 ms, and the time of two round trips). A call that only takes or looks has timed out
+//! then, and what it was handed meanwhile goes back; one that may have changed something ends with
+//! [`Error::OutcomeUnknown`] if it was sent (after 250 ms more, so that an answer on its way arrives).
+//! A call that does not wait at all (`try_…`, a timeout of zero) fails at once with
+//! [`Error::Unreachable`] while the manager is known to be down.
+//!
+//! # Runtimes
+//!
+//! The connection is run by a task on the tokio runtime that [`Manager::connect`] is awaited on. When
+//! that runtime is dropped, as after each `#[tokio::test]`, the session ends with it: every call is an
+//! error that says so. A client in a `static` that several runtimes use wants
+//! [`Builder::background_thread`], which gives the connection a thread and a runtime of its own; so does
+//! a test that [pauses the clock](https://docs.rs/tokio/latest/tokio/time/fn.pause.html). The
+//! [`blocking`] interface always has that thread.
+//!
+//! # Fork
+//!
+//! A connection belongs to the process that made it. In a child that was forked without `exec` every call
+//! on it is an error that says so, and dropping proxies and guards there does nothing to what the parent
+//! holds. Connect again in the child, before it starts a runtime of its own, or start children as
+//! programs with [`std::process::Command`] and [`Manager::environment`]. A child that goes on living has
+//! the parent's sockets open: on a unix socket the manager does not notice the parent's death before the
+//! child has ended as well, or the parent's lease has run out.
+//!
 //! # Cancel safety
 //!
 //! Dropping a future cancels its call. Ownership that was not taken goes back: a lock, a permit, an

@@ -57,9 +57,9 @@ const RECONNECT_TIMEOUT: Duration = Duration::from_secs(60);
 /// A session with a manager. Cloning is cheap; the session ends when the last clone, proxy and guard
 /// are gone, and what it holds is released.
 ///
-/// The connection is run by a task on the current tokio runtime. Code that computes for seconds
-/// without awaiting starves it: [`Builder::background_thread`] gives the connection a thread of its
-/// own.
+/// The connection is run by a task on the current tokio runtime, and ends with it. Code that computes for
+/// seconds without awaiting starves it: [`Builder::background_thread`] gives the connection a thread of
+/// its own.
 ///
 /// When the connection breaks it is made again, and the session goes on: calls that were under way
 /// wait, and are executed once. See [`Builder::lease`] and [`Builder::reconnect_timeout`] for what
@@ -543,7 +543,8 @@ impl Builder {
         Self { tls: Tls { identity: Some(identity), ..self.tls }, ..self }
     }
 
-    /// Runs the connection on a thread of its own, which computing code cannot starve.
+    /// Runs the connection on a thread of its own, with a runtime of its own: computing code cannot
+    /// starve it, it works without a tokio runtime, and it outlives the runtime that it was made on.
     pub fn background_thread(self) -> Self {
         Self { background_thread: true, ..self }
     }
@@ -576,19 +577,22 @@ impl Builder {
         Self { lease: Some(lease), ..self }
     }
 
-    /// How long to try again when the connection is gone; 1 min unless told otherwise. Calls wait
-    /// meanwhile, those with a timeout no longer than that. Zero does not try at all.
+    /// How long calls wait for a connection that is gone; 1 min unless told otherwise. Those with a
+    /// timeout wait no longer than that. Zero does not wait at all.
     ///
     /// A connection that comes back in time goes on with the same session: nothing is lost and
     /// nothing is done twice. If it comes back later, or the manager has started again, every guard
     /// is lost and every call that was pending fails, with an error that says what is known of it
-    /// ([`Error::SessionLost`], [`Error::ManagerRestarted`], [`Error::OutcomeUnknown`]); proxies go
-    /// on in a new session.
+    /// ([`Error::SessionLost`], [`Error::ManagerRestarted`], [`Error::OutcomeUnknown`]).
+    ///
+    /// The time ends calls and not the client: the next call tries to connect again, for as long, and
+    /// proxies go on in a new session.
     pub fn reconnect_timeout(self, timeout: Duration) -> Self {
         Self { reconnect_timeout: Some(timeout), ..self }
     }
 
-    /// Opens no new session when one is lost: everything fails from then on.
+    /// Opens no new session when one is lost, or when [the time to connect
+    /// again](Self::reconnect_timeout) is over: everything fails from then on.
     pub fn session_must_last(self) -> Self {
         Self { session_must_last: true, ..self }
     }

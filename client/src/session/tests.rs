@@ -501,6 +501,20 @@ fn a_client_that_is_refused_tries_again_with_its_next_call() {
     assert_eq!(session.shared.step(), Step::Connect);
 }
 
+/// As its forked child did it for it, or a fault of this client's.
+#[test]
+fn a_client_that_broke_the_protocol_opens_a_new_session() {
+    let mut session = Fixture::new();
+    let sent = session.begin(acquire());
+    session.frame();
+    session.shared.farewell(Refusal::new(Reason::Protocol, "frame 5 came where 6 was expected"));
+    assert_eq!(session.result(sent), Some(Err(Reason::Protocol)));
+    assert_eq!(session.shared.step(), Step::Connect);
+    let later = session.begin(directory_ping());
+    session.connect(welcome(2, false), 1);
+    assert_eq!(session.sent(), [later]);
+}
+
 #[test]
 fn a_session_that_must_last_is_over_when_the_time_to_connect_again_is() {
     let session = Fixture::with(Policy {
