@@ -595,8 +595,10 @@ async fn event(my: Context, rounds: u64) {
             }
         }
     }
-    // The last one to come here lets everybody go.
-    my.expect("set", event.set().await);
+    // The last one to come here lets everybody go, however long it has to try.
+    while my.expect("set", event.set().await).is_none() {
+        my.pause().await;
+    }
     my.expect("wait", event.wait().await);
 }
 

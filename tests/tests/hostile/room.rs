@@ -208,8 +208,8 @@ fn threads_that_wait_never_keep_out_the_thread_that_frees_them() {
         }
         gone.recv().unwrap();
         manager.ping().unwrap();
-        manager.dict::<String, u8>("scores").open().unwrap().insert("alice", &1).unwrap();
-        manager.queue::<u8>("jobs").open().unwrap().put(&1).unwrap();
+        manager.dict::<String, u8>("scores").open().unwrap().insert("alice", 1).unwrap();
+        manager.queue::<u8>("jobs").open().unwrap().put(1).unwrap();
         let guard = manager.condition("ready").open().unwrap().acquire().unwrap();
         assert_eq!(guard.notify_all().unwrap(), 0);
         manager.barrier("start", 2).open().unwrap().abort().unwrap();
