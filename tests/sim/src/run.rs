@@ -569,7 +569,7 @@ impl Run {
             Attempt::WhenWanted => return,
             Attempt::Never => return process.kill(),
         }
-        if self.unreachable_until > self.world.now() {
+        if !process.is_unix && self.unreachable_until > self.world.now() {
             return self.attempt_fails(id, "the manager cannot be reached");
         }
         let asked = process.now();
@@ -695,7 +695,7 @@ impl Run {
         self.start_process();
     }
 
-    /// The network is gone for everybody, mostly for longer than anybody tries to connect.
+    /// The network is gone, for all who need it and mostly for longer than they try to connect.
     fn outage(&mut self) {
         if self.unreachable_until > self.world.now() {
             return;
@@ -706,6 +706,10 @@ impl Run {
         self.note(format_args!("nobody reaches the manager until {until}"));
         self.unreachable_until = until;
         for connection in self.network.open_ones() {
+            // A unix socket is as good as the kernel: its end would be a death.
+            if self.network.get(connection).is_some_and(|connection| connection.is_unix) {
+                continue;
+            }
             let (up, down) = self.network.close(connection, self.world.one_in(2), true);
             self.world.at(up + self.delay(), Event::Up(connection, Up::End));
             self.world.at(down + self.delay(), Event::Down(connection, Down::End));
