@@ -23,7 +23,12 @@ mod stderr;
 mod table;
 mod tls;
 
-use std::{panic::resume_unwind, process::ExitCode, thread};
+use std::{
+    io::{self, Write},
+    panic::resume_unwind,
+    process::ExitCode,
+    thread,
+};
 
 use clap::Parser;
 
@@ -54,7 +59,19 @@ fn main() -> ExitCode {
 }
 
 fn run() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        // Help, too, is no success if it could not be printed.
+        Err(said) => {
+            let printed = said.print().and_then(|()| io::stdout().flush());
+            return match printed {
+                Err(error) if !said.use_stderr() => {
+                    report(&Error::io("cannot write to standard output")(error))
+                }
+                _ => ExitCode::from(u8::try_from(said.exit_code()).unwrap_or(2)),
+            };
+        }
+    };
     let execute = || cli.command.run(&cli.options.with_environment()?);
     match logging::start().and_then(|()| execute()) {
         Ok(code) => code,

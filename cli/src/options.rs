@@ -7,6 +7,7 @@ use clap::{
     builder::{OsStringValueParser, TypedValueParser},
 };
 use mp_manager::{Error as ClientError, Manager, Open, Proxy};
+use tokio::task::spawn_blocking;
 
 use crate::{
     address::Given,
@@ -145,7 +146,11 @@ impl Options {
     }
 
     async fn connect(&self, purpose: &str) -> Result<Manager, Error> {
-        let keys = authkey::for_client(&self.address, self.authkey_file.as_deref())?;
+        let (address, file) = (self.address.clone(), self.authkey_file.clone());
+        // A pipe that nobody writes to keeps neither a signal nor a timeout from ending the command.
+        let read = spawn_blocking(move || authkey::for_client(&address, file.as_deref()));
+        let keys =
+            read.await.map_err(|error| Error::io("cannot read the authkey")(error.into()))??;
         let builder = Manager::builder().process_name(format!("mp-manager {purpose}"));
         let builder = match &keys.file {
             Some(file) => builder.authkey_file(file),

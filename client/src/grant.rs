@@ -67,7 +67,7 @@ impl Grant {
 
     /// Whether it is known to be lost.
     pub(crate) fn is_lost(&self) -> bool {
-        if self.loss.borrow().is_some() {
+        if self.loss.borrow().is_some() || !self.object.link().shared.home.is_here() {
             return true;
         }
         self.object.link().shared.look_at_lease();
@@ -78,7 +78,11 @@ impl Grant {
     pub(crate) fn lost(&self) -> impl Future<Output = ()> + use<> {
         // The sender goes along: it must not close while we wait.
         let loss = Arc::clone(&self.loss);
+        let is_here = self.object.link().shared.home.is_here();
         async move {
+            if !is_here {
+                return;
+            }
             let _ = loss.subscribe().wait_for(Option::is_some).await;
         }
     }
@@ -126,6 +130,9 @@ impl Grant {
     pub(crate) fn check(&self, operation: &'static str) -> Result<()> {
         if !self.is_lost() {
             return Ok(());
+        }
+        if let Some(elsewhere) = self.object.link().shared.elsewhere() {
+            return Err(Error::refused(elsewhere, self.object.context(operation)));
         }
         let token = self.token;
         let loss = self.loss.borrow().unwrap_or(Loss::Session);

@@ -62,7 +62,8 @@
 //! then, and what it was handed meanwhile goes back; one that may have changed something ends with
 //! [`Error::OutcomeUnknown`] if it was sent (after 250 ms more, so that an answer on its way arrives).
 //! A call that does not wait at all (`try_…`, a timeout of zero) fails at once with
-//! [`Error::Unreachable`] while the manager is known to be down.
+//! [`Error::Unreachable`] while the manager is known to be down; on a connection that is there and
+//! silent, after 2 s.
 //!
 //! # Runtimes
 //!
@@ -76,7 +77,7 @@
 //! # Fork
 //!
 //! A connection belongs to the process that made it. In a child that was forked without `exec` every call
-//! on it is an error that says so, and dropping proxies and guards there does nothing to what the parent
+//! on it is an error that says so, every guard is lost, and dropping proxies and guards there does nothing to what the parent
 //! holds. Connect again in the child, before it starts a runtime of its own, or start children as
 //! programs with [`std::process::Command`] and [`Manager::environment`]. A child that goes on living has
 //! the parent's sockets open: on a unix socket the manager does not notice the parent's death before the

@@ -221,8 +221,16 @@ impl Shared {
         self.max_value_bytes.load(Ordering::Relaxed)
     }
 
-    /// Completes when it is all over.
+    /// Why nothing can be asked here, if this is a fork of the process that connected.
+    pub(crate) fn elsewhere(&self) -> Option<Refusal> {
+        (!self.home.is_here()).then(|| forked(self.home.pid()))
+    }
+
+    /// Completes when it is all over, which it is in a fork.
     pub(crate) async fn wait_until_over(&self) {
+        if !self.home.is_here() {
+            return;
+        }
         // The sender lives as long as this does.
         let _ = self.over.subscribe().wait_for(|over| *over).await;
     }

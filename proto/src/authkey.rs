@@ -32,6 +32,12 @@ pub enum TextError {
     /// Two bytes for each character, as some shells write.
     #[error("is text in UTF-16: save it as UTF-8")]
     Utf16,
+    /// What follows `hex:` are no bytes in hexadecimal.
+    #[error(
+        "has `hex:` without pairs of hexadecimal digits after it: an authkey that is to begin with \
+         `hex:` is written in hexadecimal itself"
+    )]
+    Hexadecimal,
 }
 
 /// The secret that server and clients share. It is never sent, printed or logged, and its memory is
@@ -138,12 +144,23 @@ impl Authkey {
     /// Whether a text is encoded as an authkey's has to be. Random bytes are.
     ///
     /// # Errors
-    /// If it has a byte-order mark, or is UTF-16.
+    /// If it has a byte-order mark, is UTF-16, or has something else than bytes after `hex:`.
     pub fn check_text(text: &[u8]) -> Result<(), TextError> {
         if std::str::from_utf8(text).is_ok_and(|text| text.contains(BYTE_ORDER_MARK)) {
             return Err(TextError::ByteOrderMark);
         }
-        if is_utf16(text) { Err(TextError::Utf16) } else { Ok(()) }
+        if is_utf16(text) {
+            return Err(TextError::Utf16);
+        }
+        let has_no_bytes = |line: &[u8]| {
+            let digits = line.trim_ascii().strip_prefix(HEX);
+            digits.is_some_and(|digits| bytes_of_hex(digits).is_none_or(|bytes| bytes.is_empty()))
+        };
+        let is_wrong = match lines(text) {
+            Some(mut lines) => lines.any(has_no_bytes),
+            None => has_no_bytes(text),
+        };
+        if is_wrong { Err(TextError::Hexadecimal) } else { Ok(()) }
     }
 
     /// Whether it is short enough to be guessed by whoever hears a proof of it.

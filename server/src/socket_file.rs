@@ -96,7 +96,14 @@ impl StartLock {
         path.push(".mp-manager-lock");
         let path = PathBuf::from(path);
         let named = |error: io::Error| {
-            io::Error::new(error.kind(), format!("cannot lock {}: {error}", path.display()))
+            let directory = path.parent().filter(|directory| !directory.as_os_str().is_empty());
+            let message = match directory {
+                Some(directory) if error.kind() == io::ErrorKind::NotFound => {
+                    format!("the directory {} does not exist", directory.display())
+                }
+                _ => format!("cannot lock {}: {error}", path.display()),
+            };
+            io::Error::new(error.kind(), message)
         };
         let deadline = Instant::now() + LOCK_TIMEOUT;
         loop {

@@ -36,7 +36,7 @@ enum Action {
         #[arg(allow_negative_numbers = true)]
         value: String,
         /// How long connecting and waiting for room may take; as long as it takes unless it is
-        /// given, 0 does not wait
+        /// given, 0 does not wait (the manager has 5 s to answer)
         #[arg(long, value_name = "SECONDS", value_parser = parse::seconds, allow_negative_numbers = true, conflicts_with = "fence")]
         timeout: Option<Duration>,
         #[command(flatten)]
@@ -46,7 +46,7 @@ enum Action {
     Get {
         name: String,
         /// How long connecting and waiting for one may take; as long as it takes unless it is
-        /// given, 0 does not wait
+        /// given, 0 does not wait (the manager has 5 s to answer)
         #[arg(long, value_name = "SECONDS", value_parser = parse::seconds, allow_negative_numbers = true, conflicts_with = "fence")]
         timeout: Option<Duration>,
         #[command(flatten)]

@@ -153,3 +153,25 @@ fn hold(daemon: &Daemon) -> Running {
     assert_eq!(holder.line().as_deref(), Some("held"));
     holder
 }
+
+/// A pipe that nobody writes to, such as that of a secret store that does not answer.
+#[test]
+fn an_authkey_that_never_comes_holds_up_neither_a_timeout_nor_a_signal() {
+    let home = Home::new();
+    assert!(Command::new("mkfifo").arg(home.path("fifo")).status().unwrap().success());
+    let fifo = home.path("fifo");
+    let fifo = fifo.to_str().unwrap();
+    for command in COMMANDS {
+        let mut command = home.command(&with_timeout(command, "0.3"));
+        times_out(command.env("MP_MANAGER_AUTHKEY_FILE", fifo));
+    }
+    for signal in [Signal::TERM, Signal::INT] {
+        let mut waiting = Running::start(&mut home.command(&["ping", "--authkey-file", fifo]));
+        let start = Instant::now();
+        // Once it has come so far as to handle it, the first is enough.
+        while waiting.is_running() {
+            waiting.signal(signal);
+            assert!(start.elapsed() < BOUND, "it ignores {signal:?}");
+        }
+    }
+}

@@ -140,6 +140,10 @@ impl Running {
         self.child.wait().unwrap()
     }
 
+    pub(crate) fn is_running(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
+    }
+
     /// Waits for its end, which is an event that a test of a hang must not wait for without end.
     #[track_caller]
     pub(crate) fn wait_at_most(&mut self, limit: Duration) -> ExitStatus {

@@ -6,7 +6,7 @@ use std::{
 
 use rustix::process::Signal;
 
-use crate::fixture::{Daemon, Home, Running, finish};
+use crate::fixture::{Daemon, Home, Running, finish, refused};
 
 #[test]
 fn a_key_is_256_random_bits_that_only_its_owner_can_read() {
@@ -236,4 +236,18 @@ fn a_key_that_others_can_read_lets_in_no_other_machine() {
     command.args(["-c", "exec \"$MP\" serve --address 0.0.0.0:0 --authkey-file <(cat \"$KEY\")"]);
     command.env("MP", env!("CARGO_BIN_EXE_mp-manager")).env("KEY", path);
     assert!(Running::start(&mut command).line().is_some(), "it listens");
+}
+
+#[test]
+fn an_authkey_in_hexadecimal_that_is_none_is_refused() {
+    let home = Home::new();
+    for text in ["hex:zz", "hex:", "hex:0", "secret\nhex: 00"] {
+        fs::write(home.path("key"), text).unwrap();
+        fs::set_permissions(home.path("key"), fs::Permissions::from_mode(0o600)).unwrap();
+        let error = home.run(&["ping", "--authkey-file", "key"]).failed(2);
+        assert!(error.contains("hex:") && error.contains("key"), "{error}");
+        let mut serve = home.command(&["serve", "--address", "127.0.0.1:0"]);
+        let error = refused(serve.args(["--authkey-file", "key"])).failed(2);
+        assert!(error.contains("hex:"), "{error}");
+    }
 }

@@ -26,6 +26,16 @@ fn an_item_that_standard_output_does_not_take_goes_back() {
 }
 
 #[test]
+fn help_that_cannot_be_printed_is_no_success() {
+    let daemon = Daemon::start();
+    for asked in ["help", "--help", "--version", "help queue get"] {
+        shell(&daemon, &format!("$MP {asked} >/dev/full")).failed(1);
+        let printed = shell(&daemon, &format!("$MP {asked}"));
+        assert_eq!(printed.code, Some(0), "{asked}");
+    }
+}
+
+#[test]
 fn a_popped_value_that_standard_output_does_not_take_is_back_in_its_place() {
     let daemon = Daemon::start();
     for value in ["0", "1", "2", "3"] {

@@ -21,6 +21,7 @@ struct Entry {
 }
 
 impl OpenCalls {
+    #[cfg(any(test, feature = "simulation"))]
     pub(super) fn len(&self) -> usize {
         self.entries.len()
     }

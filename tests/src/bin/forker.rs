@@ -67,7 +67,13 @@ async fn with_tasks(address: &str, authkey: &str) -> Result {
                 says_so("get_timeout", jobs.get_timeout(Duration::from_secs(1)).await)?;
                 says_so("try_acquire", lock.try_acquire().await)?;
                 says_so("open", manager.lock("other").open().await)?;
+                if !guard.is_lost() {
+                    return Err("the guard seems to hold in the child".into());
+                }
+                guard.lost().await;
                 says_so("release", guard.release().await)?;
+                says_so("shutdown", manager.shutdown().await)?;
+                manager.clone().close().await?;
                 drop((scores, jobs, lock, manager));
                 Ok(())
             };
@@ -112,7 +118,12 @@ fn with_threads(address: &str, authkey: &str) -> Result {
                 says_so("get_timeout", jobs.get_timeout(Duration::from_secs(1)))?;
                 says_so("try_acquire", lock.try_acquire())?;
                 says_so("open", manager.lock("other").open())?;
+                if !guard.is_lost() {
+                    return Err("the guard seems to hold in the child".into());
+                }
                 says_so("release", guard.release())?;
+                says_so("shutdown", manager.shutdown())?;
+                manager.clone().close()?;
                 drop((scores, jobs, lock, manager));
                 Ok(())
             };
