@@ -3,7 +3,7 @@
 use std::{
     fmt,
     fs::{self, DirBuilder, File, Metadata, Permissions},
-    io::{self, Write},
+    io::{self, Read, Write},
     os::unix::{
         ffi::OsStringExt,
         fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, fchown},
@@ -21,6 +21,8 @@ const KEY_LEN: usize = 32;
 /// The mode of an authkey's file, and of directories that are created for it.
 const MODE: u32 = 0o600;
 const DIRECTORY_MODE: u32 = 0o700;
+/// More than any number of authkeys that a manager takes.
+const LONGEST_FILE: u64 = 1 << 20;
 /// The bits of a mode that let every user read or write. A group's are somebody's decision.
 const OTHERS: u32 = 0o006;
 
@@ -148,7 +150,7 @@ fn temporary(path: &Path, text: &str) -> io::Result<NamedTempFile<File>> {
 /// Writes a key above those that a file has.
 pub(crate) fn add(path: &Path, mut key: String) -> Result<(), Error> {
     let origin = path.display();
-    let text = fs::read(path).map_err(Error::io(format!("cannot read {origin}")))?;
+    let text = read(path).map_err(Error::io(format!("cannot read {origin}")))?;
     let authkeys = Authkey::list_from_file(&text)
         .map_err(|error| Error::Failed(format!("{origin} {error}")))?;
     if authkeys.len() >= MAX_AUTHKEYS {
@@ -198,10 +200,21 @@ fn given(file: Option<&Path>) -> Result<Option<Keys>, Error> {
     Ok(Some(Keys { authkeys, origin: variable.into(), file: None, exposed: None }))
 }
 
+/// Reads a file of authkeys; one that is far too long, such as a device without end, is none.
+fn read(path: &Path) -> io::Result<Vec<u8>> {
+    let mut text = Vec::new();
+    File::open(path)?.take(LONGEST_FILE + 1).read_to_end(&mut text)?;
+    if text.len() as u64 > LONGEST_FILE {
+        let message = format!("it has more than {LONGEST_FILE} bytes: is it the right file?");
+        return Err(io::Error::new(io::ErrorKind::InvalidData, message));
+    }
+    Ok(text)
+}
+
 /// The authkeys of a file: one on each line that is no comment.
 pub(crate) fn from_file(path: &Path) -> Result<Keys, Error> {
     let origin = path.display().to_string();
-    let text = fs::read(path)
+    let text = read(path)
         .map_err(|error| Error::Usage(format!("cannot read the authkey from {origin}: {error}")))?;
     let authkeys = Authkey::list_from_file(&text)
         .map_err(|error| Error::Usage(format!("{origin} {error}")))?;
@@ -230,7 +243,7 @@ fn user_file() -> Result<PathBuf, Error> {
         .or_else(|| Some(directory("HOME")?.join(".config")))
         .map(|config| config.join("mp-manager").join("authkey"))
         .ok_or_else(|| {
-            let message = "no place for an authkey, as HOME is not set: give --authkey-file";
+            let message = "no place for an authkey, as HOME is not set to an absolute path: give --authkey-file";
             Error::Usage(message.into())
         })
 }
@@ -266,7 +279,7 @@ fn create_directory(path: &Path) -> io::Result<()> {
 /// Names what is missing if a directory cannot be created because the one it is in does not exist.
 fn without(directory: &Path, error: io::Error) -> io::Error {
     match directory.parent() {
-        Some(parent) if error.kind() == io::ErrorKind::NotFound => {
+        Some(parent) if error.kind() == io::ErrorKind::NotFound && !parent.exists() => {
             io::Error::new(error.kind(), format!("{} does not exist", parent.display()))
         }
         _ => error,

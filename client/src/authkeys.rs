@@ -1,7 +1,8 @@
 //! The authkeys a client knows.
 
 use std::{
-    fs,
+    fs::{self, File},
+    io::{self, Read},
     path::Path,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
@@ -9,6 +10,9 @@ use std::{
 use mp_manager_proto::authkey::Authkey;
 
 use crate::error::{Error, Result};
+
+/// More than any number of authkeys that a manager takes.
+const LONGEST_FILE: u64 = 1 << 20;
 
 /// One or more authkeys, and which of them got us in.
 #[derive(Debug, Clone)]
@@ -34,7 +38,7 @@ impl Authkeys {
     /// Those in a file, which `origin` has named.
     pub(crate) fn from_file(path: &Path, origin: &str) -> Result<Self> {
         let shown = path.display();
-        let text = fs::read(path).map_err(|error| {
+        let text = read(path).map_err(|error| {
             let problem = format!("cannot read the authkey from {shown} ({origin}): {error}");
             Error::Configuration(problem)
         })?;
@@ -60,7 +64,7 @@ impl Authkeys {
     pub(crate) async fn reread(&self) {
         let Some(file) = self.file.clone() else { return };
         // It may be on a disk that does not answer.
-        let read = move || is_file(&file).then(|| fs::read(file).ok()).flatten();
+        let read = move || is_file(&file).then(|| read(&file).ok()).flatten();
         let Ok(Some(text)) = tokio::task::spawn_blocking(read).await else { return };
         match Authkey::list_from_file(&text) {
             Ok(all) if check(&all).is_ok() => self.lock().all = all,
@@ -90,6 +94,17 @@ impl Authkeys {
     fn lock(&self) -> MutexGuard<'_, Known> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Reads a file of authkeys; one that is far too long, such as a device without end, is none.
+fn read(path: &Path) -> io::Result<Vec<u8>> {
+    let mut text = Vec::new();
+    File::open(path)?.take(LONGEST_FILE + 1).read_to_end(&mut text)?;
+    if text.len() as u64 > LONGEST_FILE {
+        let message = format!("it has more than {LONGEST_FILE} bytes: is it the right file?");
+        return Err(io::Error::new(io::ErrorKind::InvalidData, message));
+    }
+    Ok(text)
 }
 
 fn is_file(path: &Path) -> bool {

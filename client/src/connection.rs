@@ -30,13 +30,15 @@ use crate::{
     connect::{Authenticated, Target, authenticate, cannot_connect, explain},
     error::{Error, Result},
     link::Link,
-    session::{LOOK, Policy, Shared, Step, closed, driver_ended},
+    session::{LOOK, Policy, Session, Shared, Step, closed, driver_ended},
 };
 
 const SESSION: &str = "/mp.manager.v1.Manager/Session";
 
 /// A packet that is lost must not cost the lease: one attempt takes no longer than this.
 const LONGEST_ATTEMPT: Duration = Duration::from_secs(3);
+/// How long the end of a runtime waits for the goodbyes of its connections, each.
+const LONGEST_FAREWELL: Duration = Duration::from_millis(500);
 /// The manager was not heard in time for what it must keep: looked at no more often than this.
 const SHORTEST_SLEEP: Duration = Duration::from_millis(1);
 
@@ -50,13 +52,10 @@ pub(crate) async fn open(target: &Target) -> Result<Arc<Link>> {
     let shared = Shared::new(Clock::system(), policy);
     let authenticated = authenticate(target, &shared).await?;
     let link = Link::new(Arc::clone(&shared), target.address.to_string());
-    let driver = Driver { shared: Arc::clone(&shared) };
-    let link_seen = Arc::downgrade(&link);
-    let connection =
-        Connection { target: target.clone(), shared, link: link_seen, _driver: driver };
+    let connection = Connection { target: target.clone(), shared, link: Arc::downgrade(&link) };
     let (_, number) = connection.connected(&authenticated);
     let streams = connection.open_streams(authenticated, number).await?;
-    tokio::spawn(connection.run(streams));
+    tokio::spawn(Driver(connection).run(streams));
     Ok(link)
 }
 
@@ -64,21 +63,63 @@ struct Connection {
     target: Target,
     shared: Arc<Shared>,
     link: Weak<Link>,
-    _driver: Driver,
 }
 
-/// Ends the session when the task that runs its connection is dropped, aborted or panics.
-struct Driver {
-    shared: Arc<Shared>,
+/// The task that runs a connection. When it is dropped or panics, the session ends.
+struct Driver(Connection);
+
+impl Driver {
+    async fn run(self, streams: Streams) {
+        self.0.run(streams).await;
+    }
 }
 
 impl Drop for Driver {
     fn drop(&mut self) {
+        let Connection { target, shared, .. } = &self.0;
         // In a fork there is nothing to end, and perhaps nobody to unlock it.
-        if self.shared.home.is_here() {
-            self.shared.end(driver_ended(thread::panicking()));
+        if !shared.home.is_here() {
+            return;
+        }
+        let abandoned = shared.abandoned();
+        shared.end(driver_ended(thread::panicking()));
+        if let Some(session) = abandoned {
+            farewell(target.clone(), session);
         }
     }
+}
+
+/// Says goodbye for a session whose runtime has ended, on another connection: what it held would wait
+/// for the end of its lease otherwise, as after each program that ends without closing its manager.
+fn farewell(target: Target, session: Session) {
+    let (done, wait) = std::sync::mpsc::channel();
+    let thread = thread::Builder::new().name("mp-manager-farewell".into()).spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        if let Ok(runtime) = runtime {
+            // Without an answer the lease has to end.
+            let _ = runtime
+                .block_on(async { timeout(LONGEST_FAREWELL, say_goodbye(target, session)).await });
+            runtime.shutdown_background();
+        }
+        let _ = done.send(());
+    });
+    if thread.is_ok() {
+        let _ = wait.recv_timeout(LONGEST_FAREWELL);
+    }
+}
+
+async fn say_goodbye(target: Target, session: Session) -> Result<()> {
+    let policy = Policy { reconnect_timeout: Duration::ZERO, reopen: false, end_is_death: false };
+    let shared = Arc::new(Shared::without_timer(Clock::system(), policy));
+    shared.take_over(session);
+    let authenticated = authenticate(&target, &shared).await?;
+    let connection = Connection { target, shared, link: Weak::new() };
+    let (_, number) = connection.connected(&authenticated);
+    connection.shared.say_goodbye();
+    let mut streams = connection.open_streams(authenticated, number).await?;
+    // Until the manager has ended it.
+    while let Ok(Some(_)) = streams.frames.message().await {}
+    Ok(())
 }
 
 /// What is said on one connection, both ways.
@@ -127,7 +168,7 @@ impl Connection {
     }
 
     /// Until it is all over.
-    async fn run(self, mut streams: Streams) {
+    async fn run(&self, mut streams: Streams) {
         loop {
             let end = self.converse(&mut streams).await;
             if self.shared.is_leaving() {

@@ -65,8 +65,9 @@ const RECONNECT_TIMEOUT: Duration = Duration::from_secs(60);
 /// wait, and are executed once. See [`Builder::lease`] and [`Builder::reconnect_timeout`] for what
 /// that has to do with time. A process that ends without a goodbye looks like one that may come back:
 /// over a network, what it held waits for its lease to run out. The goodbye is said when the last
-/// handle is dropped, but by the runtime: if that ends first, it is not. [`close`](Self::close) makes
-/// sure.
+/// handle is dropped, or when the runtime ends that runs the connection, which waits for it for half a
+/// second at most. A program that exits at once (`std::process::exit`, a signal) says none;
+/// [`close`](Self::close) makes sure.
 ///
 /// ```
 /// use mp_manager::Manager;

@@ -53,13 +53,13 @@ pub(crate) use self::{
     deadline::Deadline,
     reconnect::{Policy, Step},
     refusals::{closed, driver_ended},
-    state::State,
+    state::{Session, State},
 };
 use self::{
     lost::{Afterwards, Lost},
     reconnect::gave_up,
     refusals::forked,
-    state::{Goodbye, Session},
+    state::Goodbye,
 };
 use crate::{
     clock::Clock,
@@ -240,6 +240,21 @@ impl Shared {
         let state = self.lock();
         let Session { id, ref secret, epoch, .. } = state.session;
         (id > 0).then(|| (Resume { session: id, epoch }, secret.clone()))
+    }
+
+    /// The session, if the manager would wait for it until its lease is over.
+    pub(crate) fn abandoned(&self) -> Option<Session> {
+        let state = self.lock();
+        let waits = state.over.is_none()
+            && state.goodbye != Goodbye::Said
+            && !state.policy.end_is_death
+            && state.session.id > 0;
+        waits.then(|| state.session.clone())
+    }
+
+    /// Goes on with the session of another one.
+    pub(crate) fn take_over(&self, session: Session) {
+        self.lock().session = session;
     }
 
     /// There is a connection, authenticated, with the session it was `asked` for, or with a new

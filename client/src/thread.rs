@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// How long dropping it waits for the goodbye to be sent.
-const GOODBYE_TIME: Duration = Duration::from_millis(100);
+const GOODBYE_TIME: Duration = Duration::from_millis(500);
 
 /// Runs a connection's tasks until it is dropped.
 pub(crate) struct IoThread {

@@ -251,3 +251,10 @@ fn an_authkey_in_hexadecimal_that_is_none_is_refused() {
         assert!(error.contains("hex:"), "{error}");
     }
 }
+
+#[test]
+fn a_file_without_end_is_no_authkey() {
+    let home = Home::new();
+    let error = home.run(&["ping", "--authkey-file", "/dev/zero"]).failed(2);
+    assert!(error.contains("/dev/zero") && error.contains("bytes"), "{error}");
+}

@@ -120,8 +120,8 @@ pub(crate) struct State {
 }
 
 /// What the manager said of the session.
-#[derive(Default)]
-pub(super) struct Session {
+#[derive(Clone, Default)]
+pub(crate) struct Session {
     pub(super) id: u64,
     pub(super) secret: Bytes,
     pub(super) epoch: u64,
@@ -407,7 +407,7 @@ impl State {
                     unreachable()
                 };
                 let answer = match expiry {
-                    Expiry::Answer(answer) if !deadline.is_try && !is_down => Some(answer),
+                    Expiry::Answer(answer) if sent && !deadline.is_try && !is_down => Some(answer),
                     _ => None,
                 };
                 (answer, failure, sent)

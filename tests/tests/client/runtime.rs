@@ -11,6 +11,9 @@ use tokio::runtime::{Builder, Runtime};
 
 use crate::soon;
 
+/// No test waits so long for a lease to end.
+const LONG: Duration = Duration::from_secs(60);
+
 fn runtime() -> Runtime {
     Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("no runtime")
 }
@@ -97,6 +100,44 @@ async fn a_runtime_that_is_shut_down_in_the_background_is_gone_as_well() {
     names_the_way_out("ping", soon("ping", manager.ping()).await);
 }
 
+fn is_unreachable<T: Debug>(outcome: Result<T>) {
+    assert!(matches!(outcome, Err(Error::Unreachable(_))), "{outcome:?}");
+}
+
+/// A program that ends says goodbye by the end of its runtime at the latest: nobody waits for its lease.
+#[tokio::test]
+async fn what_a_session_held_is_free_when_its_runtime_has_ended() {
+    let server = TestServer::start();
+    let observer = Manager::connect(&server.address(), AUTHKEY).await.unwrap();
+    let lock = observer.lock("migrate").await.unwrap();
+    let jobs = observer.queue::<u64>("jobs").await.unwrap();
+    for one_thread in [false, true] {
+        for drops in [false, true] {
+            jobs.put(&1).await.unwrap();
+            let address = server.address();
+            let kept = aside(move || {
+                let runtime = if one_thread {
+                    Builder::new_current_thread().enable_all().build().unwrap()
+                } else {
+                    runtime()
+                };
+                runtime.block_on(async {
+                    let builder = Manager::builder().authkey(AUTHKEY).lease(LONG);
+                    let manager = builder.connect(&address).await.unwrap();
+                    let guard = manager.lock("migrate").await.unwrap().acquire().await.unwrap();
+                    let item = manager.queue::<u64>("jobs").await.unwrap().lease().await.unwrap();
+                    (!drops).then_some((guard, item, manager))
+                })
+            })
+            .await;
+            let guard = soon("acquire", lock.acquire()).await.unwrap();
+            assert_eq!(soon("get", jobs.get()).await.unwrap(), 1);
+            guard.release().await.unwrap();
+            drop(kept);
+        }
+    }
+}
+
 /// It is there, but nobody drives it.
 #[tokio::test]
 async fn a_timeout_ends_its_call_although_the_runtime_stands_still() {
@@ -118,12 +159,11 @@ async fn a_timeout_ends_its_call_although_the_runtime_stands_still() {
         })
         .await;
         let moment = Duration::from_millis(50);
-        assert!(soon("acquire", lock.acquire_timeout(moment)).await.unwrap().is_none());
-        assert!(soon("get", queue.get_timeout(moment)).await.unwrap().is_none());
-        let put = soon("put", queue.put_timeout(&1, moment)).await;
-        assert!(matches!(put, Err(Error::Unreachable(_))), "nothing was sent: {put:?}");
-        let tried = soon("try_acquire", lock.try_acquire()).await;
-        assert!(matches!(tried, Err(Error::Unreachable(_))), "{tried:?}");
+        // Nothing was sent.
+        is_unreachable(soon("acquire", lock.acquire_timeout(moment)).await);
+        is_unreachable(soon("get", queue.get_timeout(moment)).await);
+        is_unreachable(soon("put", queue.put_timeout(&1, moment)).await);
+        is_unreachable(soon("try_acquire", lock.try_acquire()).await);
         idle.shutdown_background();
     }
 }
