@@ -93,10 +93,12 @@ impl Run {
             calm_from: self.calm_from,
             settled_from,
             longest_pause: self.plan.longest_pause,
+            lease: u64::try_from(self.plan.lease.as_micros()).unwrap_or(u64::MAX / 8),
         };
         if let Some(manager) = process.manager.clone() {
             let slack = 2 * (slowness.0 + slowness.1) + 300_000;
-            let wait = (&process.stops, slack);
+            let is_quick = self.plan.delay.1 <= 20_000 && self.plan.slowest <= 30_000;
+            let wait = (&process.stops, slack, is_quick);
             let context = Context::new(&self.world, &self.oracle, manager, id, times, wait);
             for task in workloads::tasks(&self.plan, &context) {
                 process.spawn(task);

@@ -65,6 +65,8 @@ pub(crate) struct Times {
     pub(crate) settled_from: Micros,
     /// How long a task does nothing, at most.
     pub(crate) longest_pause: Micros,
+    /// How long a session lasts without a word.
+    pub(crate) lease: Micros,
 }
 
 /// What a process' tasks know.
@@ -78,6 +80,8 @@ pub(crate) struct Context {
     stops: Rc<Cell<u64>>,
     /// How much longer than it should anything may take, as tasks wait for a processor.
     slack: Micros,
+    /// Answers are always there within a fraction of the time that a client waits for them.
+    is_quick: bool,
 }
 
 /// The tasks of one process.
@@ -123,10 +127,10 @@ impl Context {
         manager: Manager,
         process: ClientId,
         times: Times,
-        (stops, slack): (&Rc<Cell<u64>>, Micros),
+        (stops, slack, is_quick): (&Rc<Cell<u64>>, Micros, bool),
     ) -> Self {
         let (world, oracle, stops) = (Rc::clone(world), Rc::clone(oracle), Rc::clone(stops));
-        Self { world, oracle, manager, process, times, stops, slack }
+        Self { world, oracle, manager, process, times, stops, slack, is_quick }
     }
 
     fn sleep(&self, time: Micros) -> Sleep {
@@ -185,6 +189,12 @@ impl Context {
 
     /// What was asked for, unless it failed with its session, as it may.
     fn expect<T>(&self, operation: &str, result: Result<T>) -> Option<T> {
+        if let Err(error @ (Error::OutcomeUnknown(_) | Error::Unreachable(_))) = &result
+            && self.is_answered_in_time()
+        {
+            let error = format!("long after the last trouble: {error}");
+            self.oracle.borrow_mut().calls.failed(self.process, operation, &error);
+        }
         match result {
             Ok(value) => Some(value),
             Err(
@@ -202,6 +212,11 @@ impl Context {
                 None
             }
         }
+    }
+
+    /// Whether whatever is asked now is answered before a client's own clock would end its call.
+    fn is_answered_in_time(&self) -> bool {
+        self.is_quick && self.world.now() > self.times.calm_from + 6 * SECOND + 2 * self.times.lease
     }
 
     /// Opens something, for as long as it takes.
