@@ -19,6 +19,11 @@ pub fn text() -> String {
     String::from_utf8_lossy(&log()).into_owned()
 }
 
+/// Waits until the log contains `what`: a server may write it after its client has heard.
+pub async fn until_said(what: &str) {
+    crate::victim::until(async || text().contains(what).then_some(())).await;
+}
+
 /// The lines so far that contain `what`.
 #[must_use]
 pub fn lines_with(what: &str) -> Vec<String> {
