@@ -1,12 +1,16 @@
 //! What is known of a call that got no answer: whether it may have done something that lasts, and
 //! how it ends when its timeout has passed.
 
-use mp_manager_proto::v1::{
-    Empty, Mode, array_op::Op as Array, barrier_op::Op as Barrier, condition_op::Op as Condition,
-    dict_op::Op as Dict, directory_op::Op as Directory, event_op::Op as Event, list_op::Op as List,
-    lock_op::Op as Lock, namespace_op::Op as Namespace, pipe_op::Op as Pipe, queue_op::Op as Queue,
-    r_lock_op::Op as RLock, reply, request, scalar_op::Op as Scalar, semaphore_op::Op as Semaphore,
-    set_op::Op as Set,
+use mp_manager_proto::{
+    operation::{Waits, waits},
+    v1::{
+        Empty, Mode, array_op::Op as Array, barrier_op::Op as Barrier,
+        condition_op::Op as Condition, dict_op::Op as Dict, directory_op::Op as Directory,
+        event_op::Op as Event, list_op::Op as List, lock_op::Op as Lock,
+        namespace_op::Op as Namespace, pipe_op::Op as Pipe, queue_op::Op as Queue,
+        r_lock_op::Op as RLock, reply, request, scalar_op::Op as Scalar,
+        semaphore_op::Op as Semaphore, set_op::Op as Set,
+    },
 };
 
 /// Whether it matters if this was executed in a session that is over. Looking at something does
@@ -88,32 +92,24 @@ pub(crate) enum Expiry {
 
 /// How `op` ends when its timeout has passed.
 pub(crate) fn expiry(op: &request::Op) -> Expiry {
+    match waits(op) {
+        Waits::Never => Expiry::Untimed,
+        _ if may_last(op) => Expiry::Outcome,
+        Waits::BeyondItsTimeout => Expiry::Relock,
+        Waits::UntilItsTimeout if is_answered_with_flag(op) => {
+            Expiry::Answer(reply::Result::Flag(false))
+        }
+        Waits::UntilItsTimeout => Expiry::Answer(reply::Result::Absent(Empty {})),
+    }
+}
+
+/// Whether the manager answers an operation that waits with a flag.
+fn is_answered_with_flag(op: &request::Op) -> bool {
     use request::Op as R;
-    let absent = || Expiry::Answer(reply::Result::Absent(Empty {}));
-    let no = || Expiry::Answer(reply::Result::Flag(false));
     match op {
-        R::Lock(op) if matches!(op.op, Some(Lock::Acquire(_))) => absent(),
-        R::Rlock(op) if matches!(op.op, Some(RLock::Acquire(_))) => absent(),
-        R::Semaphore(op) if matches!(op.op, Some(Semaphore::Acquire(_))) => absent(),
-        R::Condition(op) => match op.op {
-            Some(Condition::Acquire(_)) => absent(),
-            Some(Condition::Wait(_)) => Expiry::Relock,
-            _ => Expiry::Untimed,
-        },
-        R::Event(op) if matches!(op.op, Some(Event::Wait(_))) => no(),
-        R::Barrier(op) if matches!(op.op, Some(Barrier::Wait(_))) => Expiry::Outcome,
-        R::Queue(op) => match op.op {
-            Some(Queue::Get(_) | Queue::GetMany(_) | Queue::Lease(_)) => absent(),
-            Some(Queue::Join(_)) => no(),
-            Some(Queue::Put(_) | Queue::PutMany(_)) => Expiry::Outcome,
-            _ => Expiry::Untimed,
-        },
-        R::Pipe(op) => match op.op {
-            Some(Pipe::Receive(_)) => absent(),
-            Some(Pipe::Poll(_)) => no(),
-            Some(Pipe::Send(_)) => Expiry::Outcome,
-            _ => Expiry::Untimed,
-        },
-        _ => Expiry::Untimed,
+        R::Event(op) => matches!(op.op, Some(Event::Wait(_))),
+        R::Queue(op) => matches!(op.op, Some(Queue::Join(_))),
+        R::Pipe(op) => matches!(op.op, Some(Pipe::Poll(_))),
+        _ => false,
     }
 }
