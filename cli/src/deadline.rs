@@ -40,7 +40,7 @@ impl Deadline {
         Self::after(None)
     }
 
-    /// What is left of the timeout for waiting in an object.
+    /// The rest of the timeout, for waiting in an object.
     pub(crate) fn left(&self) -> Option<Duration> {
         self.timeout.map(|timeout| timeout.saturating_sub(self.started.elapsed()))
     }

@@ -99,7 +99,7 @@ pub(crate) mod sealed {
     pub struct Here;
 }
 
-/// What each type is encoded as.
+/// The encoding of each type.
 macro_rules! values {
     ($([$($generics:tt)*] $from:ty => $value:ty, as $encoded:ty;)*) => {$(
         impl<$($generics)*> AsValue<$value> for $from {

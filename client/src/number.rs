@@ -15,7 +15,7 @@ use serde::{
 /// value.
 pub(crate) fn number_type<T: DeserializeOwned>() -> ElementType {
     let found = Cell::new(ElementType::Unspecified);
-    // There is nothing to read: it ends as soon as it is clear what would be.
+    // Nothing is read: the deserializer ends as soon as the type has asked for a number.
     let _ = T::deserialize(Asked { found: &found, wrappers: MAX_WRAPPERS });
     found.get()
 }

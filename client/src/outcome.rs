@@ -1,5 +1,5 @@
-//! What is known of a call that got no answer: whether it may have done something that lasts, and
-//! how it ends when its timeout has passed.
+//! Classifies calls without an answer: whether they may have changed something that lasts, and how
+//! they end when their timeout has passed.
 
 use mp_manager_proto::{
     operation::{Waits, waits},

@@ -101,7 +101,7 @@ fn is_name(name: &OsStr) -> bool {
 
 fn remove_if_left(path: &Path) -> io::Result<()> {
     let flags = OFlags::CLOEXEC | OFlags::NOFOLLOW;
-    // What follows is about this directory, even if somebody puts another one in its place.
+    // The descriptor names this directory, even if somebody puts another one in its place.
     let directory = openat(CWD, path, flags | OFlags::RDONLY | OFlags::DIRECTORY, Mode::empty())?;
     let directory = File::from(directory);
     if directory.metadata()?.uid() != geteuid().as_raw() {

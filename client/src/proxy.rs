@@ -72,7 +72,7 @@ pub(crate) mod sealed {
     }
 }
 
-/// What every proxy type can do: be cloned, printed, compared, and travel inside values.
+/// Implements what all proxy types share: Clone, Debug, PartialEq, and serialization inside values.
 macro_rules! proxy {
     ($name:ident $(, $type:ident)*) => {
         impl<$($type),*> Clone for $name<$($type),*> {

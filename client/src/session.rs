@@ -339,7 +339,7 @@ impl Shared {
         }
     }
 
-    /// What to do without a connection.
+    /// The next step without a connection.
     pub(crate) fn step(&self) -> Step {
         // A fork would take the session away from the process that has it.
         if !self.home.is_here() {

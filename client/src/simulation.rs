@@ -82,7 +82,7 @@ impl Wire {
         self.shared.farewell(why);
     }
 
-    /// What to do without a connection.
+    /// The next step without a connection.
     #[must_use]
     pub fn next_attempt(&self) -> Attempt {
         match self.shared.step() {

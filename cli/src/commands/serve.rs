@@ -183,7 +183,7 @@ impl Serve {
     }
 }
 
-/// What systemd gives a service that has a `StateDirectory=`; of several the first.
+/// The first directory of `$STATE_DIRECTORY`, which systemd sets for a service with `StateDirectory=`.
 fn default_state_dir() -> Option<PathBuf> {
     let directories = std::env::var_os("STATE_DIRECTORY")?;
     std::env::split_paths(&directories).next().filter(|path| !path.as_os_str().is_empty())

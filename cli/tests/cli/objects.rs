@@ -38,7 +38,7 @@ fn keys_that_look_like_numbers_are_not_confused() {
     let keys = r#"[{"key":"1443e5","value":1},{"key":"14430e4","value":2},{"key":"1.10","value":3},{"key":1.1,"value":4}]"#;
     let items = daemon.run(&["dict", "items", "h", "--output", "json"]).printed();
     assert_eq!(items, format!("{keys}\n"));
-    // What is printed names the same entry again.
+    // A printed key names the same entry again.
     daemon.run(&["dict", "set", "h", "144300000.0", "5"]).printed();
     assert_eq!(daemon.run(&["dict", "get", "h", "144300000.0"]).printed(), "5\n");
     assert_eq!(daemon.run(&["dict", "len", "h"]).printed(), "5\n");

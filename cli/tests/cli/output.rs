@@ -1,4 +1,4 @@
-//! What a command has taken and cannot print is not lost, whatever is wrong with standard output.
+//! A command loses no item or value that standard output does not take.
 
 use std::{
     io::{self, Read},

@@ -1,4 +1,4 @@
-//! What a command says to arguments and an environment that are not quite right.
+//! Commands name wrong arguments and variables, and the way out.
 
 use std::process::Command;
 

@@ -38,7 +38,7 @@ impl Lost {
     }
 }
 
-/// What is to be done once the state is unlocked.
+/// Work to do once the state is unlocked.
 #[derive(Default)]
 #[must_use]
 pub(super) struct Afterwards {

@@ -34,7 +34,7 @@ pub(crate) struct Policy {
     pub(crate) end_is_death: bool,
 }
 
-/// What to do without a connection.
+/// The next step of a client without a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Step {
     /// Try to connect now.
