@@ -23,6 +23,7 @@ mod call;
 mod calls;
 #[cfg(test)]
 mod fixture;
+mod lock;
 mod losses;
 mod ordered;
 mod page;
@@ -32,6 +33,7 @@ mod stored;
 mod turn;
 mod waiters;
 
+pub mod engine;
 pub mod lease;
 pub mod object;
 pub mod objects;

@@ -392,16 +392,13 @@ impl Object {
         }
     }
 
-    /// Whether an operation on this object would keep others waiting for more than about a
-    /// millisecond.
+    /// Whether an operation on this object looks at `many` elements, which keeps others waiting.
     #[must_use]
-    pub fn is_heavy(&self, op: &request::Op) -> bool {
+    pub fn is_heavy(&self, op: &request::Op, many: usize) -> bool {
         use mp_manager_proto::v1::{list_op::Op as List, set_op::Op as Set};
-        /// This many elements are looked at in about a millisecond.
-        const MANY: usize = 20_000;
         match (self, op) {
             (Self::List(list), request::Op::List(op)) => {
-                list.len() >= MANY
+                list.len() >= many
                     && matches!(
                         op.op,
                         Some(
@@ -419,8 +416,8 @@ impl Object {
                     )
             }
             (Self::Set(set), request::Op::Set(op)) => match &op.op {
-                Some(Set::Combine(op)) => set.len() + elements(op.other.as_ref()) >= MANY,
-                Some(Set::Compare(op)) => set.len() + elements(op.other.as_ref()) >= MANY,
+                Some(Set::Combine(op)) => set.len() + elements(op.other.as_ref()) >= many,
+                Some(Set::Compare(op)) => set.len() + elements(op.other.as_ref()) >= many,
                 _ => false,
             },
             _ => false,

@@ -62,6 +62,13 @@ impl Pending {
         }
     }
 
+    /// Puts back what was taken out last: it is the oldest again.
+    pub(crate) fn put_back(&mut self, request: Request) {
+        let (last, bytes) = (request.seq, 0);
+        self.len += 1;
+        self.frames.push_front(Frame { requests: vec![request].into_iter(), last, bytes });
+    }
+
     /// It is not to be started, if it is here.
     pub(crate) fn cancel(&mut self, seq: Seq) {
         let frame = self.frames.partition_point(|frame| frame.last < seq);

@@ -320,6 +320,13 @@ impl Session {
             Next::Start(request)
         })
     }
+
+    /// Puts a request back that [`next`](Self::next) gave to be started, and that could not be: it is the
+    /// next one again. The session's lock was held since.
+    pub fn put_back(&mut self, request: Request) {
+        self.high = request.seq - 1;
+        self.stream.pending.put_back(request);
+    }
 }
 
 impl Limits {

@@ -23,11 +23,19 @@ pub struct Limits {
     pub max_key_bytes: usize,
     /// Where a page of a long reply ends.
     pub page_bytes: usize,
+    /// An operation that looks at this many elements keeps others waiting for more than about a
+    /// millisecond.
+    pub heavy_from: usize,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { max_value_bytes: 16 << 20, max_key_bytes: 64 << 10, page_bytes: 1 << 20 }
+        Self {
+            max_value_bytes: 16 << 20,
+            max_key_bytes: 64 << 10,
+            page_bytes: 1 << 20,
+            heavy_from: 20_000,
+        }
     }
 }
 

@@ -18,9 +18,9 @@ use tokio::{
 use crate::{
     admission::Admission,
     connection::{Connection, Io, Socket},
+    host::Host,
     http::Http,
     listener::{Accepted, Listener, Stream},
-    store::Store,
     tls::{Wire, speaks_tls},
 };
 
@@ -45,20 +45,20 @@ pub(crate) struct Acceptor {
     listener: Listener,
     admission: Arc<Admission>,
     http: Http,
-    store: Weak<Store>,
+    host: Weak<Host>,
     handshake_timeout: Duration,
     /// A message closes all connections as soon as nobody uses them; its end cuts them off.
     stop: watch::Sender<()>,
 }
 
 impl Acceptor {
-    pub(crate) fn new(listener: Listener, store: &Arc<Store>) -> Self {
+    pub(crate) fn new(listener: Listener, host: &Arc<Host>) -> Self {
         Self {
             listener,
-            admission: Admission::new(store.limits()),
-            http: Http::new(store),
-            store: Arc::downgrade(store),
-            handshake_timeout: store.options.handshake_timeout,
+            admission: Admission::new(host.limits()),
+            http: Http::new(host),
+            host: Arc::downgrade(host),
+            handshake_timeout: host.options.handshake_timeout,
             stop: watch::Sender::new(()),
         }
     }
@@ -96,8 +96,8 @@ impl Acceptor {
             }
             Err(_) => return dismiss(&stream),
         };
-        let store = Weak::clone(&self.store);
-        let connection = Arc::new(Connection::new(name, permit, refusal, store));
+        let host = Weak::clone(&self.host);
+        let connection = Arc::new(Connection::new(name, permit, refusal, host));
         let (http, stop) = (self.http.clone(), self.stop.subscribe());
         tokio::spawn(run(stream, connection, http, stop, self.handshake_timeout));
     }

@@ -19,7 +19,7 @@ use tokio::{
 use mp_manager_core::Error;
 pub(crate) use policy::Peer;
 
-use crate::{lock, options::Limits};
+use crate::{lock::lock, options::Limits};
 use policy::{Number, Policy};
 use refusals::{Refusals, Treatment, WINDOW};
 

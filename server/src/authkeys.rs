@@ -6,7 +6,7 @@ use mp_manager_core::v1::Suite;
 use mp_manager_proto::{address::Address, authkey::Authkey, suite};
 use tokio::{sync::OnceCell, task::JoinError};
 
-use crate::{lock, server::ServeError};
+use crate::{error::ServeError, lock::lock};
 
 /// Each of them is tried for each client.
 pub const MAX_AUTHKEYS: usize = 16;

@@ -7,33 +7,32 @@ use std::{
 };
 
 use futures_core::Stream;
-use mp_manager_core::v1::Beat;
+use mp_manager_core::{engine::Attachment, v1::Beat};
 use tonic::{Status, Streaming};
 
-use crate::{session::Seat, store::Store};
+use crate::host::Host;
 
 /// Answers each beat once its session was heard, and ends with the session, or when that is resumed
 /// on another connection.
 pub(crate) struct Beats {
-    store: Arc<Store>,
-    seat: Seat,
+    host: Arc<Host>,
+    attachment: Attachment,
     inbound: Streaming<Beat>,
     is_over: bool,
 }
 
 impl Beats {
-    pub(crate) fn new(store: Arc<Store>, seat: Seat, inbound: Streaming<Beat>) -> Self {
-        Self { store, seat, inbound, is_over: false }
+    pub(crate) fn new(host: Arc<Host>, attachment: Attachment, inbound: Streaming<Beat>) -> Self {
+        Self { host, attachment, inbound, is_over: false }
     }
 
     fn take_in(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Beat, Status>>> {
-        let Seat { session, generation } = &self.seat;
-        if !session.register_beats(*generation, cx.waker()) {
+        if !self.attachment.register_beats(cx.waker()) {
             return Poll::Ready(Some(Err(not_its_session())));
         }
         Poll::Ready(match ready!(Pin::new(&mut self.inbound).poll_next(cx)) {
             Some(Ok(beat)) => {
-                let heard = session.heard(*generation, self.store.leases.now());
+                let heard = self.host.engine.beat(&self.attachment);
                 Some(heard.map(|echo| Beat { echo, ..beat }).ok_or_else(not_its_session))
             }
             other => other,

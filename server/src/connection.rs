@@ -10,7 +10,10 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use mp_manager_core::{Error, session::Session};
+use mp_manager_core::{
+    Error,
+    engine::{Attachment, Work},
+};
 use mp_manager_proto::handshake::Binding;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
@@ -19,7 +22,7 @@ use tokio::{
 };
 use tokio_rustls::server::TlsStream;
 
-use crate::{admission::Permit, lock, session::Seat, store::Store, tls::Wire};
+use crate::{admission::Permit, host::Host, lock::lock, tls::Wire};
 
 /// All that is read from a client before it has authenticated: what is beyond waits in the system's
 /// buffers. A handshake takes about a thousand bytes.
@@ -38,7 +41,7 @@ pub(crate) struct Connection {
     binding: OnceLock<Binding>,
     phase: Mutex<Phase>,
     session_over: Notify,
-    store: Weak<Store>,
+    host: Weak<Host>,
     /// The other end is closed; it did not only fail here.
     is_closed: AtomicBool,
 }
@@ -51,7 +54,7 @@ enum Phase {
     New,
     InHandshake,
     Refused,
-    Authenticated { seat: Seat, has_stream: bool, has_beats: bool },
+    Authenticated { attachment: Attachment, has_stream: bool, has_beats: bool },
 }
 
 impl Connection {
@@ -60,7 +63,7 @@ impl Connection {
         peer: String,
         permit: Permit,
         refusal: Option<Error>,
-        store: Weak<Store>,
+        host: Weak<Host>,
     ) -> Self {
         Self {
             peer,
@@ -69,7 +72,7 @@ impl Connection {
             binding: OnceLock::new(),
             phase: Mutex::new(Phase::New),
             session_over: Notify::new(),
-            store,
+            host,
             is_closed: AtomicBool::new(false),
         }
     }
@@ -111,13 +114,13 @@ impl Connection {
     }
 
     /// Ends the handshake with a place in a session, or without.
-    pub(crate) fn end_handshake(&self, seat: Option<Seat>) {
-        if seat.is_some() {
+    pub(crate) fn end_handshake(&self, attachment: Option<Attachment>) {
+        if attachment.is_some() {
             self.permit.authenticated();
         }
         let authenticated =
-            |seat| Phase::Authenticated { seat, has_stream: false, has_beats: false };
-        *lock(&self.phase) = seat.map_or(Phase::Refused, authenticated);
+            |attachment| Phase::Authenticated { attachment, has_stream: false, has_beats: false };
+        *lock(&self.phase) = attachment.map_or(Phase::Refused, authenticated);
     }
 
     /// The session's stream has come to its end, and with it what the connection is for.
@@ -131,17 +134,17 @@ impl Connection {
     }
 
     /// Its place in the session, for the one `Session` stream it may have.
-    pub(crate) fn open_stream(&self) -> Option<Seat> {
+    pub(crate) fn open_stream(&self) -> Option<Attachment> {
         match &mut *lock(&self.phase) {
-            Phase::Authenticated { seat, has_stream, .. } => claim(seat, has_stream),
+            Phase::Authenticated { attachment, has_stream, .. } => claim(attachment, has_stream),
             _ => None,
         }
     }
 
     /// Its place in the session, for the one `KeepAlive` stream it may have.
-    pub(crate) fn open_beats(&self) -> Option<Seat> {
+    pub(crate) fn open_beats(&self) -> Option<Attachment> {
         match &mut *lock(&self.phase) {
-            Phase::Authenticated { seat, has_beats, .. } => claim(seat, has_beats),
+            Phase::Authenticated { attachment, has_beats, .. } => claim(attachment, has_beats),
             _ => None,
         }
     }
@@ -153,28 +156,31 @@ impl Connection {
     }
 }
 
-fn claim(seat: &Seat, is_taken: &mut bool) -> Option<Seat> {
-    (!std::mem::replace(is_taken, true)).then(|| seat.clone())
+fn claim(attachment: &Attachment, is_taken: &mut bool) -> Option<Attachment> {
+    (!std::mem::replace(is_taken, true)).then(|| attachment.clone())
 }
 
 impl Drop for Connection {
     /// A session whose stream was cut short has ended if the socket is closed, which may have been
-    /// noticed after the stream's end. One that began here and was never used has as well; one that
-    /// was resumed here and not used goes on: its client may have seen only this connection fail.
+    /// noticed after the stream's end.
     fn drop(&mut self) {
-        let proves_death = self.proves_death();
-        let is_unix = self.is_unix();
+        let (proves_death, is_unix) = (self.proves_death(), self.is_unix());
         let phase = self.phase.get_mut().unwrap_or_else(PoisonError::into_inner);
-        if let Phase::Authenticated { seat, has_stream, .. } = phase
-            && (if *has_stream {
-                proves_death
-            } else {
-                is_unix && seat.generation == Session::FIRST
-            })
-            && let Some(store) = self.store.upgrade()
-        {
-            seat.session.end_current(&store, seat.generation, None);
+        let Phase::Authenticated { attachment, has_stream, .. } = phase else { return };
+        if (*has_stream && !proves_death) || !is_unix {
+            return;
         }
+        let Some(host) = self.host.upgrade() else { return };
+        let (client, mut work) = (Arc::clone(&attachment.client), Work::default());
+        let mut state = client.lock();
+        if *has_stream {
+            host.engine.end_attached(attachment, &mut state, None, &mut work);
+        } else {
+            host.engine.closed_unused(attachment, &mut state, is_unix, &mut work);
+        }
+        host.perform(&mut work);
+        drop(state);
+        work.let_go();
     }
 }
 

@@ -21,7 +21,7 @@ use tonic::{Status, body::Body, service::Routes};
 
 use crate::{
     connection::Connection,
-    lock,
+    lock::lock,
     rate::{Bucket, Rate},
 };
 

@@ -6,7 +6,7 @@ use mp_manager_proto::{address::Address, authkey::Authkey};
 
 use crate::{
     authkeys::Authkeys,
-    server::ServeError,
+    error::ServeError,
     tls::{Terminator, Tls},
 };
 

@@ -1,37 +1,31 @@
 //! Letting clients in: the server's side of the handshake.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use mp_manager_core::{
-    SessionId, session,
+    SessionId,
+    engine::{self, Attachment},
     v1::{
-        Challenge, HandshakeRequest, HandshakeResponse, Hello, Proof, Suite, Welcome,
-        handshake_request, handshake_response::Step,
+        Challenge, HandshakeRequest, HandshakeResponse, Hello, Proof, Suite, handshake_request,
+        handshake_response::Step,
     },
 };
 use mp_manager_proto::{
-    LEASE_RANGE_MS, PROTOCOL_VERSION,
+    PROTOCOL_VERSION,
     error::{Error, Reason},
     handshake::{Binding, NONCE_LEN, Transcript},
 };
 use tokio::{sync::mpsc::Sender, time::timeout};
 use tonic::{Status, Streaming};
 
-use crate::{
-    connection::Connection,
-    session::{Seat, Session},
-    store::Store,
-};
-
-/// What a session's lease is unless the client asks for another.
-const DEFAULT_LEASE_MS: u64 = 10_000;
+use crate::{connection::Connection, host::Host};
 
 pub(crate) type Outgoing = Sender<Result<HandshakeResponse, Status>>;
 
 /// One handshake, on its own task.
 pub(crate) struct Handshake {
-    pub(crate) store: Arc<Store>,
+    pub(crate) host: Arc<Host>,
     pub(crate) connection: Arc<Connection>,
     pub(crate) inbound: Streaming<HandshakeRequest>,
     pub(crate) outbound: Outgoing,
@@ -40,7 +34,7 @@ pub(crate) struct Handshake {
 impl Handshake {
     /// Runs it to its end: the connection has a session afterwards, or never will have one.
     pub(crate) async fn run(mut self) {
-        let limit = self.store.options.handshake_timeout;
+        let limit = self.host.options.handshake_timeout;
         let error = match timeout(limit, self.exchange()).await {
             Ok(Ok(())) => return,
             Ok(Err(error)) => {
@@ -67,41 +61,32 @@ impl Handshake {
         let challenge = Challenge {
             suite: suite.into(),
             server_nonce: random::<NONCE_LEN>()?,
-            server_id: self.store.server_id,
-            epoch: self.store.epoch,
+            server_id: self.host.engine.config().server_id,
+            epoch: self.host.engine.epoch(),
         };
         let transcript = Transcript::new(&hello, &challenge, self.binding()?);
         self.say(Step::Challenge(challenge)).await;
         let proof = self.proof().await?;
         let authkey = self
-            .store
+            .host
             .authkeys
             .find(suite, |secret| transcript.verify_client(secret, &proof.proof))
             .await
             .map_err(|error| Error::new(Reason::Unspecified, format!("no proof: {error}")))?
             .ok_or_else(|| self.wrong_authkey())?;
-        if self.store.is_shutting_down() {
-            return Err(Store::shutting_down());
+        if self.host.engine.is_shutting_down() {
+            return Err(engine::shutting_down());
         }
         let resumed = self.resume(&hello, &transcript, &proof)?;
-        let is_resumed = resumed.is_some();
-        let (seat, lease) = match resumed {
+        let attachment = match resumed {
             Some(resumed) => resumed,
             None => self.begin(&hello)?,
         };
-        let mut welcome = Welcome {
-            session: seat.session.id,
-            resume_secret: seat.session.resume_secret.clone(),
-            lease_ms: u64::try_from(lease.as_millis()).unwrap_or(u64::MAX),
-            limits: Some(self.store.limits().for_clients()),
-            resumed: is_resumed,
-            ephemeral: self.store.options.ephemeral,
-            ..Welcome::default()
-        };
+        let mut welcome = self.host.engine.welcome(&attachment);
         welcome.proof = transcript.server_proof(authkey.secret(), &proof.proof, &welcome).into();
-        let (session, peer) = (seat.session.id, &self.connection.peer);
-        tracing::debug!(session, peer, resumed = is_resumed, "session began");
-        self.connection.end_handshake(Some(seat));
+        let (session, peer, resumed) = (welcome.session, &self.connection.peer, welcome.resumed);
+        tracing::debug!(session, peer, resumed, "session began");
+        self.connection.end_handshake(Some(attachment));
         self.say(Step::Welcome(welcome)).await;
         Ok(())
     }
@@ -113,15 +98,13 @@ impl Handshake {
         hello: &Hello,
         transcript: &Transcript,
         proof: &Proof,
-    ) -> Result<Option<(Seat, Duration)>, Error> {
-        let Some(asked) = hello.resume.filter(|asked| asked.epoch == self.store.epoch) else {
-            return Ok(None);
-        };
-        let Some(session) = self.store.session(asked.session) else { return Ok(None) };
-        if !transcript.verify_resume(&session.resume_secret, &proof.resume) {
-            return Err(wrong_resume_secret(session.id));
+    ) -> Result<Option<Attachment>, Error> {
+        let engine = &self.host.engine;
+        let Some(client) = engine.asked_for(hello.resume) else { return Ok(None) };
+        if !transcript.verify_resume(client.resume_secret(), &proof.resume) {
+            return Err(wrong_resume_secret(client.id()));
         }
-        Ok(session.resume(&self.connection.peer, self.store.leases.now()))
+        Ok(engine.resume(&client, &mut client.lock(), &self.connection.peer))
     }
 
     async fn hello(&mut self) -> Result<Hello, Error> {
@@ -148,7 +131,7 @@ impl Handshake {
     }
 
     fn suite(&self, hello: &Hello) -> Result<Suite, Error> {
-        self.store.authkeys.suite(&hello.suites).ok_or_else(|| {
+        self.host.authkeys.suite(&hello.suites).ok_or_else(|| {
             Error::new(
                 Reason::UnsupportedVersion,
                 "the client offers no suite that this server knows",
@@ -183,24 +166,13 @@ impl Handshake {
     }
 
     /// Begins a session.
-    fn begin(&self, hello: &Hello) -> Result<(Seat, Duration), Error> {
-        let max = self.store.limits().max_sessions;
-        if self.store.sessions.len() >= max {
-            return Err(Error::new(
-                Reason::LimitExceeded,
-                format!("there are {max} sessions, which is the limit"),
-            )
-            .with_hint("close some clients, or raise the server's --max-sessions"));
-        }
-        let (id, lease) = (self.store.next_session_id(), lease(hello.lease_ms));
-        let machine = session::Session::new(id, lease, self.store.leases.now());
-        let lease_end = machine.lease_end();
-        let process = hello.process.clone().unwrap_or_default();
-        let session = Session::new(machine, process, &self.connection.peer, random::<32>()?);
-        let session = Arc::new(session);
-        self.store.sessions.insert(id, Arc::clone(&session));
-        self.store.leases.watch(id, lease_end);
-        Ok((Seat { session, generation: session::Session::FIRST }, lease))
+    fn begin(&self, hello: &Hello) -> Result<Attachment, Error> {
+        self.host.engine.begin(engine::Hello {
+            process: hello.process.clone().unwrap_or_default(),
+            peer: self.connection.peer.as_str().into(),
+            lease_ms: hello.lease_ms,
+            resume_secret: random::<32>()?,
+        })
     }
 
     /// A proof that was made for another connection looks the same.
@@ -235,13 +207,6 @@ fn wrong_resume_secret(session: SessionId) -> Error {
         format!("the client did not prove that session {session} is its own"),
     )
     .with_hint("only who began a session can resume it; connect without resuming for a new one")
-}
-
-fn lease(asked_ms: u64) -> Duration {
-    Duration::from_millis(match asked_ms {
-        0 => DEFAULT_LEASE_MS,
-        asked => asked.clamp(*LEASE_RANGE_MS.start(), *LEASE_RANGE_MS.end()),
-    })
 }
 
 fn random<const N: usize>() -> Result<Bytes, Error> {

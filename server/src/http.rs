@@ -11,8 +11,8 @@ use tonic::service::Routes;
 use crate::{
     connection::{Connection, Io},
     gate::Gate,
+    host::Host,
     service::Service,
-    store::Store,
 };
 
 /// What one connection may have in flight towards us. Below it many small unread messages would
@@ -44,7 +44,7 @@ pub(crate) struct Http {
 pub(crate) type Serving = http2::Connection<TokioIo<Io>, Gate, TokioExecutor>;
 
 impl Http {
-    pub(crate) fn new(store: &Arc<Store>) -> Self {
+    pub(crate) fn new(host: &Arc<Host>) -> Self {
         let mut builder = http2::Builder::new(TokioExecutor::new());
         builder
             .timer(TokioTimer::new())
@@ -58,7 +58,7 @@ impl Http {
             .max_pending_accept_reset_streams(MAX_REMOTE_RESETS)
             .keep_alive_interval(PING_INTERVAL)
             .keep_alive_timeout(PING_TIMEOUT);
-        Self { builder, routes: routes(store) }
+        Self { builder, routes: routes(host) }
     }
 
     pub(crate) fn serve(&self, io: Io, connection: Arc<Connection>) -> Serving {
@@ -72,9 +72,9 @@ impl Http {
     }
 }
 
-fn routes(store: &Arc<Store>) -> Routes {
-    let limits = store.limits();
-    let service = ManagerServer::new(Service { store: Arc::clone(store) })
+fn routes(host: &Arc<Host>) -> Routes {
+    let limits = host.limits();
+    let service = ManagerServer::new(Service { host: Arc::clone(host) })
         .max_decoding_message_size(limits.max_frame_bytes)
         .max_encoding_message_size(usize::MAX);
     let (health, health_service) = tonic_health::server::health_reporter();

@@ -1,4 +1,4 @@
-//! The mp-manager daemon as a library: gRPC, timers and the object store around the pure core.
+//! The mp-manager daemon as a library: gRPC, sockets and alarm clocks around the engine of the core.
 //!
 //! ```no_run
 //! use mp_manager_server::{Options, Server};
@@ -13,11 +13,9 @@
 //!
 //! A session's response stream is one hand-written `Stream` (`stream.rs`): in a single
 //! poll it takes the frames that have arrived, applies their operations inline, and yields what
-//! there is to say. There is no task and no channel per call.
-//!
-//! Lock order: session → object → session's outbox, and never two objects at once. The outbox, the
-//! timers, the leases, the rules of admission and the maps are leaves: nothing else is locked from
-//! inside.
+//! there is to say. There is no task and no channel per call. What happens to sessions and objects is
+//! decided in `mp_manager_core::engine`, whose documentation has the order of its locks; the locks of
+//! this crate are leaves.
 
 mod acceptor;
 mod admission;
@@ -25,27 +23,28 @@ mod authkeys;
 mod beats;
 mod clock;
 mod connection;
-mod directory;
+mod deadlines;
+mod error;
 mod gate;
 mod handle;
 mod handshake;
+mod host;
 mod http;
 mod leases;
 mod listener;
+mod lock;
 mod options;
 mod rate;
 mod reservation;
 mod server;
 mod service;
-mod session;
 mod socket_file;
 mod state_dir;
-mod store;
 mod stream;
-mod timers;
 mod tls;
 
 pub use authkeys::MAX_AUTHKEYS;
+pub use error::ServeError;
 pub use handle::Handle;
 pub use mp_manager_proto::{
     address::Address,
@@ -53,11 +52,5 @@ pub use mp_manager_proto::{
     tls::{Identity, Pem},
 };
 pub use options::{Limits, Options};
-pub use server::{ServeError, Server};
+pub use server::Server;
 pub use tls::{Tls, TlsError};
-
-/// Locks, whatever became of the last one who did: state is only ever changed by functions that do
-/// not panic half-way.
-fn lock<T>(mutex: &std::sync::Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
-}

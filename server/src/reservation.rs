@@ -1,16 +1,14 @@
-//! Fencing tokens, reserved on disk before they are handed out.
+//! Writes down which fencing tokens are reserved, on disk and beside those who need tokens.
 //!
-//! Tokens are reserved in blocks: the ceiling of a block is on disk before its first token is handed
-//! out, so that the next start begins above every token of this one, whatever the clock says. When half
-//! of a block is used, the next one is reserved beside whoever needs tokens. Should the disk fail for so
-//! long that a block is used up, nothing is granted until it works again.
+//! While the disk fails the rest of a block is handed out; should it fail for so long that a block is used
+//! up, nothing is granted until it works again.
 
 use std::{convert::Infallible, io, path::Path, sync::Arc, time::Duration};
 
-use mp_manager_core::Tokens;
+use mp_manager_core::engine;
 use tokio::{sync::Notify, task::spawn_blocking, time::sleep};
 
-use crate::{server::ServeError, state_dir::StateDir};
+use crate::{error::ServeError, state_dir::StateDir};
 
 /// Tokens in a block: minutes' worth at the highest rate.
 const BLOCK: u64 = 1 << 26;
@@ -18,98 +16,73 @@ const BLOCK: u64 = 1 << 26;
 /// How long after a failure to try again.
 const RETRY_INTERVAL: Duration = Duration::from_secs(5);
 
-/// The source of a server's fencing tokens.
+/// Where tokens are written down, if anywhere.
 #[derive(Debug)]
 pub(crate) struct Reservation {
-    pub(crate) tokens: Tokens,
-    /// All tokens are larger than this.
-    start: u64,
-    block: u64,
-    is_low: Notify,
+    /// Notified when the next block is due.
+    pub(crate) is_low: Notify,
     state: Option<Arc<StateDir>>,
 }
 
 impl Reservation {
-    /// Tokens larger than `now_us`, the Unix time in microseconds, and with a state directory larger
-    /// than those of all servers that have used it.
-    pub(crate) fn new(state_dir: Option<&Path>, now_us: u64) -> Result<Self, ServeError> {
+    /// Reserves the first block. Its tokens are larger than `now_us`, the Unix time in microseconds, and
+    /// with a state directory larger than those of all servers that have used it.
+    pub(crate) fn new(
+        state_dir: Option<&Path>,
+        now_us: u64,
+    ) -> Result<(Self, engine::Reservation), ServeError> {
         match state_dir {
             Some(path) => Self::in_blocks(StateDir::open(path)?, now_us, BLOCK),
-            None => Ok(Self {
-                tokens: Tokens::after(now_us),
-                start: now_us,
-                block: 0,
-                is_low: Notify::new(),
-                state: None,
-            }),
+            None => {
+                let tokens = engine::Reservation::unrecorded(now_us);
+                Ok((Self { is_low: Notify::new(), state: None }, tokens))
+            }
         }
     }
 
-    fn in_blocks(state: StateDir, now_us: u64, block: u64) -> Result<Self, ServeError> {
+    fn in_blocks(
+        state: StateDir,
+        now_us: u64,
+        block: u64,
+    ) -> Result<(Self, engine::Reservation), ServeError> {
         let failed = |problem| ServeError::StateDir { path: state.path().into(), problem };
-        let start = state.ceiling()?.map_or(now_us, |ceiling| ceiling.max(now_us));
-        let ceiling = start
-            .checked_add(block)
-            .ok_or_else(|| failed(format!("no fencing tokens are left above {start}")))?;
+        let ceiling = state.ceiling()?;
+        let tokens = engine::Reservation::recorded(ceiling, now_us, block).ok_or_else(|| {
+            failed(format!("no fencing tokens are left above {}", ceiling.unwrap_or(now_us)))
+        })?;
         state
-            .set_ceiling(ceiling)
+            .set_ceiling(tokens.ceiling())
             .map_err(|error| failed(format!("cannot reserve fencing tokens: {error}")))?;
-        Ok(Self {
-            tokens: Tokens::reserved(start, ceiling),
-            start,
-            block,
-            is_low: Notify::new(),
-            state: Some(Arc::new(state)),
-        })
-    }
-
-    /// All tokens of this server are larger, and of former ones none is.
-    pub(crate) fn start(&self) -> u64 {
-        self.start
-    }
-
-    /// Has the next block reserved if this one is half used. Call it when tokens were drawn.
-    pub(crate) fn check(&self) {
-        if self.is_low() {
-            self.is_low.notify_one();
-        }
-    }
-
-    fn is_low(&self) -> bool {
-        self.tokens.left() < self.block / 2
+        Ok((Self { is_low: Notify::new(), state: Some(Arc::new(state)) }, tokens))
     }
 
     /// Reserves block after block as they are needed, until this is dropped.
-    pub(crate) async fn keep(&self) -> Infallible {
+    pub(crate) async fn keep(&self, tokens: &engine::Reservation) -> Infallible {
         let Some(state) = &self.state else { return std::future::pending().await };
         loop {
             self.is_low.notified().await;
-            while self.is_low() {
-                if let Err(error) = self.reserve(state).await {
+            while tokens.is_low() {
+                if let Err(error) = reserve(tokens, state).await {
                     tracing::error!(
                         "cannot reserve fencing tokens in {}: {error}; {} are left, and nothing can be \
                          granted after them",
                         state.path().display(),
-                        self.tokens.left()
+                        tokens.left()
                     );
                     sleep(RETRY_INTERVAL).await;
                 }
             }
         }
     }
+}
 
-    /// Reserves one more block. Tokens go on up to the old ceiling meanwhile.
-    async fn reserve(&self, state: &Arc<StateDir>) -> io::Result<()> {
-        let ceiling = self
-            .tokens
-            .ceiling()
-            .checked_add(self.block)
-            .ok_or_else(|| io::Error::other("there are no more"))?;
-        let state = Arc::clone(state);
-        spawn_blocking(move || state.set_ceiling(ceiling)).await.map_err(io::Error::other)??;
-        self.tokens.reserve(ceiling);
-        Ok(())
-    }
+/// Reserves one more block. Tokens go on up to the old ceiling meanwhile.
+async fn reserve(tokens: &engine::Reservation, state: &Arc<StateDir>) -> io::Result<()> {
+    let ceiling = tokens.next_ceiling().ok_or_else(|| io::Error::other("there are no more"))?;
+    let state = Arc::clone(state);
+    spawn_blocking(move || state.set_ceiling(ceiling)).await.map_err(io::Error::other)??;
+    tokens.reserve(ceiling);
+    Ok(())
 }
 
 #[cfg(test)]
@@ -122,7 +95,7 @@ mod tests {
 
     const NOW_US: u64 = 1_000_000;
 
-    fn open(directory: &TempDir, now_us: u64, block: u64) -> Reservation {
+    fn open(directory: &TempDir, now_us: u64, block: u64) -> (Reservation, engine::Reservation) {
         Reservation::in_blocks(StateDir::open(directory.path()).unwrap(), now_us, block).unwrap()
     }
 
@@ -136,8 +109,8 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let mut last = 0;
         for now_us in [NOW_US, NOW_US - 500_000, 0, NOW_US + 10, 1] {
-            let reservation = open(&directory, now_us, 100);
-            for token in iter::from_fn(|| reservation.tokens.next()) {
+            let (_state, tokens) = open(&directory, now_us, 100);
+            for token in iter::from_fn(|| tokens.next_token()) {
                 assert!(token > last && token > now_us && token <= on_disk(&directory));
                 last = token;
             }
@@ -146,9 +119,9 @@ mod tests {
 
     #[test]
     fn without_a_state_directory_tokens_start_at_the_clocks_time() {
-        let reservation = Reservation::new(None, NOW_US).unwrap();
-        assert_eq!(reservation.tokens.next(), Some(NOW_US + 1));
-        assert!(!reservation.is_low());
+        let (_, tokens) = Reservation::new(None, NOW_US).unwrap();
+        assert_eq!(tokens.next_token(), Some(NOW_US + 1));
+        assert!(!tokens.is_low());
     }
 
     #[test]
@@ -163,10 +136,12 @@ mod tests {
     #[tokio::test]
     async fn the_next_block_is_on_disk_before_its_first_token_is_drawn() {
         let directory = tempfile::tempdir().unwrap();
-        let reservation = open(&directory, NOW_US, 10);
+        let (reservation, tokens) = open(&directory, NOW_US, 10);
         let draw = || {
-            let token = reservation.tokens.next();
-            reservation.check();
+            let token = tokens.next_token();
+            if tokens.is_low() {
+                reservation.is_low.notify_one();
+            }
             token
         };
         let drawing = async {
@@ -182,7 +157,7 @@ mod tests {
             }
         };
         tokio::select! {
-            never = reservation.keep() => match never {},
+            never = reservation.keep(&tokens) => match never {},
             () = drawing => {}
         }
     }
@@ -190,18 +165,18 @@ mod tests {
     #[tokio::test]
     async fn while_the_disk_fails_no_token_above_the_ceiling_is_drawn() {
         let directory = tempfile::tempdir().unwrap();
-        let reservation = open(&directory, NOW_US, 10);
+        let (reservation, tokens) = open(&directory, NOW_US, 10);
         // No file can be made there.
         let obstacle = directory.path().join("fencing-tokens.new");
         fs::create_dir(&obstacle).unwrap();
         let state = reservation.state.as_ref().unwrap();
-        assert!(reservation.reserve(state).await.is_err());
-        assert_eq!(iter::from_fn(|| reservation.tokens.next()).count(), 10);
+        assert!(reserve(&tokens, state).await.is_err());
+        assert_eq!(iter::from_fn(|| tokens.next_token()).count(), 10);
         assert_eq!(on_disk(&directory), NOW_US + 10);
 
         fs::remove_dir(&obstacle).unwrap();
-        reservation.reserve(state).await.unwrap();
-        assert_eq!(reservation.tokens.next(), Some(NOW_US + 11));
+        reserve(&tokens, state).await.unwrap();
+        assert_eq!(tokens.next_token(), Some(NOW_US + 11));
         assert_eq!(on_disk(&directory), NOW_US + 20);
     }
 }

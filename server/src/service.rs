@@ -11,12 +11,12 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::{
-    beats::Beats, connection::Connection, handshake::Handshake, store::Store, stream::SessionStream,
+    beats::Beats, connection::Connection, handshake::Handshake, host::Host, stream::SessionStream,
 };
 
 /// The service `mp.manager.v1.Manager`.
 pub(crate) struct Service {
-    pub(crate) store: Arc<Store>,
+    pub(crate) host: Arc<Host>,
 }
 
 #[tonic::async_trait]
@@ -40,7 +40,7 @@ impl Manager for Service {
             return Ok(Response::new(ReceiverStream::new(responses)));
         }
         let inbound = request.into_inner();
-        let handshake = Handshake { store: Arc::clone(&self.store), connection, inbound, outbound };
+        let handshake = Handshake { host: Arc::clone(&self.host), connection, inbound, outbound };
         tokio::spawn(handshake.run());
         Ok(Response::new(ReceiverStream::new(responses)))
     }
@@ -50,21 +50,21 @@ impl Manager for Service {
         request: Request<Streaming<ClientFrame>>,
     ) -> Result<Response<SessionStream>, Status> {
         let connection = connection(&request)?;
-        let seat = connection
+        let attachment = connection
             .open_stream()
             .ok_or_else(|| Status::failed_precondition("a connection has one Session stream"))?;
-        let (store, inbound) = (Arc::clone(&self.store), request.into_inner());
-        Ok(Response::new(SessionStream::new(store, seat, inbound, connection)))
+        let (host, inbound) = (Arc::clone(&self.host), request.into_inner());
+        Ok(Response::new(SessionStream::new(host, &attachment, inbound, connection)))
     }
 
     async fn keep_alive(
         &self,
         request: Request<Streaming<Beat>>,
     ) -> Result<Response<Self::KeepAliveStream>, Status> {
-        let seat = connection(&request)?
+        let attachment = connection(&request)?
             .open_beats()
             .ok_or_else(|| Status::failed_precondition("a connection has one KeepAlive stream"))?;
-        Ok(Response::new(Beats::new(Arc::clone(&self.store), seat, request.into_inner())))
+        Ok(Response::new(Beats::new(Arc::clone(&self.host), attachment, request.into_inner())))
     }
 }
 

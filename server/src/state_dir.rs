@@ -17,7 +17,7 @@ use std::{
 
 use rustix::fs::{AtFlags, Mode, OFlags, openat, renameat, unlinkat};
 
-use crate::server::ServeError;
+use crate::error::ServeError;
 
 const LOCK: &str = "lock";
 const TOKENS: &str = "fencing-tokens";

@@ -7,7 +7,6 @@ use std::{
 };
 
 use mp_manager_proto::{
-    address::Address,
     handshake::Binding,
     tls::{self, ALPN, Identity, Pem, VERSIONS},
 };
@@ -26,7 +25,7 @@ use tokio::{
 };
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
-use crate::{lock, server::ServeError};
+use crate::lock::lock;
 
 /// The first byte of whoever speaks TLS: a handshake record.
 const HANDSHAKE_RECORD: u8 = 0x16;
@@ -54,7 +53,7 @@ pub struct Tls {
 }
 
 impl Tls {
-    fn is_set(&self) -> bool {
+    pub(crate) fn is_set(&self) -> bool {
         self.identity.is_some() || self.client_ca.is_some()
     }
 }
@@ -83,17 +82,7 @@ struct Shown {
 }
 
 impl Terminator {
-    /// For a server at this address, if TLS is spoken there.
-    pub(crate) fn at(address: &Address, tls: &Tls) -> Result<Option<Arc<Self>>, ServeError> {
-        match address {
-            Address::Tls { .. } => Ok(Some(Arc::new(Self::new(tls)?))),
-            // Said in vain, it would be missed when it is too late.
-            _ if tls.is_set() => Err(ServeError::NotTls { address: address.clone() }),
-            _ => Ok(None),
-        }
-    }
-
-    fn new(tls: &Tls) -> Result<Self, TlsError> {
+    pub(crate) fn new(tls: &Tls) -> Result<Self, TlsError> {
         shown(tls).map(|shown| Self(Mutex::new(Arc::new(shown))))
     }
 

@@ -1,158 +1,194 @@
-//! A manager that drives the real objects and sessions, one small step at a time.
+//! A scheduler of the manager's steps.
 //!
-//! A real server does several things at once: while one thread applies an operation, another
-//! delivers what an earlier one meant for others, and a third ends a session, object by object. Here
-//! each of them is an *activity*, a line of steps; between two steps of one, any other may run. Two
-//! activities that need the same session's lock run one after the other, as they do there.
+//! The manager is the engine that ships. A real server does several things at once: while one thread starts a
+//! request, another delivers what an earlier one meant for others, and a third ends a session, object by
+//! object. Here each of them is a *line* of steps; between two steps of one, any other may run. Two lines that
+//! need the same session's lock run one after the other, as they do there.
 
 use std::{
     cell::RefCell,
     collections::{BTreeMap, BTreeSet, VecDeque},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    task::{Wake, Waker},
     time::Duration,
 };
 
 use bytes::Bytes;
 use mp_manager_core::{
-    Answer, Call, CallId, Error, Limits as ObjectLimits, Object, Outbox, Outcome, Reason, Referent,
-    Seq, SessionId, Tokens, Turn,
-    lease::{LeaseClock, Leases},
-    session::{Generation, Limits, Next, Session},
-    v1::{
-        Beat, Challenge, ClientFrame, DirectoryOp, Fence, Kind, Limits as WireLimits, ObjectInfo,
-        Open, Opened, Ref, Request, Resume, Welcome, directory_op, reply, request,
+    CallId, Error, ObjectId, SessionId,
+    engine::{
+        Attachment, Cell, Client, Clock, Config, Engine, Hello, Reservation, Started, Step, Stream,
+        Totals, Want, Work,
     },
+    lease::Due,
+    v1::{Beat, Challenge, ClientFrame, ObjectInfo, Process, Resume},
 };
 
 use crate::{
     invariants::objects,
     network::{ConnectionId, Down},
+    plan::Plan,
     world::{Micros, World},
 };
 
 /// What the manager wants to happen later.
 #[derive(Debug)]
 pub(crate) enum Later {
-    /// The next step of an activity.
-    Step(Activity),
+    /// The next step of a line.
+    Step(LineId),
     /// A stream looks at what has arrived, and says what there is to say.
     Poll(ConnectionId),
-    /// A parked call's timeout has passed.
-    Expire(ObjectId, CallId),
+    /// Calls may expire.
+    Deadline,
     /// The clock of the leases ticks.
     Tick,
+    /// This ceiling of tokens has been written down.
+    Recorded(u64),
 }
 
-type Activity = u64;
-type ObjectId = u64;
-
-/// Replies beyond this go into the next frame; small, so that there are often several.
-const FRAME_BYTES: usize = 400;
-const TICK: Micros = 50_000;
-const DRAIN: Duration = Duration::from_millis(20);
+type LineId = u64;
 
 pub(crate) struct Server {
-    pub(crate) epoch: u64,
-    pub(crate) sessions: BTreeMap<SessionId, Client>,
-    names: BTreeMap<String, Arc<Cell>>,
-    pub(crate) cells: BTreeMap<ObjectId, Arc<Cell>>,
-    streams: BTreeMap<ConnectionId, Stream>,
-    activities: BTreeMap<Activity, Line>,
-    next_activity: Activity,
-    next_session: SessionId,
-    tokens: Tokens,
-    clock: LeaseClock,
-    leases: Leases,
-    lease: Duration,
-    limits: Limits,
-    object_limits: ObjectLimits,
+    /// Counts the starts.
+    pub(crate) start: u64,
+    pub(crate) engine: Engine,
+    connections: BTreeMap<ConnectionId, Connection>,
+    lines: BTreeMap<LineId, Line>,
+    next_line: LineId,
+    /// Which line has a session's lock, and who wants it next.
+    locks: BTreeMap<SessionId, (LineId, VecDeque<LineId>)>,
+    woken: Arc<Mutex<Vec<ConnectionId>>>,
+    /// When it looks for expired calls next.
+    deadline: Option<Micros>,
+    is_recording: bool,
     /// It does nothing until then.
     pub(crate) stopped_until: Micros,
     pub(crate) out: Vec<(ConnectionId, Down)>,
     pub(crate) later: Vec<(Micros, Later)>,
-    /// What objects should not have said of themselves.
+    /// The ceiling of tokens that outlasts it.
+    pub(crate) recorded: Option<u64>,
+    /// What is wrong with objects and books.
     pub(crate) wrong: RefCell<Vec<String>>,
 }
 
-/// A session, and what is known of its client.
-pub(crate) struct Client {
-    pub(crate) session: Session,
-    outbox: Outbox<Arc<Cell>>,
-    secret: Bytes,
-    touched: BTreeSet<ObjectId>,
-    /// Which activity has its lock, and who wants it next.
-    locked_by: Option<Activity>,
-    waiting: VecDeque<Activity>,
-    connection: Option<ConnectionId>,
-}
-
-/// A connection's stream of frames.
-struct Stream {
-    session: SessionId,
-    generation: Generation,
+/// A connection whose client is in.
+struct Connection {
+    attachment: Attachment,
+    stream: Stream,
+    waker: Waker,
     arrived: VecDeque<ClientFrame>,
-    echo: u64,
+    /// A frame has come: the stream has been opened.
+    is_used: bool,
+    /// Its end has arrived.
+    is_closed: bool,
     is_polled: bool,
 }
 
-pub(crate) struct Cell {
-    id: ObjectId,
-    kind: Kind,
-    server: u64,
-    object: Mutex<Object>,
+/// Something that begins a line, with the session's lock where it needs that.
+enum Job {
+    Resume(ConnectionId, Arc<Client>),
+    Take(ConnectionId, Box<ClientFrame>),
+    Start(ConnectionId),
+    Close(ConnectionId),
+    /// The end of a unix connection, which proves its client's.
+    Die(Box<Connection>),
+    End(ConnectionId, Error),
+    LookAfter(Arc<Client>, Due, bool),
+    /// What is in its work already.
+    Steps,
 }
 
-/// Steps still to be done, in order.
 struct Line {
-    steps: VecDeque<Step>,
+    job: Option<Job>,
+    work: Work,
     /// The session whose lock it has, or waits for.
     session: Option<SessionId>,
+    connection: Option<ConnectionId>,
 }
 
-#[derive(Debug)]
-enum Step {
-    Frame(SessionId, Generation, ClientFrame),
-    Start(SessionId, Generation),
-    Apply(SessionId, Request),
-    Reply(SessionId, Seq, Result<Answer, Error>, ObjectId),
-    Deliver(CallId, Result<Answer, Error>),
-    Lose(SessionId, ObjectId, u64),
-    Acknowledge(ObjectId, CallId),
-    Cancel(ObjectId, CallId),
-    Expire(ObjectId, CallId),
-    End(SessionId, Option<Error>),
-    EndObject(ObjectId, SessionId),
-    Forget(SessionId),
-    Drain(SessionId, bool),
+struct SimulatedClock(Arc<AtomicU64>);
+
+impl Clock for SimulatedClock {
+    fn monotonic(&self) -> Duration {
+        Duration::from_micros(self.0.load(Ordering::Relaxed))
+    }
+
+    fn boottime(&self) -> Duration {
+        self.monotonic()
+    }
+}
+
+struct ConnectionWaker {
+    connection: ConnectionId,
+    woken: Arc<Mutex<Vec<ConnectionId>>>,
+}
+
+impl Wake for ConnectionWaker {
+    fn wake(self: Arc<Self>) {
+        self.woken.lock().unwrap_or_else(PoisonError::into_inner).push(self.connection);
+    }
 }
 
 impl Server {
-    pub(crate) fn new(epoch: u64, now: Duration, lease: Duration) -> Self {
-        let limits = Limits {
-            max_requests_per_frame: 64,
-            max_open_requests: 256,
-            max_parked_calls: 256,
-            max_unacknowledged_bytes: 4_000,
-            max_pending_bytes: 100_000,
+    /// The manager starts for the `start`th time, when the Unix time is `now_us`.
+    pub(crate) fn new<E>(
+        world: &World<E>,
+        plan: &Plan,
+        start: u64,
+        recorded: Option<u64>,
+        now_us: u64,
+    ) -> Self {
+        let limits = &plan.limits;
+        let clients = mp_manager_core::v1::Limits {
+            max_open_requests: u32::try_from(limits.max_open_requests).unwrap_or(u32::MAX),
+            max_requests_per_frame: 16,
+            max_frame_bytes: 1 << 20,
+            max_value_bytes: 1 << 16,
+            max_key_bytes: 1 << 10,
+            max_name_bytes: 1 << 8,
         };
+        let config = Config {
+            server_id: start,
+            hash_seed: 7,
+            ephemeral: false,
+            totals: Totals {
+                max_objects: 10_000,
+                max_sessions: 10_000,
+                max_memory_bytes: plan.memory,
+                max_name_bytes: 1 << 8,
+            },
+            objects: mp_manager_core::Limits { heavy_from: 6, ..mp_manager_core::Limits::default() },
+            sessions: limits.clone(),
+            clients,
+            // Small, so that there are often several frames.
+            frame_bytes: 400,
+        };
+        // What a server without a state directory does.
+        let unrecorded = || Reservation::unrecorded(now_us);
+        let reservation = if plan.is_recorded {
+            Reservation::recorded(recorded, now_us, plan.block).unwrap_or_else(unrecorded)
+        } else {
+            unrecorded()
+        };
+        let recorded = plan.is_recorded.then(|| reservation.ceiling());
+        let clock = Box::new(SimulatedClock(world.shared_time()));
         Self {
-            epoch,
-            sessions: BTreeMap::new(),
-            names: BTreeMap::new(),
-            cells: BTreeMap::new(),
-            streams: BTreeMap::new(),
-            activities: BTreeMap::new(),
-            next_activity: 0,
-            next_session: 0,
-            tokens: Tokens::after(epoch * 1_000_000),
-            clock: LeaseClock::new(now),
-            leases: Leases::default(),
-            lease,
-            limits,
-            object_limits: ObjectLimits::default(),
+            start,
+            engine: Engine::new(config, clock, reservation),
+            connections: BTreeMap::new(),
+            lines: BTreeMap::new(),
+            next_line: 0,
+            locks: BTreeMap::new(),
+            woken: Arc::default(),
+            deadline: None,
+            is_recording: false,
             stopped_until: 0,
             out: Vec::new(),
-            later: vec![(TICK, Later::Tick)],
+            later: vec![(50_000, Later::Tick)],
+            recorded,
             wrong: RefCell::default(),
         }
     }
@@ -163,73 +199,48 @@ impl Server {
         world: &World<E>,
         connection: ConnectionId,
         resume: Option<(Resume, Bytes)>,
+        lease: Duration,
     ) {
-        let now = self.clock.now(world.duration());
-        let challenge =
-            Challenge { epoch: self.epoch, server_id: self.epoch, ..Challenge::default() };
-        let asked = resume.filter(|(resume, _)| resume.epoch == self.epoch);
-        if let Some((resume, secret)) = asked
-            && let Some(client) = self.sessions.get_mut(&resume.session)
+        if let Some((resume, secret)) = resume
+            && let Some(client) = self.engine.asked_for(Some(resume))
         {
-            if client.secret != secret {
+            if *client.resume_secret() != secret {
                 return self.out.push((connection, Down::Refused));
             }
-            // An activity that has the lock would make the real one wait; its steps are few.
-            if client.locked_by.is_some() {
-                return self.out.push((connection, Down::Refused));
-            }
-            if let Some(generation) = client.session.attach(now) {
-                client.outbox.attach(generation);
-                client.connection = Some(connection);
-                self.welcome(connection, resume.session, generation, challenge, true);
-                return;
-            }
+            return self.begin(world, Some(client.id()), None, Job::Resume(connection, client));
         }
-        self.next_session += 1;
-        let id = self.next_session;
-        let client = Client {
-            session: Session::new(id, self.lease, now),
-            outbox: Outbox::default(),
-            secret: Bytes::from(world.below(u64::MAX).to_be_bytes().to_vec()),
-            touched: BTreeSet::new(),
-            locked_by: None,
-            waiting: VecDeque::new(),
-            connection: Some(connection),
-        };
-        self.leases.watch(id, client.session.lease_end());
-        self.sessions.insert(id, client);
-        self.welcome(connection, id, Session::FIRST, challenge, false);
+        self.begin_session(world, connection, lease);
     }
 
-    fn welcome(
-        &mut self,
-        connection: ConnectionId,
-        session: SessionId,
-        generation: Generation,
-        challenge: Challenge,
-        resumed: bool,
-    ) {
-        let secret = self.sessions.get(&session).map(|client| client.secret.clone());
-        let limits = WireLimits {
-            max_open_requests: 64,
-            max_requests_per_frame: 16,
-            max_frame_bytes: 1 << 20,
-            max_value_bytes: 1 << 16,
-            max_key_bytes: 1 << 10,
-            max_name_bytes: 1 << 8,
+    fn begin_session<E>(&mut self, world: &World<E>, connection: ConnectionId, lease: Duration) {
+        let hello = Hello {
+            process: Process::default(),
+            peer: "simulated".into(),
+            lease_ms: u64::try_from(lease.as_millis()).unwrap_or(u64::MAX),
+            resume_secret: Bytes::from(world.below(u64::MAX).to_be_bytes().to_vec()),
         };
-        let welcome = Welcome {
-            session,
-            resume_secret: secret.unwrap_or_default(),
-            lease_ms: u64::try_from(self.lease.as_millis()).unwrap_or(u64::MAX),
-            limits: Some(limits),
-            resumed,
-            ..Welcome::default()
+        match self.engine.begin(hello) {
+            Ok(attachment) => self.welcome(connection, attachment),
+            Err(_) => self.out.push((connection, Down::Refused)),
+        }
+    }
+
+    fn welcome(&mut self, connection: ConnectionId, attachment: Attachment) {
+        let (epoch, server_id) = (self.engine.epoch(), self.start);
+        let challenge = Challenge { epoch, server_id, ..Challenge::default() };
+        let welcome = Box::new(self.engine.welcome(&attachment));
+        let woken = Arc::clone(&self.woken);
+        let state = Connection {
+            stream: attachment.stream(),
+            attachment,
+            waker: Waker::from(Arc::new(ConnectionWaker { connection, woken })),
+            arrived: VecDeque::new(),
+            is_used: false,
+            is_closed: false,
+            is_polled: false,
         };
-        let arrived = VecDeque::new();
-        let stream = Stream { session, generation, arrived, echo: 0, is_polled: false };
-        self.streams.insert(connection, stream);
-        self.out.push((connection, Down::Welcome(Box::new(welcome), challenge)));
+        self.connections.insert(connection, state);
+        self.out.push((connection, Down::Welcome(welcome, challenge)));
     }
 
     /// A frame has arrived.
@@ -239,53 +250,46 @@ impl Server {
         connection: ConnectionId,
         frame: ClientFrame,
     ) {
-        if let Some(stream) = self.streams.get_mut(&connection) {
-            stream.arrived.push_back(frame);
+        if let Some(state) = self.connections.get_mut(&connection) {
+            state.arrived.push_back(frame);
+            state.is_used = true;
             self.wake(world, connection);
         }
     }
 
     /// A beat has arrived.
-    pub(crate) fn beat<E>(&mut self, world: &World<E>, connection: ConnectionId, beat: Beat) {
-        let now = self.clock.now(world.duration());
-        let Some(stream) = self.streams.get(&connection) else { return };
-        let Some(client) = self.sessions.get_mut(&stream.session) else { return };
-        if client.session.heard(stream.generation, now) {
-            let beat = Beat { echo: client.session.last_frame(), ..beat };
-            self.out.push((connection, Down::Beat(beat)));
+    pub(crate) fn beat(&mut self, connection: ConnectionId, beat: Beat) {
+        let Some(state) = self.connections.get(&connection) else { return };
+        if let Some(echo) = self.engine.beat(&state.attachment) {
+            self.out.push((connection, Down::Beat(Beat { echo, ..beat })));
         }
     }
 
     /// Whether frames have arrived that nobody has looked at.
     pub(crate) fn has_unread(&self, connection: ConnectionId) -> bool {
-        self.streams.get(&connection).is_some_and(|stream| !stream.arrived.is_empty())
+        self.connections.get(&connection).is_some_and(|state| !state.arrived.is_empty())
     }
 
     /// A connection is over.
     pub(crate) fn ended<E>(&mut self, world: &World<E>, connection: ConnectionId, is_unix: bool) {
-        let Some(stream) = self.streams.remove(&connection) else { return };
-        let is_current = self
-            .sessions
-            .get(&stream.session)
-            .is_some_and(|client| client.session.is_current(stream.generation));
-        if is_unix && is_current {
-            let end = Step::End(stream.session, None);
-            self.begin(world, Some(stream.session), [end]);
+        let Some(mut state) = self.connections.remove(&connection) else { return };
+        if is_unix {
+            let session = state.attachment.client.id();
+            return self.begin(world, Some(session), None, Job::Die(Box::new(state)));
+        }
+        // Its stream is dropped, or goes on with what it has read.
+        if world.one_in(2) {
+            state.is_closed = true;
+            self.connections.insert(connection, state);
+            self.wake(world, connection);
         }
     }
 
     fn wake<E>(&mut self, world: &World<E>, connection: ConnectionId) {
-        if let Some(stream) = self.streams.get_mut(&connection)
-            && !std::mem::replace(&mut stream.is_polled, true)
+        if let Some(state) = self.connections.get_mut(&connection)
+            && !std::mem::replace(&mut state.is_polled, true)
         {
             self.later.push((world.between(1, 200), Later::Poll(connection)));
-        }
-    }
-
-    fn wake_session<E>(&mut self, world: &World<E>, session: SessionId) {
-        let connection = self.sessions.get(&session).and_then(|client| client.connection);
-        if let Some(connection) = connection {
-            self.wake(world, connection);
         }
     }
 
@@ -293,418 +297,302 @@ impl Server {
         &mut self,
         world: &World<E>,
         session: Option<SessionId>,
-        steps: impl IntoIterator<Item = Step>,
+        connection: Option<ConnectionId>,
+        job: Job,
     ) {
-        self.next_activity += 1;
-        let activity = self.next_activity;
-        self.activities.insert(activity, Line { steps: steps.into_iter().collect(), session });
-        if let Some(client) = session.and_then(|session| self.sessions.get_mut(&session)) {
-            if client.locked_by.is_some() {
-                client.waiting.push_back(activity);
-                return;
-            }
-            client.locked_by = Some(activity);
-        }
-        self.later.push((world.between(0, 100), Later::Step(activity)));
+        let line = Line { job: Some(job), work: Work::default(), session, connection };
+        self.begin_line(world, line);
     }
 
-    pub(crate) fn happen<E>(&mut self, world: &World<E>, later: Later) {
+    fn begin_line<E>(&mut self, world: &World<E>, line: Line) {
+        self.next_line += 1;
+        let (id, session) = (self.next_line, line.session);
+        self.lines.insert(id, line);
+        if let Some(session) = session {
+            if let Some((_, waiting)) = self.locks.get_mut(&session) {
+                return waiting.push_back(id);
+            }
+            self.locks.insert(session, (id, VecDeque::new()));
+        }
+        self.later.push((world.between(0, 100), Later::Step(id)));
+    }
+
+    pub(crate) fn happen<E>(&mut self, world: &World<E>, later: Later, lease: Duration) {
         match later {
-            Later::Step(activity) => self.step(world, activity),
+            Later::Step(line) => self.step(world, line, lease),
             Later::Poll(connection) => self.poll(world, connection),
-            Later::Expire(object, call) => {
-                self.begin(world, None, [Step::Expire(object, call)]);
-            }
+            Later::Deadline => self.expire(world),
             Later::Tick => self.tick(world),
-        }
-    }
-
-    fn step<E>(&mut self, world: &World<E>, activity: Activity) {
-        let Some(line) = self.activities.get_mut(&activity) else { return };
-        let Some(step) = line.steps.pop_front() else {
-            return self.finish(world, activity);
-        };
-        let (what, a, b) = step.brief();
-        world.trace.borrow_mut().note(world.now(), format_args!("server: {what} {a} {b}"));
-        let next = self.act(world, step);
-        if let Some(line) = self.activities.get_mut(&activity) {
-            // What a step brings about comes before what was to come after it.
-            for step in next.into_iter().rev() {
-                line.steps.push_front(step);
+            Later::Recorded(ceiling) => {
+                self.recorded = Some(ceiling);
+                self.is_recording = false;
+                self.engine.reservation().reserve(ceiling);
+                self.record(world);
             }
         }
-        self.later.push((world.between(0, 60), Later::Step(activity)));
-    }
-
-    fn finish<E>(&mut self, world: &World<E>, activity: Activity) {
-        let Some(line) = self.activities.remove(&activity) else { return };
-        let Some(session) = line.session else { return };
-        let Some(client) = self.sessions.get_mut(&session) else { return };
-        client.locked_by = client.waiting.pop_front();
-        if let Some(next) = client.locked_by {
-            self.later.push((world.between(0, 60), Later::Step(next)));
-        }
-        self.wake_session(world, session);
-    }
-
-    /// A stream's turn: the next frame, or the next request of one, if there is room for its reply.
-    fn poll<E>(&mut self, world: &World<E>, connection: ConnectionId) {
-        let Some(stream) = self.streams.get_mut(&connection) else { return };
-        stream.is_polled = false;
-        let (id, generation) = (stream.session, stream.generation);
-        let Some(client) = self.sessions.get_mut(&id) else {
-            self.streams.remove(&connection);
-            self.out.push((connection, Down::End));
-            return;
-        };
-        if !client.session.is_current(generation) && !client.session.has_ended() {
-            self.streams.remove(&connection);
-            self.out.push((connection, Down::End));
-            return;
-        }
-        if client.locked_by.is_none() && client.outbox.load().unsent_bytes < FRAME_BYTES {
-            // Both may go on: what was read waits for room, and what comes may make it.
-            if client.session.has_next() && (stream.arrived.is_empty() || world.one_in(2)) {
-                self.begin(world, Some(id), [Step::Start(id, generation)]);
-            } else if let Some(frame) = stream.arrived.pop_front() {
-                self.begin(world, Some(id), [Step::Frame(id, generation, frame)]);
-            }
-        }
-        self.say(world, connection);
-    }
-
-    fn say<E>(&mut self, world: &World<E>, connection: ConnectionId) {
-        let Some(stream) = self.streams.get(&connection) else { return };
-        let Some(client) = self.sessions.get_mut(&stream.session) else { return };
-        if let Some(frame) = client.outbox.take_frame(stream.generation, stream.echo, FRAME_BYTES) {
-            self.out.push((connection, Down::Frame(frame)));
+        let woken =
+            std::mem::take(&mut *self.woken.lock().unwrap_or_else(PoisonError::into_inner));
+        for connection in woken {
             self.wake(world, connection);
         }
     }
 
-    /// One step, and what has to follow it at once.
-    fn act<E>(&mut self, world: &World<E>, step: Step) -> Vec<Step> {
-        match step {
-            Step::Frame(session, generation, frame) => {
-                self.take_in(world, session, generation, frame)
+    fn step<E>(&mut self, world: &World<E>, id: LineId, lease: Duration) {
+        let Some(mut line) = self.lines.remove(&id) else { return };
+        let mut is_heavy = false;
+        if let Some(step) = line.work.next_step() {
+            let (what, a, b) = step.brief();
+            world.trace.borrow_mut().note(world.now(), format_args!("server: {what} {a} {b}"));
+            is_heavy = step.is_heavy();
+            if is_heavy && line.session.is_some() {
+                let (work, session, connection) = (Work::of(step), None, None);
+                let job = Some(Job::Steps);
+                self.begin_line(world, Line { job, work, session, connection });
+            } else {
+                self.perform(step, &mut line.work);
             }
-            Step::Start(session, generation) => self.start(session, generation),
-            Step::Apply(session, request) => self.apply(world, session, request),
-            Step::Reply(session, seq, result, object) => {
-                let cell = self.cells.get(&object).cloned();
-                if let (Some(client), Some(cell)) = (self.sessions.get_mut(&session), cell) {
-                    drop(client.outbox.reply(seq, result, || cell));
-                    self.wake_session(world, session);
-                }
-                Vec::new()
-            }
-            Step::Deliver(call, result) => {
-                if let Some(client) = self.sessions.get_mut(&call.session) {
-                    drop(client.outbox.deliver(call.seq, result));
-                    self.wake_session(world, call.session);
-                }
-                Vec::new()
-            }
-            Step::Lose(session, object, token) => {
-                if let Some(client) = self.sessions.get_mut(&session) {
-                    client.outbox.lose(object, token);
-                    self.wake_session(world, session);
-                }
-                Vec::new()
-            }
-            Step::Acknowledge(object, call) => {
-                self.on(object, |object, _| object.acknowledge(call))
-            }
-            Step::Cancel(object, call) => {
-                let before = self.describe(object);
-                let steps = self.on(object, |object, turn| object.cancel(call, turn));
-                let after = self.describe(object);
-                self.note_wrong(objects::remains_of_cancelled(&before, &after, call));
-                steps
-            }
-            Step::Expire(object, call) => {
-                let steps = self.on(object, |object, turn| object.expire(call, turn));
-                self.note_wrong(objects::remains_of_expired(&self.describe(object), call));
-                steps
-            }
-            Step::EndObject(object, session) => {
-                let steps = self.on(object, |object, turn| object.end_session(session, turn));
-                self.note_wrong(objects::remains_of_ended(&self.describe(object), session));
-                steps
-            }
-            Step::End(session, why) => self.end(world, session, why),
-            Step::Forget(session) => {
-                self.sessions.remove(&session);
-                self.leases.forget(session);
-                Vec::new()
-            }
-            Step::Drain(session, drained) => self.look_after(world, session, drained),
+        } else if let Some(job) = line.job.take() {
+            self.act(world, job, &mut line.work, lease);
+        } else {
+            return self.finish(world, line);
+        }
+        self.follow_orders(world, &mut line.work);
+        self.lines.insert(id, line);
+        let longest = if is_heavy { 20_000 } else { 60 };
+        self.later.push((world.between(0, longest), Later::Step(id)));
+    }
+
+    fn follow_orders<E>(&mut self, world: &World<E>, work: &mut Work) {
+        let orders = work.take_orders();
+        if orders.deadline {
+            self.expire_later(world);
+        }
+        if orders.tokens {
+            self.record(world);
         }
     }
 
-    fn take_in<E>(
-        &mut self,
-        world: &World<E>,
-        id: SessionId,
-        generation: Generation,
-        frame: ClientFrame,
-    ) -> Vec<Step> {
-        let now = self.clock.now(world.duration());
-        let number = frame.number;
-        let Some(client) = self.sessions.get_mut(&id) else { return Vec::new() };
-        let settle = match client.session.frame(generation, frame, now, &self.limits) {
-            Ok(Some(settle)) => settle,
-            Ok(None) => return Vec::new(),
-            Err(error) => return vec![Step::End(id, Some(error))],
-        };
-        let (settled, result) = client.outbox.settle(settle);
-        let call = |seq| CallId { session: id, seq };
-        let mut steps: Vec<Step> = Vec::new();
-        for (seq, cell) in settled.acknowledged {
-            steps.push(Step::Acknowledge(cell.id, call(seq)));
-        }
-        for (seq, cell) in settled.cancelled {
-            steps.push(Step::Cancel(cell.id, call(seq)));
-        }
-        if let Some(stream) = client.connection.and_then(|id| self.streams.get_mut(&id))
-            && stream.generation == generation
+    fn finish<E>(&mut self, world: &World<E>, mut line: Line) {
+        line.work.let_go();
+        if let Some(session) = line.session
+            && let Some((by, waiting)) = self.locks.get_mut(&session)
         {
-            stream.echo = number;
-        }
-        if let Err(error) = result {
-            steps.push(Step::End(id, Some(error)));
-        }
-        steps
-    }
-
-    fn start(&mut self, id: SessionId, generation: Generation) -> Vec<Step> {
-        let Some(client) = self.sessions.get_mut(&id) else { return Vec::new() };
-        let load = client.outbox.load();
-        match client.session.next(generation, &load, &self.limits) {
-            Ok(Next::Start(request)) => vec![Step::Apply(id, request)],
-            Ok(Next::Refuse(seq, error)) => vec![Step::Reply(id, seq, Err(error), 0)],
-            Ok(Next::Read) => Vec::new(),
-            Ok(Next::End) => vec![Step::End(id, None)],
-            Err(error) => vec![Step::End(id, Some(error))],
-        }
-    }
-
-    fn apply<E>(&mut self, world: &World<E>, id: SessionId, request: Request) -> Vec<Step> {
-        let Request { seq, object, timeout_us, fence, op } = request;
-        let Some(op) = op else { return Vec::new() };
-        if let request::Op::Directory(op) = op {
-            let result = self.directory(id, op);
-            let Some(client) = self.sessions.get_mut(&id) else { return Vec::new() };
-            drop(client.outbox.reply(seq, result, || unreachable!("it hands nothing over")));
-            return Vec::new();
-        }
-        let Some(cell) = self.cells.get(&object).cloned() else {
-            let missing = Error::new(Reason::ObjectNotFound, "there is no such object");
-            return self.refuse(id, seq, missing);
-        };
-        let may_wait = timeout_us != Some(0) && fence.is_none();
-        let call = Call { id: CallId { session: id, seq }, may_wait };
-        if let Some(client) = self.sessions.get_mut(&id) {
-            client.touched.insert(object);
-        }
-        if let Some(fence) = fence
-            && !self.stands(fence)
-        {
-            return self.refuse(id, seq, Error::new(Reason::Fenced, "it does not stand"));
-        }
-        let (applied, mut steps) = self.turn(&cell, |object, turn| object.apply(call, op, turn));
-        match applied {
-            Ok(Outcome::Done(answer)) => steps.push(Step::Reply(id, seq, Ok(answer), object)),
-            Err(error) => steps.push(Step::Reply(id, seq, Err(error), object)),
-            Ok(Outcome::Parked) => {
-                if let Some(client) = self.sessions.get_mut(&id) {
-                    client.outbox.park(seq, cell);
+            match waiting.pop_front() {
+                Some(next) => {
+                    *by = next;
+                    self.later.push((world.between(0, 60), Later::Step(next)));
                 }
-                if let Some(timeout) = timeout_us {
-                    self.later.push((timeout, Later::Expire(object, call.id)));
-                }
+                None => _ = self.locks.remove(&session),
             }
         }
-        let _ = world;
-        steps
-    }
-
-    fn refuse(&mut self, id: SessionId, seq: Seq, error: Error) -> Vec<Step> {
-        if let Some(client) = self.sessions.get_mut(&id) {
-            drop(client.outbox.reply(seq, Err(error), || unreachable!("it hands nothing over")));
+        if let Some(connection) = line.connection {
+            self.wake(world, connection);
         }
-        Vec::new()
     }
 
-    fn stands(&self, fence: Fence) -> bool {
-        self.cells.get(&fence.lock).is_some_and(|cell| cell.lock().holds(fence.token))
+    /// A stream's turn: the next frame or request, and what there is to say.
+    fn poll<E>(&mut self, world: &World<E>, connection: ConnectionId) {
+        let Some(state) = self.connections.get_mut(&connection) else { return };
+        state.is_polled = false;
+        if !state.stream.register(&state.waker) {
+            self.connections.remove(&connection);
+            return self.out.push((connection, Down::End));
+        }
+        let session = state.attachment.client.id();
+        let is_free = !self.locks.contains_key(&session);
+        let job = match state.stream.want(&self.engine) {
+            // A line wakes it when it has come to its end.
+            _ if !is_free => None,
+            Want::Start => Some(Job::Start(connection)),
+            Want::Frame => match state.arrived.pop_front() {
+                Some(frame) => Some(Job::Take(connection, Box::new(frame))),
+                None => state.is_closed.then_some(Job::Close(connection)),
+            },
+            Want::End(why) => Some(Job::End(connection, why)),
+            Want::Nothing => None,
+        };
+        let is_stuck = state.is_closed && is_free && job.is_none();
+        if let Some(job) = job {
+            self.begin(world, Some(session), Some(connection), job);
+        }
+        let Some(state) = self.connections.get(&connection) else { return };
+        if let Some(frame) = state.stream.say(&self.engine) {
+            self.out.push((connection, Down::Frame(frame)));
+            self.wake(world, connection);
+        } else if state.stream.is_over() || is_stuck {
+            self.connections.remove(&connection);
+            self.out.push((connection, Down::End));
+        }
     }
 
-    fn directory(&mut self, id: SessionId, op: DirectoryOp) -> Result<Answer, Error> {
-        match op.op {
-            Some(directory_op::Op::Open(open)) => self.open(open),
-            Some(directory_op::Op::Release(release)) => {
-                if let Some(client) = self.sessions.get_mut(&id) {
-                    drop(client.outbox.release(release.object, release.count));
+    /// What begins a line.
+    fn act<E>(&mut self, world: &World<E>, job: Job, work: &mut Work, lease: Duration) {
+        let engine = &self.engine;
+        let now = world.now();
+        let note = |what: std::fmt::Arguments<'_>| world.trace.borrow_mut().note(now, what);
+        match job {
+            Job::Resume(connection, client) => {
+                note(format_args!("server: resume {}", client.id()));
+                let attachment = engine.resume(&client, &mut client.lock(), "simulated");
+                match attachment {
+                    Some(attachment) => self.welcome(connection, attachment),
+                    None => self.begin_session(world, connection, lease),
                 }
-                Ok(Answer::done())
             }
-            _ => Err(mp_manager_core::object::unsupported()),
+            Job::Take(connection, frame) => {
+                let Some(state) = self.connections.get_mut(&connection) else { return };
+                let client = Arc::clone(&state.attachment.client);
+                note(format_args!("server: frame {} {}", client.id(), frame.number));
+                state.stream.take_in(engine, &mut client.lock(), *frame, work);
+            }
+            Job::Start(connection) => {
+                let Some(state) = self.connections.get_mut(&connection) else { return };
+                let client = Arc::clone(&state.attachment.client);
+                note(format_args!("server: start {}", client.id()));
+                let started = state.stream.start(engine, &mut client.lock(), work);
+                if let Started::One(object) = started {
+                    self.look_at(object);
+                }
+            }
+            Job::Close(connection) => {
+                let Some(state) = self.connections.get_mut(&connection) else { return };
+                let client = Arc::clone(&state.attachment.client);
+                state.stream.closed(engine, &mut client.lock(), false, work);
+            }
+            Job::Die(mut state) => {
+                let client = Arc::clone(&state.attachment.client);
+                note(format_args!("server: the client of {} has died", client.id()));
+                if state.is_used {
+                    state.stream.closed(engine, &mut client.lock(), true, work);
+                } else {
+                    engine.closed_unused(&state.attachment, &mut client.lock(), true, work);
+                }
+            }
+            Job::End(connection, why) => {
+                let Some(state) = self.connections.get_mut(&connection) else { return };
+                let client = Arc::clone(&state.attachment.client);
+                state.stream.end(engine, &mut client.lock(), why, work);
+            }
+            Job::LookAfter(client, due, stalled) => {
+                note(format_args!("server: look after {}, {}", client.id(), due.drained));
+                let _ = engine.look_after(&client, &mut client.lock(), due, stalled, work);
+            }
+            Job::Steps => {}
         }
     }
 
-    fn open(&mut self, open: Open) -> Result<Answer, Error> {
-        let kind = open.kind();
-        let name = open.name.unwrap_or_default();
-        let cell = match self.names.get(&name) {
-            Some(cell) => Arc::clone(cell),
-            None => {
-                let resolve = |_: &Ref| None;
-                let mut turn = Turn::new(&self.object_limits, &self.tokens, &resolve);
-                let object = Object::create(kind, open.parameters, 7, &mut turn)?;
-                let id = self.cells.len() as u64 + 1;
-                let object = Mutex::new(object);
-                let cell = Arc::new(Cell { id, kind, server: self.epoch, object });
-                self.names.insert(name, Arc::clone(&cell));
-                self.cells.insert(id, Arc::clone(&cell));
-                cell
+    /// Performs a step, and looks at what it leaves in its object.
+    fn perform(&self, step: Step, work: &mut Work) {
+        type Check = fn(&ObjectInfo, &ObjectInfo, CallId) -> Option<String>;
+        let check: Option<(Arc<Cell>, CallId, Check)> = match &step {
+            Step::Cancel(cell, call) => {
+                Some((Arc::clone(cell), *call, objects::remains_of_cancelled))
             }
+            Step::Expire(cell, call) => {
+                Some((Arc::clone(cell), *call, |_, after, call| {
+                    objects::remains_of_expired(after, call)
+                }))
+            }
+            Step::EndSession(cell, session) => {
+                let call = CallId { session: *session, seq: 0 };
+                Some((Arc::clone(cell), call, |_, after, call| {
+                    objects::remains_of_ended(after, call.session)
+                }))
+            }
+            Step::Acknowledge(cell, call) => Some((Arc::clone(cell), *call, |_, _, _| None)),
+            _ => None,
         };
-        let parameters = cell.lock().parameters();
-        let opened = Opened { r#ref: Some(cell.reference()), created: false, parameters };
-        Ok(Answer { pins: vec![cell], ..Answer::new(reply::Result::Opened(opened)) })
-    }
-
-    fn on(&self, object: ObjectId, f: impl FnOnce(&mut Object, &mut Turn<'_>)) -> Vec<Step> {
-        self.cells.get(&object).map_or_else(Vec::new, |cell| self.turn(cell, f).1)
-    }
-
-    fn turn<T>(
-        &self,
-        cell: &Cell,
-        f: impl FnOnce(&mut Object, &mut Turn<'_>) -> T,
-    ) -> (T, Vec<Step>) {
-        let resolve = |_: &Ref| None;
-        let mut turn = Turn::new(&self.object_limits, &self.tokens, &resolve);
-        let result = f(&mut cell.lock(), &mut turn);
-        self.note_wrong(objects::waits_in_vain(cell.kind, &cell.lock().describe()));
-        let replies = turn.replies.into_iter().map(|(call, result)| Step::Deliver(call, result));
-        let lost =
-            turn.lost.into_iter().map(|(session, token)| Step::Lose(session, cell.id, token));
-        (result, replies.chain(lost).collect())
-    }
-
-    fn describe(&self, object: ObjectId) -> ObjectInfo {
-        let describe = |cell: &Arc<Cell>| ObjectInfo {
-            object: cell.id,
-            kind: cell.kind.into(),
-            ..cell.lock().describe()
+        let Some((cell, call, check)) = check.filter(|(cell, ..)| !cell.is_busy()) else {
+            return self.engine.perform(step, work);
         };
-        self.cells.get(&object).map(describe).unwrap_or_default()
+        let before = cell.describe();
+        self.engine.perform(step, work);
+        let after = cell.describe();
+        self.note_wrong(check(&before, &after, call));
+        self.note_wrong(objects::waits_in_vain(cell.kind(), &after));
+    }
+
+    fn look_at(&self, object: ObjectId) {
+        if let Some(cell) = self.engine.object(object) {
+            self.note_wrong(objects::waits_in_vain(cell.kind(), &cell.describe()));
+        }
     }
 
     fn note_wrong(&self, what: Option<String>) {
         self.wrong.borrow_mut().extend(what);
     }
 
-    fn end<E>(&mut self, world: &World<E>, id: SessionId, why: Option<Error>) -> Vec<Step> {
-        let Some(client) = self.sessions.get_mut(&id) else { return Vec::new() };
-        if !client.session.end() {
-            return Vec::new();
+    fn expire<E>(&mut self, world: &World<E>) {
+        if self.deadline.is_none_or(|at| at > world.now()) {
+            return;
         }
-        drop(client.outbox.end(why));
-        let touched = std::mem::take(&mut client.touched);
-        self.wake_session(world, id);
-        let ends = touched.into_iter().map(|object| Step::EndObject(object, id));
-        ends.chain([Step::Forget(id)]).collect()
+        self.deadline = None;
+        let mut work = Work::default();
+        self.engine.expire_due(&mut work);
+        let (job, session, connection) = (Some(Job::Steps), None, None);
+        self.begin_line(world, Line { job, work, session, connection });
+        self.expire_later(world);
+    }
+
+    fn expire_later<E>(&mut self, world: &World<E>) {
+        let Some(next) = self.engine.next_deadline() else { return };
+        let next = u64::try_from(next.as_micros()).unwrap_or(u64::MAX / 4);
+        if self.deadline.is_none_or(|at| next < at) {
+            self.deadline = Some(next);
+            self.later.push((next.saturating_sub(world.now()), Later::Deadline));
+        }
+    }
+
+    /// Writes the next ceiling of tokens down, which takes a while.
+    fn record<E>(&mut self, world: &World<E>) {
+        let tokens = self.engine.reservation();
+        if self.is_recording || !tokens.is_low() {
+            return;
+        }
+        if let Some(ceiling) = tokens.next_ceiling() {
+            self.is_recording = true;
+            self.later.push((world.between(100, 100_000), Later::Recorded(ceiling)));
+        }
     }
 
     fn tick<E>(&mut self, world: &World<E>) {
-        let real = world.duration();
-        self.clock.tick(real);
-        self.later.push((TICK, Later::Tick));
-        let now = self.clock.now(real);
-        while let Some(due) = self.leases.due(now) {
-            let look = Step::Drain(due.session, due.drained);
-            self.begin(world, Some(due.session), [look]);
+        let stalled = self.engine.tick();
+        while let Some(due) = self.engine.next_due() {
+            if let Some(client) = self.engine.client(due.session) {
+                let job = Job::LookAfter(client, due, stalled);
+                self.begin(world, Some(due.session), None, job);
+            }
         }
+        let next = u64::try_from(self.engine.next_tick().as_micros()).unwrap_or(50_000);
+        self.later.push((next.max(100), Later::Tick));
+        self.note_wrong(objects::wrong_books(&self.engine));
     }
 
-    /// Its lease may be over: unless something was heard since, or there is something to be heard.
-    fn look_after<E>(&mut self, world: &World<E>, id: SessionId, drained: bool) -> Vec<Step> {
-        let now = self.clock.now(world.duration());
-        let Some(client) = self.sessions.get_mut(&id) else { return Vec::new() };
-        if client.session.has_ended() {
-            return Vec::new();
-        }
-        let end = client.session.lease_end();
-        if now < end {
-            self.leases.watch(id, end);
-        } else if drained {
-            return vec![Step::End(id, Some(Error::new(Reason::SessionEnded, "not heard of")))];
-        } else {
-            self.leases.drain(id, now + DRAIN);
-            self.wake_session(world, id);
-        }
-        Vec::new()
+    /// Whether everybody is gone, and all that was begun has come to its end.
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.engine.clients().is_empty() && self.lines.is_empty()
     }
 
-    /// What is wrong once everybody who died is past their lease: `alive` are the sessions of those
-    /// who did not.
-    pub(crate) fn leftovers(&self, alive: &BTreeSet<SessionId>) -> Vec<String> {
-        let mut wrong = Vec::new();
-        for id in self.sessions.keys().filter(|id| !alive.contains(id)) {
-            wrong.push(format!("session {id} of a dead client goes on"));
-        }
-        for cell in self.cells.values() {
-            let info = cell.lock().describe();
+    /// What is wrong once everybody who died is past their lease.
+    pub(crate) fn leftovers(&self) -> Vec<String> {
+        let clients = self.engine.clients();
+        let alive: BTreeSet<SessionId> = clients.iter().map(|client| client.id()).collect();
+        let mut wrong: Vec<String> =
+            alive.iter().map(|id| format!("session {id} of a dead client goes on")).collect();
+        for cell in self.engine.objects() {
+            let info = cell.describe();
             let holders = info.holders.iter().map(|holding| (holding.session, &holding.what));
             let waiters = info.waiters.iter().map(|waiting| (waiting.session, &waiting.what));
             for (session, what) in holders.chain(waiters) {
-                if !self.sessions.contains_key(&session) {
-                    wrong.push(format!("{:?} {}: {what} of session {session}", cell.kind, cell.id));
+                if !alive.contains(&session) {
+                    wrong.push(format!("{:?}: {what} of session {session}", cell));
                 }
             }
         }
-        wrong
-    }
-}
-
-impl Step {
-    /// What it is, for the trace, with two numbers that tell it from others.
-    fn brief(&self) -> (&'static str, u64, u64) {
-        match self {
-            Self::Frame(session, _, frame) => ("frame", *session, frame.number),
-            Self::Start(session, generation) => ("start", *session, *generation),
-            Self::Apply(session, request) => ("apply", *session, request.seq),
-            Self::Reply(session, seq, ..) => ("reply", *session, *seq),
-            Self::Deliver(call, _) => ("deliver", call.session, call.seq),
-            Self::Lose(session, _, token) => ("lose", *session, *token),
-            Self::Acknowledge(_, call) => ("acknowledge", call.session, call.seq),
-            Self::Cancel(_, call) => ("cancel", call.session, call.seq),
-            Self::Expire(_, call) => ("expire", call.session, call.seq),
-            Self::End(session, _) => ("end", *session, 0),
-            Self::EndObject(object, session) => ("end in object", *session, *object),
-            Self::Forget(session) => ("forget", *session, 0),
-            Self::Drain(session, drained) => ("look after", *session, u64::from(*drained)),
+        if alive.is_empty() {
+            wrong.extend(objects::wrong_books(&self.engine));
+            wrong.extend(objects::leaked(&self.engine));
         }
-    }
-}
-
-impl Cell {
-    fn lock(&self) -> MutexGuard<'_, Object> {
-        self.object.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl std::fmt::Debug for Cell {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{:?} {}", self.kind, self.id)
-    }
-}
-
-impl Referent for Cell {
-    fn reference(&self) -> Ref {
-        Ref { server: self.server, kind: self.kind.into(), object: self.id }
+        wrong
     }
 }

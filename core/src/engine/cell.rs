@@ -1,0 +1,199 @@
+//! Where an object is, and all of them by their ids.
+
+use std::{
+    cell::RefCell,
+    fmt,
+    sync::{
+        Arc, Mutex, PoisonError, Weak,
+        atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering},
+    },
+};
+
+use mp_manager_proto::v1::{Kind, Ref, request};
+
+use super::shards::Shards;
+use crate::{
+    call::{Call, CallId, ObjectId, SessionId},
+    lock::lock,
+    object::Object,
+    stored::Referent,
+};
+
+/// The objects by id. Whoever refers to an object keeps it alive; this map does not.
+#[derive(Debug, Default)]
+pub(crate) struct Objects {
+    cells: Shards<Weak<Cell>>,
+    next_id: AtomicU64,
+    count: AtomicUsize,
+    bytes: AtomicI64,
+}
+
+/// An object in its place.
+pub struct Cell {
+    pub(super) id: ObjectId,
+    pub(super) kind: Kind,
+    pub(super) name: Option<String>,
+    server_id: u64,
+    pub(super) state: Mutex<State>,
+    objects: Arc<Objects>,
+}
+
+/// ```text
+///   live ──heavy operation──► busy (others queue up) ──finished──► live
+///     └────────delete────────► deleted
+/// ```
+pub(super) enum State {
+    Live(Box<Object>),
+    /// A heavy operation has the object.
+    Busy(Queue),
+    Deleted,
+}
+
+/// What comes while a heavy operation has the object, and is done when it is back.
+#[derive(Debug, Default)]
+pub(super) struct Queue {
+    pub(super) events: Vec<Event>,
+    /// Sessions whose next request needs the object, too.
+    pub(super) blocked: Vec<SessionId>,
+}
+
+/// Something that happens to an object.
+#[derive(Debug)]
+pub(super) enum Event {
+    Apply(Call, Box<request::Op>),
+    Acknowledge(CallId),
+    Cancel(CallId),
+    Expire(CallId),
+    EndSession(SessionId),
+    Delete,
+}
+
+impl Cell {
+    /// Which object it is.
+    #[must_use]
+    pub fn id(&self) -> ObjectId {
+        self.id
+    }
+
+    /// What kind of object it is.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// Looks at the object. `None` while a heavy operation has it, or when it is deleted.
+    pub fn look<T>(&self, f: impl FnOnce(&Object) -> T) -> Option<T> {
+        match &*lock(&self.state) {
+            State::Live(object) => Some(f(object)),
+            State::Busy(_) | State::Deleted => None,
+        }
+    }
+
+    /// Whether a heavy operation has the object.
+    pub fn is_busy(&self) -> bool {
+        matches!(&*lock(&self.state), State::Busy(_))
+    }
+}
+
+impl Objects {
+    /// Puts an object in its place.
+    pub(super) fn place(
+        self: &Arc<Self>,
+        id: ObjectId,
+        name: Option<String>,
+        server_id: u64,
+        object: Object,
+    ) -> Arc<Cell> {
+        self.account(object.bytes(), 0);
+        let cell = Arc::new(Cell {
+            id,
+            kind: object.kind(),
+            name,
+            server_id,
+            state: Mutex::new(State::Live(Box::new(object))),
+            objects: Arc::clone(self),
+        });
+        self.count.fetch_add(1, Ordering::Relaxed);
+        self.cells.insert(id, Arc::downgrade(&cell));
+        cell
+    }
+
+    pub(super) fn next_id(&self) -> ObjectId {
+        self.next_id.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    #[inline]
+    pub(super) fn find(&self, id: ObjectId) -> Option<Arc<Cell>> {
+        self.cells.read(id, Weak::upgrade).flatten()
+    }
+
+    /// All of them, in the order they were made.
+    pub(super) fn all(&self) -> Vec<Arc<Cell>> {
+        self.cells.collect(Weak::upgrade)
+    }
+
+    pub(super) fn count(&self) -> usize {
+        self.count.load(Ordering::Relaxed)
+    }
+
+    /// Approximate memory of the contents of all objects.
+    pub(super) fn bytes(&self) -> usize {
+        usize::try_from(self.bytes.load(Ordering::Relaxed)).unwrap_or(0)
+    }
+
+    /// Takes note that an object's size has changed.
+    #[inline]
+    pub(super) fn account(&self, now: usize, before: usize) {
+        let change = i64::try_from(now).unwrap_or(i64::MAX) - i64::try_from(before).unwrap_or(0);
+        if change != 0 {
+            self.bytes.fetch_add(change, Ordering::Relaxed);
+        }
+    }
+}
+
+impl fmt::Debug for Cell {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.kind.name(), self.id)
+    }
+}
+
+impl Referent for Cell {
+    fn reference(&self) -> Ref {
+        Ref { server: self.server_id, kind: self.kind.into(), object: self.id }
+    }
+}
+
+thread_local! {
+    /// The contents of objects that nobody refers to any more, while one is being dropped.
+    static GRAVEYARD: RefCell<Option<Vec<State>>> = const { RefCell::new(None) };
+}
+
+impl Drop for Cell {
+    /// Dropping the contents may drop the last reference to another object, and so on along a chain
+    /// of any length: contents wait for their turn instead of being dropped from inside each other.
+    fn drop(&mut self) {
+        self.objects.cells.remove(self.id);
+        self.objects.count.fetch_sub(1, Ordering::Relaxed);
+        let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let state = std::mem::replace(state, State::Deleted);
+        if let State::Live(object) = &state {
+            self.objects.account(0, object.bytes());
+        }
+        let queued = GRAVEYARD.with_borrow_mut(|graveyard| match graveyard {
+            Some(waiting) => {
+                waiting.push(state);
+                None
+            }
+            None => {
+                *graveyard = Some(Vec::new());
+                Some(state)
+            }
+        });
+        let Some(first) = queued else { return };
+        drop(first);
+        while let Some(next) = GRAVEYARD.with_borrow_mut(|g| g.as_mut().and_then(Vec::pop)) {
+            drop(next);
+        }
+        GRAVEYARD.with_borrow_mut(|graveyard| *graveyard = None);
+    }
+}

@@ -1,0 +1,75 @@
+//! What a step does.
+
+use super::{
+    Engine,
+    cell::Event,
+    step::{Step, Work},
+};
+use crate::{
+    Error,
+    call::{Answer, CallId},
+};
+
+impl Engine {
+    /// Performs a step. What it brings about is [next](Work::next_step).
+    #[inline]
+    pub fn perform(&self, step: Step, work: &mut Work) {
+        match step {
+            Step::Reply(client, seq, result, cell) => {
+                work.drop_all_later(client.reply(seq, result, cell));
+            }
+            Step::Deliver(call, result) => self.deliver(call, result, work),
+            Step::Lose(session, object, token) => {
+                if let Some(client) = self.client(session) {
+                    client.lose(object, token);
+                }
+            }
+            Step::Acknowledge(cell, call) => self.tell(cell, Event::Acknowledge(call), work),
+            Step::Cancel(cell, call) => self.tell(cell, Event::Cancel(call), work),
+            Step::Expire(cell, call) => self.tell(cell, Event::Expire(call), work),
+            Step::EndSession(cell, session) => {
+                self.tell(cell, Event::EndSession(session), work);
+            }
+            Step::Delete(cell) => self.tell(cell, Event::Delete, work),
+            Step::Forget(session) => self.forget(session),
+            Step::Wake(session) => {
+                if let Some(client) = self.client(session) {
+                    client.wake();
+                }
+            }
+            Step::Heavy(heavy) => self.go_on(heavy, work),
+        }
+    }
+
+    /// Answers a parked call, unless nobody waits for it any more.
+    fn deliver(&self, call: CallId, result: Result<Answer, Error>, work: &mut Work) {
+        let Some(client) = self.client(call.session) else {
+            return work.drop_all_later(result.map_or_else(|_| Vec::new(), |answer| answer.pins));
+        };
+        let (deadline, delivered) = client.deliver(call.seq, result);
+        if let Some(deadline) = deadline {
+            self.deadlines.remove(deadline, call);
+        }
+        match delivered {
+            Ok(Some(parked)) => work.drop_later(parked.cell),
+            Ok(None) => {}
+            Err(pins) => work.drop_all_later(pins),
+        }
+    }
+
+    /// When the next call expires, on the driver's [monotonic](super::Clock::monotonic) clock.
+    #[must_use]
+    pub fn next_deadline(&self) -> Option<std::time::Duration> {
+        self.deadlines.next()
+    }
+
+    /// Takes out the calls that expire now.
+    pub fn expire_due(&self, work: &mut Work) {
+        let now = self.clock.monotonic();
+        while let Some((call, cell)) = self.deadlines.due(now) {
+            if let Some(cell) = cell.upgrade() {
+                work.then(Step::Expire(cell, call));
+            }
+        }
+    }
+}

@@ -1,0 +1,151 @@
+//! How a request comes to its object.
+
+use std::{sync::Arc, time::Duration};
+
+use mp_manager_proto::{
+    operation::request_waits,
+    v1::{Request, SetOperand, request, set_op},
+};
+
+use super::{
+    Engine,
+    cell::{Cell, State},
+    client::{Client, ClientState},
+    step::{Step, Work},
+};
+use crate::{
+    Error, Object, Reason,
+    call::{Call, CallId},
+    lock::lock,
+    object::{unsupported, wrong_kind},
+    session::{Admission, Load},
+};
+
+/// What an operation needs of another object.
+enum Operand {
+    Ready,
+    /// A heavy operation has the other object; the session is woken when it does not any more.
+    Busy,
+}
+
+impl Engine {
+    /// Starts a request. It comes back if an object that it needs beside its own is busy: the session is
+    /// woken when that is not any more.
+    pub(super) fn request(
+        &self,
+        client: &Arc<Client>,
+        state: &mut ClientState,
+        request: Request,
+        load: &Load,
+        work: &mut Work,
+    ) -> Option<Request> {
+        let waits = request_waits(&request);
+        let Request { seq, object, timeout_us, fence, op } = request;
+        let Some(mut op) = op else {
+            refuse(client, seq, unsupported(), work);
+            return None;
+        };
+        if let request::Op::Directory(op) = op {
+            let result = self.directory(client, op, work);
+            work.then(Step::Reply(Arc::clone(client), seq, result, None));
+            return None;
+        }
+        let admitted = self.admit(waits, object, &op, load).and_then(|admitted| {
+            let operand = self.resolve_operand(client, &mut op, work)?;
+            Ok((admitted, operand))
+        });
+        let (cell, admission) = match admitted {
+            Ok((admitted, Operand::Ready)) => admitted,
+            Ok((_, Operand::Busy)) => {
+                return Some(Request { seq, object, timeout_us, fence, op: Some(op) });
+            }
+            Err(error) => {
+                refuse(client, seq, error, work);
+                return None;
+            }
+        };
+        if Object::tracks_sessions(cell.kind) {
+            state.touch(&cell);
+        }
+        // A fence stands now or not at all: what it guards does not wait.
+        let may_wait = timeout_us != Some(0) && fence.is_none();
+        let call = Call { id: CallId { session: client.id(), seq }, may_wait };
+        let Some(fence) = fence else {
+            let timeout = timeout_us.map(Duration::from_micros);
+            self.apply(client, cell, (call, admission), timeout, op, work);
+            return None;
+        };
+        let busy = self.apply_fenced(client, cell, call, fence, op, work);
+        busy.map(|op| Request { seq, object, timeout_us, fence: Some(fence), op: Some(op) })
+    }
+
+    /// Finds the object of a request that may be executed, and how.
+    fn admit(
+        &self,
+        waits: mp_manager_proto::operation::Waits,
+        object: u64,
+        op: &request::Op,
+        load: &Load,
+    ) -> Result<(Arc<Cell>, Admission), Error> {
+        let cell = self.find(object).ok_or_else(|| {
+            Error::new(Reason::ObjectNotFound, format!("object {object} does not exist"))
+                .with_hint("it was deleted, or nothing referred to it any more")
+        })?;
+        if !Object::accepts(cell.kind, op) {
+            return Err(wrong_kind(cell.kind));
+        }
+        if self.over_memory_budget() && Object::grows(op) {
+            return Err(self.out_of_memory());
+        }
+        let admission = if Object::gives_back(op) {
+            Admission::MayWait
+        } else {
+            self.config.sessions.admit(load, waits)?
+        };
+        Ok((cell, admission))
+    }
+
+    /// Replaces another shared set by a snapshot of it: two objects are never locked at once.
+    fn resolve_operand(
+        &self,
+        client: &Client,
+        op: &mut request::Op,
+        work: &mut Work,
+    ) -> Result<Operand, Error> {
+        let Some(operand) = operand(op) else { return Ok(Operand::Ready) };
+        let id = operand.object;
+        let missing = || {
+            Error::new(
+                Reason::ObjectNotFound,
+                format!("the other set, object {id}, does not exist"),
+            )
+        };
+        let other = self.find(id).ok_or_else(missing)?;
+        let snapshot = match &mut *lock(&other.state) {
+            State::Live(object) => object.set_snapshot(),
+            State::Busy(queue) => {
+                queue.blocked.push(client.id());
+                return Ok(Operand::Busy);
+            }
+            State::Deleted => return Err(missing()),
+        };
+        operand.elements = snapshot.ok_or_else(|| wrong_kind(other.kind))?;
+        operand.object = 0;
+        work.drop_later(other);
+        Ok(Operand::Ready)
+    }
+}
+
+fn operand(op: &mut request::Op) -> Option<&mut SetOperand> {
+    let request::Op::Set(op) = op else { return None };
+    let operand = match &mut op.op {
+        Some(set_op::Op::Combine(combine)) => combine.other.as_mut(),
+        Some(set_op::Op::Compare(compare)) => compare.other.as_mut(),
+        _ => None,
+    };
+    operand.filter(|operand| operand.object != 0)
+}
+
+fn refuse(client: &Arc<Client>, seq: crate::Seq, error: Error, work: &mut Work) {
+    work.then(Step::Reply(Arc::clone(client), seq, Err(error), None));
+}

@@ -1,0 +1,73 @@
+//! Why a server cannot run.
+
+use std::{io, path::PathBuf};
+
+use mp_manager_proto::{address::Address, authkey::STRONG_LEN};
+
+use crate::tls::TlsError;
+
+/// Why a server could not start, or stopped.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ServeError {
+    /// The address cannot be listened on.
+    #[error("cannot listen on {address}: {source}")]
+    Bind {
+        /// Where it was to listen.
+        address: Address,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// No authkey was given, or an empty one.
+    #[error("a server needs an authkey, and none that is empty")]
+    NoAuthkey,
+    /// More authkeys were given than can be tried for each client.
+    #[error("a server takes at most {max} authkeys, and these are {count}: remove old ones")]
+    TooManyAuthkeys {
+        /// How many they are.
+        count: usize,
+        /// How many they may be.
+        max: usize,
+    },
+    /// An authkey can be guessed, and others can reach the address.
+    #[error(
+        "an authkey of less than {STRONG_LEN} bytes can be guessed, and other machines can reach \
+         {address}: `mp-manager keygen FILE` writes a good one, or --allow-weak-authkey takes this one"
+    )]
+    WeakAuthkey {
+        /// Where it was to listen.
+        address: Address,
+    },
+    /// Others could listen in.
+    #[error(
+        "plain text on {address} could be read and changed by others on the way: use tls:// instead \
+         of tcp://, an address of this machine such as 127.0.0.1 or unix:PATH, or --insecure"
+    )]
+    PlainText {
+        /// Where it was to listen.
+        address: Address,
+    },
+    /// Something about TLS is set, and the address does not speak it.
+    #[error(
+        "certificates are given, but {address} is not served with TLS: use an address that begins \
+         with tls://"
+    )]
+    NotTls {
+        /// Where it listens, or was to.
+        address: Address,
+    },
+    /// A certificate, private key or authority cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// The state directory cannot be used.
+    #[error("cannot use the state directory {}: {problem}", path.display())]
+    StateDir {
+        /// The directory.
+        path: PathBuf,
+        /// Why, and the way out.
+        problem: String,
+    },
+    /// The system has no random numbers.
+    #[error("the system gives no random numbers: {0}")]
+    Random(getrandom::Error),
+}

@@ -1,0 +1,134 @@
+//! The engine with what a server has around it, and the one loop that performs its steps.
+
+use std::sync::Arc;
+
+use mp_manager_core::engine::{self, Config, Engine, Step, Totals, Work};
+use tokio::{sync::Notify, task::spawn_blocking};
+
+use crate::{
+    authkeys::Authkeys,
+    clock::ServerClock,
+    options::{Limits, Options},
+    reservation::Reservation,
+};
+
+/// Replies beyond this go into the next frame.
+const FRAME_BYTES: usize = 1 << 20;
+
+/// What the connections of a server share.
+pub(crate) struct Host {
+    pub(crate) engine: Engine,
+    pub(crate) clock: ServerClock,
+    pub(crate) options: Options,
+    pub(crate) authkeys: Arc<Authkeys>,
+    pub(crate) reservation: Reservation,
+    /// A call expires earlier than all those before.
+    pub(crate) earlier_deadline: Notify,
+    /// A client has asked for it.
+    pub(crate) shutdown: Notify,
+}
+
+impl Host {
+    pub(crate) fn new(
+        options: Options,
+        authkeys: Authkeys,
+        server_id: u64,
+        reserved: (Reservation, engine::Reservation),
+        hash_seed: u64,
+    ) -> Self {
+        let limits = &options.limits;
+        let config = Config {
+            server_id,
+            hash_seed,
+            ephemeral: options.ephemeral,
+            totals: Totals {
+                max_objects: limits.max_objects,
+                max_sessions: limits.max_sessions,
+                max_memory_bytes: limits.max_memory_bytes,
+                max_name_bytes: limits.max_name_bytes,
+            },
+            objects: limits.for_objects(),
+            sessions: limits.for_sessions(),
+            clients: limits.for_clients(),
+            frame_bytes: FRAME_BYTES,
+        };
+        let (reservation, tokens) = reserved;
+        let clock = ServerClock::new();
+        Self {
+            engine: Engine::new(config, Box::new(clock), tokens),
+            clock,
+            options,
+            authkeys: Arc::new(authkeys),
+            reservation,
+            earlier_deadline: Notify::new(),
+            shutdown: Notify::new(),
+        }
+    }
+
+    pub(crate) fn limits(&self) -> &Limits {
+        &self.options.limits
+    }
+
+    /// Performs the steps that are to be done. Heavy ones are done by a thread that may take its time.
+    #[inline]
+    pub(crate) fn perform(self: &Arc<Self>, work: &mut Work) {
+        while let Some(step) = work.next_step() {
+            if step.is_heavy() {
+                self.perform_elsewhere(step);
+            } else {
+                self.perform_here(step, work);
+            }
+        }
+        self.follow_orders(work);
+    }
+
+    fn perform_elsewhere(self: &Arc<Self>, step: Step) {
+        let host = Arc::clone(self);
+        spawn_blocking(move || {
+            let mut work = Work::default();
+            host.engine.perform(step, &mut work);
+            while let Some(step) = work.next_step() {
+                host.perform_here(step, &mut work);
+            }
+            host.follow_orders(&mut work);
+            work.let_go();
+        });
+    }
+
+    #[inline]
+    fn perform_here(&self, step: Step, work: &mut Work) {
+        if let Step::Forget(session) = step
+            && let Some(client) = self.engine.client(session)
+        {
+            tracing::debug!(session, peer = %client.peer(), "session ended");
+        }
+        self.engine.perform(step, work);
+    }
+
+    #[inline]
+    fn follow_orders(&self, work: &mut Work) {
+        let orders = work.take_orders();
+        if orders.deadline {
+            self.earlier_deadline.notify_one();
+        }
+        if orders.tokens {
+            self.reservation.is_low.notify_one();
+        }
+        if orders.shut_down {
+            self.shutdown.notify_one();
+        }
+    }
+
+    /// Ends all sessions, telling their clients why, and lets no new ones in.
+    pub(crate) fn shut_down(self: &Arc<Self>) {
+        self.engine.shut_down();
+        let mut work = Work::default();
+        for client in self.engine.clients() {
+            let mut state = client.lock();
+            self.engine.end(&client, &mut state, Some(engine::shutting_down()), &mut work);
+            self.perform(&mut work);
+            drop(state);
+            work.let_go();
+        }
+    }
+}
