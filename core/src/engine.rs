@@ -77,6 +77,17 @@ pub struct Engine {
     shutting_down: AtomicBool,
 }
 
+/// Numbers of what comes and goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Counts {
+    /// Sessions.
+    pub sessions: usize,
+    /// Objects, with and without a name.
+    pub objects: usize,
+    /// Parked calls that expire.
+    pub deadlines: usize,
+}
+
 impl Engine {
     /// A manager without sessions and objects.
     #[must_use]
@@ -121,6 +132,12 @@ impl Engine {
         self.objects.all()
     }
 
+    /// An object by its id.
+    #[must_use]
+    pub fn object(&self, id: crate::ObjectId) -> Option<Arc<Cell>> {
+        self.objects.find(id)
+    }
+
     /// Its sessions, in the order they began.
     #[must_use]
     pub fn clients(&self) -> Vec<Arc<Client>> {
@@ -139,10 +156,14 @@ impl Engine {
         self.objects.bytes()
     }
 
-    /// Number of objects, and of calls with a deadline: what has to be gone when everybody is.
+    /// How much there is of what has to be gone when everybody is.
     #[must_use]
-    pub fn counts(&self) -> (usize, usize) {
-        (self.objects.count(), self.deadlines.len())
+    pub fn counts(&self) -> Counts {
+        Counts {
+            sessions: self.clients.len(),
+            objects: self.objects.count(),
+            deadlines: self.deadlines.len(),
+        }
     }
 }
 

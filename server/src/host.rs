@@ -85,8 +85,7 @@ impl Host {
     fn perform_elsewhere(self: &Arc<Self>, step: Step) {
         let host = Arc::clone(self);
         spawn_blocking(move || {
-            let mut work = Work::default();
-            host.engine.perform(step, &mut work);
+            let mut work = Work::of(step);
             while let Some(step) = work.next_step() {
                 host.perform_here(step, &mut work);
             }

@@ -88,7 +88,7 @@ impl SessionStream {
         let (mut started, mut is_blocked, mut fault) = (0, false, None);
         while started < max {
             match self.stream.start(&self.host.engine, &mut state, &mut self.work) {
-                Started::One => self.host.perform(&mut self.work),
+                Started::One(_) => self.host.perform(&mut self.work),
                 Started::Nothing => break,
                 Started::Blocked => {
                     is_blocked = true;

@@ -115,6 +115,12 @@ struct LetGo {
 }
 
 impl Work {
+    /// Only this step is to be done.
+    #[must_use]
+    pub fn of(step: Step) -> Self {
+        Self { steps: vec![step], ..Self::default() }
+    }
+
     /// The next step. What it brings about comes before what was to come after it.
     #[inline]
     pub fn next_step(&mut self) -> Option<Step> {

@@ -9,7 +9,11 @@ use super::{
     client::{Attachment, Client, ClientState},
     step::{Step, Work},
 };
-use crate::{Error, Reason, call::CallId, session::Next};
+use crate::{
+    Error, Reason,
+    call::{CallId, ObjectId},
+    session::Next,
+};
 
 /// The stream of a connection. Frames come in as long as it wants them, requests are started as long as
 /// their replies have room, and it says what there is to say. Within a frame acks come first, then
@@ -41,8 +45,8 @@ pub enum Want {
 /// What came of starting a request.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Started {
-    /// One was started or refused.
-    One,
+    /// One for this object was started or refused.
+    One(ObjectId),
     /// None can be started now.
     Nothing,
     /// The next one needs an object that is busy; the stream is woken when it is not any more.
@@ -130,16 +134,19 @@ impl Stream {
         }
         let client = &self.attachment.client;
         match state.session.next(self.attachment.generation, &load, &engine.config().sessions) {
-            Ok(Next::Start(request)) => match engine.request(client, state, request, &load, work) {
-                None => Started::One,
-                Some(request) => {
-                    state.session.put_back(request);
-                    Started::Blocked
+            Ok(Next::Start(request)) => {
+                let object = request.object;
+                match engine.request(client, state, request, &load, work) {
+                    None => Started::One(object),
+                    Some(request) => {
+                        state.session.put_back(request);
+                        Started::Blocked
+                    }
                 }
-            },
+            }
             Ok(Next::Refuse(seq, error)) => {
                 work.then(Step::Reply(Arc::clone(client), seq, Err(error), None));
-                Started::One
+                Started::One(0)
             }
             Ok(Next::Read) => {
                 self.has_next = false;

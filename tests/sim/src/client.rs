@@ -38,6 +38,8 @@ pub(crate) struct Process {
     pub(crate) stopped_until: Micros,
     /// How often it was stopped; for its tasks.
     pub(crate) stops: Rc<Cell<u64>>,
+    /// How many sessions it has had; for its tasks.
+    pub(crate) sessions: Rc<Cell<u64>>,
     /// When it said the newest of what it knows the manager to have heard; and when it said what it
     /// does not know that of, frames and beats by their numbers.
     pub(crate) proven_at: Micros,
@@ -105,6 +107,7 @@ impl Process {
             slowness,
             stopped_until: 0,
             stops: Rc::default(),
+            sessions: Rc::default(),
             proven_at: 0,
             frames_said: BTreeMap::new(),
             beats_said: BTreeMap::new(),

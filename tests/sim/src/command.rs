@@ -26,7 +26,7 @@ usage: sim [--seeds N] [--from SEED] [--twice] [--keep-going | --first]
   --verbose     prints everything that happens";
 
 /// The largest crowd takes less than a second.
-const LONGEST: Duration = Duration::from_secs(60);
+const LONGEST: Duration = Duration::from_secs(300);
 
 struct Arguments {
     first: u64,

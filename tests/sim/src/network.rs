@@ -33,7 +33,7 @@ pub(crate) enum Down {
 /// One connection between a client and the server of that time.
 pub(crate) struct Connection {
     pub(crate) client: ClientId,
-    pub(crate) server_epoch: u64,
+    pub(crate) server_start: u64,
     /// The end of it proves the death of its client, as on a unix socket.
     pub(crate) is_unix: bool,
     up: Direction,
@@ -59,12 +59,12 @@ impl Network {
     pub(crate) fn open(
         &mut self,
         client: ClientId,
-        server_epoch: u64,
+        server_start: u64,
         is_unix: bool,
     ) -> ConnectionId {
         self.next += 1;
         let (up, down) = (Direction::default(), Direction::default());
-        let connection = Connection { client, server_epoch, is_unix, up, down };
+        let connection = Connection { client, server_start, is_unix, up, down };
         self.connections.insert(self.next, connection);
         self.next
     }

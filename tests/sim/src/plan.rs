@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use mp_manager_core::session::Limits;
+
 use crate::{
     run::Trouble,
     workloads::Workload,
@@ -29,6 +31,13 @@ pub(crate) struct Plan {
     pub(crate) slowest: Micros,
     /// How much each task does.
     pub(crate) rounds: u64,
+    /// What the manager takes from one session.
+    pub(crate) limits: Limits,
+    /// Memory for all objects.
+    pub(crate) memory: usize,
+    /// Whether the manager writes down how far its tokens have come, and how many it reserves.
+    pub(crate) is_recorded: bool,
+    pub(crate) block: u64,
 }
 
 impl Plan {
@@ -55,7 +64,26 @@ impl Plan {
             (0..=world.below(3)).filter_map(|_| world.pick(&possible).copied()).collect();
         workloads.sort_unstable();
         workloads.dedup();
+        // Where as many calls wait as may, others that would wait are refused.
+        let is_flooded = workloads.contains(&Workload::Waiters);
+        if is_flooded {
+            workloads.retain(|workload| workload.never_waits());
+        }
+        let max_parked_calls =
+            if is_flooded { *world.pick(&[8, 256]).unwrap_or(&256) } else { 256 };
+        // A memory budget that is used up concerns everybody.
+        let is_poor = !may_restart && world.one_in(24);
+        if is_poor {
+            workloads = vec![Workload::Hoard];
+        }
+        let memory = if is_poor {
+            1_000 + usize::try_from(world.below(8_000)).unwrap_or(0)
+        } else {
+            1 << 30
+        };
         let is_crowd = world.one_in(400);
+        let max_open_requests =
+            if is_crowd { 256 } else { *world.pick(&[16, 64, 256]).unwrap_or(&64) };
         let processes = if is_crowd { 100 + world.below(200) } else { 2 + world.below(4) };
         let slowest = *world.pick(&[300, 2_000, 20_000, 250_000]).unwrap_or(&300);
         // A crowd has to wait for one another.
@@ -75,6 +103,16 @@ impl Plan {
             slowest: if is_crowd { 50 } else { *world.pick(&[50, 2_000, 30_000]).unwrap_or(&50) },
             longest_pause: if is_crowd { 2_000 } else { 300_000 },
             rounds: if is_crowd { 2 } else { 3 + world.below(8) },
+            limits: Limits {
+                max_requests_per_frame: 64,
+                max_open_requests,
+                max_parked_calls,
+                max_unacknowledged_bytes: 4_000,
+                max_pending_bytes: 100_000,
+            },
+            memory,
+            is_recorded: !world.one_in(4),
+            block: *world.pick(&[100, 10_000]).unwrap_or(&10_000),
         }
     }
 

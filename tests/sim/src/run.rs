@@ -1,6 +1,6 @@
 //! One simulation: processes, a manager that may start again, a network, and trouble.
 
-use std::{cell::RefCell, collections::BTreeSet, rc::Rc, task::Waker, time::Duration};
+use std::{cell::RefCell, rc::Rc, task::Waker, time::Duration};
 
 use mp_manager::simulation::Attempt;
 use mp_manager_core::{Error, Reason};
@@ -20,7 +20,7 @@ use crate::{
 pub(crate) enum Event {
     Up(ConnectionId, Up),
     Down(ConnectionId, Down),
-    /// At the manager that started with this epoch.
+    /// At this start of the manager.
     Server(u64, Later),
     Poll(ClientId),
     Send(ClientId),
@@ -40,6 +40,8 @@ pub(crate) enum Event {
 /// More than ever happens in one second.
 const MOST_EVENTS: u64 = 1_000_000;
 const SECOND: Micros = 1_000_000;
+/// When a simulation begins, in microseconds since 1970.
+const UNIX_TIME: Micros = 1_000_000_000_000;
 /// An attempt to connect takes no longer.
 const LONGEST_ATTEMPT: Micros = 3_000_000;
 /// How long calls may take to end when nobody runs their connection any more.
@@ -56,19 +58,30 @@ pub(crate) struct Run {
     calm_from: Micros,
     /// Nobody reaches the manager until then.
     unreachable_until: Micros,
+    /// By how much the wall clock was set back, in all.
+    set_back: Micros,
 }
 
 /// Runs one seed.
 pub(crate) fn run(seed: u64, verbose: bool) -> Report {
     let world = World::new(seed, verbose);
     let plan = Plan::draw(&world);
-    let server = Server::new(1, world.duration(), plan.lease);
-    let oracle = Rc::new(RefCell::new(Oracle::new(&plan)));
+    let server = Server::new(&world, &plan, 1, None, UNIX_TIME);
+    let oracle = Rc::new(RefCell::new(Oracle::default()));
+    oracle.borrow_mut().started(server.engine.epoch());
     let calm_from = plan.trouble_for;
     let (network, processes) = (Network::default(), Vec::new());
-    let unreachable_until = 0;
-    let mut run =
-        Run { world, plan, server, network, processes, oracle, calm_from, unreachable_until };
+    let mut run = Run {
+        world,
+        plan,
+        server,
+        network,
+        processes,
+        oracle,
+        calm_from,
+        unreachable_until: 0,
+        set_back: 0,
+    };
     run.begin();
     run.go_on();
     run.report(seed)
@@ -98,8 +111,9 @@ impl Run {
         if let Some(manager) = process.manager.clone() {
             let slack = 2 * (slowness.0 + slowness.1) + 300_000;
             let is_quick = self.plan.delay.1 <= 20_000 && self.plan.slowest <= 30_000;
-            let wait = (&process.stops, slack, is_quick);
-            let context = Context::new(&self.world, &self.oracle, manager, id, times, wait);
+            let counts = (&process.stops, &process.sessions);
+            let wait = (slack, is_quick);
+            let context = Context::new(&self.world, &self.oracle, manager, id, times, counts, wait);
             for task in workloads::tasks(&self.plan, &context) {
                 process.spawn(task);
             }
@@ -138,8 +152,8 @@ impl Run {
     /// Everybody has come to an end, and the sessions of the dead are over.
     fn is_finished(&self) -> bool {
         self.world.now() >= self.calm_from
-            && self.server.sessions.is_empty()
             && self.processes.iter().all(|process| process.phase == Phase::Gone)
+            && self.server.is_quiet()
     }
 
     fn report(mut self, seed: u64) -> Report {
@@ -151,7 +165,7 @@ impl Run {
                     oracle.calls.has_not_ended(id, unfinished, &format!("{phase:?}"));
                 }
             }
-            let wrong = self.server.leftovers(&BTreeSet::new());
+            let wrong = self.server.leftovers();
             oracle.dead_sessions.left(wrong);
             oracle.finish();
         }
@@ -176,12 +190,12 @@ impl Run {
         match event {
             Event::Up(connection, up) => self.arrive_up(connection, up),
             Event::Down(connection, down) => self.arrive_down(connection, down),
-            Event::Server(epoch, later) => {
-                if epoch == self.server.epoch {
+            Event::Server(start, later) => {
+                if start == self.server.start {
                     if self.server.stopped_until > self.world.now() {
-                        self.world.at(self.server.stopped_until, Event::Server(epoch, later));
+                        self.world.at(self.server.stopped_until, Event::Server(start, later));
                     } else {
-                        self.server.happen(&self.world, later);
+                        self.server.happen(&self.world, later, self.plan.lease);
                     }
                 }
             }
@@ -219,7 +233,7 @@ impl Run {
             self.send_down(connection, down);
         }
         for (delay, later) in std::mem::take(&mut self.server.later) {
-            self.world.after(delay, Event::Server(self.server.epoch, later));
+            self.world.after(delay, Event::Server(self.server.start, later));
         }
     }
 
@@ -262,7 +276,7 @@ impl Run {
 impl Run {
     fn arrive_up(&mut self, connection: ConnectionId, up: Up) {
         let Some(state) = self.network.get(connection) else { return };
-        if state.server_epoch != self.server.epoch {
+        if state.server_start != self.server.start {
             return;
         }
         if self.server.stopped_until > self.world.now() {
@@ -284,10 +298,10 @@ impl Run {
         match up {
             Up::Hello(resume) => {
                 self.note(format_args!("{connection} says hello"));
-                self.server.hello(&self.world, connection, resume);
+                self.server.hello(&self.world, connection, resume, self.plan.lease);
             }
             Up::Frame(frame) => self.server.frame(&self.world, connection, frame),
-            Up::Beat(beat) => self.server.beat(&self.world, connection, beat),
+            Up::Beat(beat) => self.server.beat(connection, beat),
             Up::End => {}
         }
     }
@@ -320,6 +334,7 @@ impl Run {
                 let (resumed, number) = process.wire.connected(&welcome, &challenge, asked);
                 process.phase = Phase::Connected { connection, number };
                 process.has_lost_lease = false;
+                process.sessions.set(process.sessions.get() + u64::from(!resumed));
                 self.note(format_args!("process {id} is in ({resumed})"));
                 self.tick_later(id, 0);
             }
@@ -576,7 +591,7 @@ impl Run {
         }
         let asked = process.now();
         let hello = Up::Hello(process.wire.resume());
-        let connection = self.network.open(id, self.server.epoch, process.is_unix);
+        let connection = self.network.open(id, self.server.start, process.is_unix);
         process.phase = Phase::Greeting { connection, asked, at: self.world.now() };
         self.send_up(connection, hello);
         self.world.after(LONGEST_ATTEMPT, Event::Late(id, connection));
@@ -739,15 +754,22 @@ impl Run {
     }
 
     fn restart(&mut self) {
-        let epoch = self.server.epoch + 1;
-        self.note(format_args!("the server starts again, {epoch}"));
+        let start = self.server.start + 1;
+        self.note(format_args!("the server starts again, {start}"));
         for connection in self.network.open_ones() {
             let loses = self.world.one_in(2);
             let (_, down) = self.network.close(connection, true, loses);
             self.world.at(down + self.delay(), Event::Down(connection, Down::End));
         }
-        self.oracle.borrow_mut().restarted(epoch);
-        self.server = Server::new(epoch, self.world.duration(), self.plan.lease);
+        // Whoever writes nothing down relies on the clock.
+        if self.plan.is_recorded && self.world.one_in(2) {
+            self.set_back += self.world.below(UNIX_TIME / 2);
+            self.note(format_args!("the wall clock is set back by {} in all", self.set_back));
+        }
+        let now_us = (UNIX_TIME + self.world.now()).saturating_sub(self.set_back);
+        let recorded = self.server.recorded;
+        self.server = Server::new(&self.world, &self.plan, start, recorded, now_us);
+        self.oracle.borrow_mut().started(self.server.engine.epoch());
     }
 }
 

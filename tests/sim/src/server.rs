@@ -160,7 +160,10 @@ impl Server {
                 max_memory_bytes: plan.memory,
                 max_name_bytes: 1 << 8,
             },
-            objects: mp_manager_core::Limits { heavy_from: 6, ..mp_manager_core::Limits::default() },
+            objects: mp_manager_core::Limits {
+                heavy_from: 6,
+                ..mp_manager_core::Limits::default()
+            },
             sessions: limits.clone(),
             clients,
             // Small, so that there are often several frames.
@@ -330,8 +333,7 @@ impl Server {
                 self.record(world);
             }
         }
-        let woken =
-            std::mem::take(&mut *self.woken.lock().unwrap_or_else(PoisonError::into_inner));
+        let woken = std::mem::take(&mut *self.woken.lock().unwrap_or_else(PoisonError::into_inner));
         for connection in woken {
             self.wake(world, connection);
         }
@@ -488,11 +490,9 @@ impl Server {
             Step::Cancel(cell, call) => {
                 Some((Arc::clone(cell), *call, objects::remains_of_cancelled))
             }
-            Step::Expire(cell, call) => {
-                Some((Arc::clone(cell), *call, |_, after, call| {
-                    objects::remains_of_expired(after, call)
-                }))
-            }
+            Step::Expire(cell, call) => Some((Arc::clone(cell), *call, |_, after, call| {
+                objects::remains_of_expired(after, call)
+            })),
             Step::EndSession(cell, session) => {
                 let call = CallId { session: *session, seq: 0 };
                 Some((Arc::clone(cell), call, |_, after, call| {
@@ -570,7 +570,7 @@ impl Server {
 
     /// Whether everybody is gone, and all that was begun has come to its end.
     pub(crate) fn is_quiet(&self) -> bool {
-        self.engine.clients().is_empty() && self.lines.is_empty()
+        self.lines.is_empty() && self.engine.counts().sessions == 0
     }
 
     /// What is wrong once everybody who died is past their lease.

@@ -1,6 +1,12 @@
 //! What the processes do with the manager: each of them in terms of the public proxies, and with an
 //! eye on what must hold.
 
+mod busy;
+mod directory;
+mod hoard;
+mod references;
+mod waiters;
+
 use std::{
     cell::{Cell, RefCell},
     future::Future,
@@ -10,7 +16,7 @@ use std::{
     time::Duration,
 };
 
-use mp_manager::{Error, Fence, LockGuard, Manager, Permit, RLockGuard, Result, Value};
+use mp_manager::{Error, Fence, LockGuard, Manager, Permit, Queue, RLockGuard, Result, Value};
 
 use crate::{
     client::{Alarm, Sleep, Task},
@@ -32,10 +38,16 @@ pub(crate) enum Workload {
     Barrier,
     Condition,
     Event,
+    Directory,
+    References,
+    Busy,
+    Waiters,
+    /// Only on its own: others would be refused as well.
+    Hoard,
 }
 
 impl Workload {
-    pub(crate) const ALL: [Self; 8] = [
+    pub(crate) const ALL: [Self; 12] = [
         Self::Lock,
         Self::RLock,
         Self::Permits,
@@ -44,7 +56,16 @@ impl Workload {
         Self::Barrier,
         Self::Condition,
         Self::Event,
+        Self::Directory,
+        Self::References,
+        Self::Busy,
+        Self::Waiters,
     ];
+
+    /// Whether none of its calls waits in an object, but for those that are there to wait.
+    pub(crate) fn never_waits(self) -> bool {
+        matches!(self, Self::Waiters | Self::Count | Self::References)
+    }
 
     /// Whether what it shows makes sense when the manager forgets everything.
     pub(crate) fn survives_restart(self) -> bool {
@@ -78,6 +99,8 @@ pub(crate) struct Context {
     process: ClientId,
     times: Times,
     stops: Rc<Cell<u64>>,
+    /// How many sessions it has had.
+    sessions: Rc<Cell<u64>>,
     /// How much longer than it should anything may take, as tasks wait for a processor.
     slack: Micros,
     /// Answers are always there within a fraction of the time that a client waits for them.
@@ -114,6 +137,18 @@ pub(crate) fn tasks(plan: &Plan, context: &Context) -> Vec<Task> {
                 }
             }
             Workload::Event => tasks.push(Box::pin(event(again(), rounds))),
+            Workload::Directory => tasks.extend(directory::tasks(context, rounds)),
+            Workload::References => tasks.push(Box::pin(references::exchange(again(), rounds))),
+            Workload::Busy => {
+                for task in 0..=context.world.below(2) {
+                    tasks.push(Box::pin(busy::sort_and_combine(again(), task, rounds)));
+                }
+            }
+            Workload::Waiters => {
+                let waiters = plan.limits.max_open_requests.min(70) + 4;
+                tasks.extend(waiters::tasks(context, waiters));
+            }
+            Workload::Hoard => tasks.push(Box::pin(hoard::hoard(again(), rounds))),
         }
     }
     tasks.push(Box::pin(come_back(context.clone())));
@@ -127,10 +162,12 @@ impl Context {
         manager: Manager,
         process: ClientId,
         times: Times,
-        (stops, slack, is_quick): (&Rc<Cell<u64>>, Micros, bool),
+        (stops, sessions): (&Rc<Cell<u64>>, &Rc<Cell<u64>>),
+        (slack, is_quick): (Micros, bool),
     ) -> Self {
-        let (world, oracle, stops) = (Rc::clone(world), Rc::clone(oracle), Rc::clone(stops));
-        Self { world, oracle, manager, process, times, stops, slack, is_quick }
+        let (world, oracle) = (Rc::clone(world), Rc::clone(oracle));
+        let (stops, sessions) = (Rc::clone(stops), Rc::clone(sessions));
+        Self { world, oracle, manager, process, times, stops, sessions, slack, is_quick }
     }
 
     fn sleep(&self, time: Micros) -> Sleep {
@@ -484,6 +521,10 @@ async fn consume(my: Context) {
             }
             continue;
         }
+        if my.world.one_in(4) && !is_last {
+            change_its_mind(&my, &queue).await;
+            continue;
+        }
         let get = my.timed("get_timeout", timeout, queue.get_counted_timeout(timeout));
         let got = my.patiently(get).await;
         match got.and_then(|result| my.expect("get", result)) {
@@ -496,6 +537,20 @@ async fn consume(my: Context) {
             Some(None) if is_last => return my.oracle.borrow_mut().queue.drained(),
             _ => {}
         }
+    }
+}
+
+/// Gives a call up when its answer may have arrived, and later ones have.
+async fn change_its_mind(my: &Context, queue: &Queue<Item>) {
+    let timeout = Duration::from_micros(my.world.below(2 * SECOND));
+    let mut get = pin!(queue.get_timeout(timeout));
+    let began = std::future::poll_fn(|cx| Poll::Ready(get.as_mut().poll(cx))).await;
+    if let Poll::Ready(result) = began {
+        let _ = my.expect("get", result);
+        return;
+    }
+    for _ in 0..2 {
+        my.expect("len", queue.len().await);
     }
 }
 

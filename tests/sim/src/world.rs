@@ -42,8 +42,9 @@ impl<E> World<E> {
         self.now.load(Ordering::Relaxed)
     }
 
-    pub(crate) fn duration(&self) -> Duration {
-        Duration::from_micros(self.now())
+    /// The time, for clocks that run with it.
+    pub(crate) fn shared_time(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.now)
     }
 
     /// A clock that began at some other time, and runs a little faster or slower.

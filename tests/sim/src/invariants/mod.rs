@@ -3,6 +3,8 @@
 mod barrier;
 mod calls;
 mod dead_sessions;
+mod directory;
+mod elements;
 mod exactly_once;
 mod mutual_exclusion;
 pub(crate) mod objects;
@@ -13,9 +15,8 @@ mod wakeups;
 
 pub(crate) use mutual_exclusion::{Held, Holder};
 
-use crate::plan::Plan;
-
 /// Sees everything, and says what was wrong.
+#[derive(Default)]
 pub(crate) struct Oracle {
     pub(crate) mutual_exclusion: mutual_exclusion::MutualExclusion,
     pub(crate) permits: permits::Permits,
@@ -24,32 +25,19 @@ pub(crate) struct Oracle {
     pub(crate) barrier: barrier::Arrivals,
     pub(crate) wakeups: wakeups::WakeUps,
     pub(crate) dead_sessions: dead_sessions::DeadSessions,
+    pub(crate) directory: directory::Directory,
+    pub(crate) elements: elements::Elements,
     pub(crate) calls: calls::Calls,
     pub(crate) objects: objects::Objects,
     pub(crate) silence: silence::Silence,
-    epoch: u64,
 }
 
 impl Oracle {
-    pub(crate) fn new(_: &Plan) -> Self {
-        Self {
-            mutual_exclusion: Default::default(),
-            permits: Default::default(),
-            exactly_once: Default::default(),
-            queue: Default::default(),
-            barrier: Default::default(),
-            wakeups: Default::default(),
-            dead_sessions: Default::default(),
-            calls: Default::default(),
-            objects: Default::default(),
-            silence: Default::default(),
-            epoch: 1,
-        }
-    }
-
-    /// The manager has forgotten everything.
-    pub(crate) fn restarted(&mut self, epoch: u64) {
-        self.epoch = epoch;
+    /// The manager has started, and hands out tokens above `start`: those of an earlier one it has
+    /// forgotten.
+    pub(crate) fn started(&mut self, start: u64) {
+        self.mutual_exclusion.started(start);
+        self.permits.started(start);
     }
 
     pub(crate) fn has_failed(&self) -> bool {
@@ -72,6 +60,8 @@ impl Oracle {
             &self.barrier.violations,
             &self.wakeups.violations,
             &self.dead_sessions.violations,
+            &self.directory.violations,
+            &self.elements.violations,
             &self.calls.violations,
             &self.objects.violations,
             &self.silence.violations,

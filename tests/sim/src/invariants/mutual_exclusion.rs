@@ -15,11 +15,26 @@ pub(crate) trait Holder {
 /// A guard as long as its process lives.
 pub(crate) type Held<G> = Rc<RefCell<Option<G>>>;
 
-/// Tokens of one start of the manager are below this many above those of the one before.
-pub(crate) const EPOCH: u64 = 1_000_000;
+/// The starts of the manager, by the tokens that each of them hands out.
+#[derive(Default)]
+pub(crate) struct Starts(Vec<u64>);
+
+impl Starts {
+    /// Tokens above this one are of a new start.
+    pub(crate) fn begin(&mut self, start: u64) {
+        self.0.push(start);
+    }
+
+    /// Which start has handed out a token.
+    pub(crate) fn of(&self, token: u64) -> usize {
+        self.0.iter().filter(|start| **start < token).count()
+    }
+}
 
 #[derive(Default)]
 pub(crate) struct MutualExclusion {
+    starts: Starts,
+    highest: u64,
     locks: BTreeMap<String, Lock>,
     pub(super) violations: Vec<String>,
 }
@@ -27,11 +42,21 @@ pub(crate) struct MutualExclusion {
 #[derive(Default)]
 struct Lock {
     /// By start of the manager: what an earlier one granted may arrive after it.
-    last_tokens: BTreeMap<u64, u64>,
+    last_tokens: BTreeMap<usize, u64>,
     holders: Vec<(usize, u64, Weak<dyn Holder>)>,
 }
 
 impl MutualExclusion {
+    /// The manager has started: all tokens from now on are larger, also than those of before.
+    pub(crate) fn started(&mut self, start: u64) {
+        let highest = self.highest;
+        if start < highest {
+            let what = format!("tokens begin above {start} after token {highest} was handed out");
+            self.violations.push(what);
+        }
+        self.starts.begin(start);
+    }
+
     /// `process` has acquired the lock.
     pub(crate) fn acquired(
         &mut self,
@@ -40,20 +65,22 @@ impl MutualExclusion {
         token: u64,
         holder: &Rc<dyn Holder>,
     ) {
+        self.highest = self.highest.max(token);
+        let start = self.starts.of(token);
         let state = self.locks.entry(lock.to_owned()).or_default();
         state.holders.retain(|(_, _, holder)| holder.strong_count() > 0);
         // A manager that has started again has forgotten who held what: tokens tell them apart, and
         // fences keep them apart.
         for (other, theirs, holder) in &state.holders {
             let is_held = holder.upgrade().is_some_and(|holder| holder.believes_to_hold());
-            if is_held && theirs / EPOCH == token / EPOCH {
+            if is_held && self.starts.of(*theirs) == start {
                 self.violations.push(format!(
                     "{lock}: process {process} has it with token {token} while process {other} \
                      holds it with token {theirs}"
                 ));
             }
         }
-        let last = state.last_tokens.entry(token / EPOCH).or_default();
+        let last = state.last_tokens.entry(start).or_default();
         if token <= *last {
             self.violations.push(format!("{lock}: token {token} came after token {last}"));
         }

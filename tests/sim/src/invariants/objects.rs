@@ -2,7 +2,8 @@
 //! who has gone.
 
 use mp_manager_core::{
-    CallId, SessionId,
+    CallId, Object, SessionId,
+    engine::{Counts, Engine},
     v1::{Kind, ObjectInfo, Waiting},
 };
 
@@ -36,6 +37,48 @@ pub(crate) fn waits_in_vain(kind: Kind, info: &ObjectInfo) -> Option<String> {
 fn permits(waiting: &Waiting) -> u64 {
     waiting.what.split(' ').find_map(|word| word.parse().ok()).unwrap_or(1)
 }
+
+/// The memory that all objects take together is what they take one by one.
+pub(crate) fn wrong_books(engine: &Engine) -> Option<String> {
+    let objects = engine.objects();
+    if objects.iter().any(|cell| cell.is_busy()) {
+        return None;
+    }
+    let sum: usize = objects.iter().filter_map(|cell| cell.look(Object::bytes)).sum();
+    let (booked, max) = (engine.bytes(), engine.config().totals.max_memory_bytes);
+    // What is begun below the budget may go beyond it.
+    if booked > max + 1_000 {
+        return Some(format!("objects take {booked} bytes, and the budget is {max}"));
+    }
+    (sum != booked).then(|| format!("objects take {sum} bytes, and {booked} are booked"))
+}
+
+/// What is left when all sessions are over: objects that nothing refers to, and deadlines of nobody.
+pub(crate) fn leaked(engine: &Engine) -> Vec<String> {
+    let mut wrong = Vec::new();
+    let Counts { objects: count, deadlines, .. } = engine.counts();
+    let objects = engine.objects();
+    if count != objects.len() {
+        wrong.push(format!("{count} objects are counted, and {} are there", objects.len()));
+    }
+    if deadlines > 0 {
+        wrong.push(format!("{deadlines} calls of nobody have a deadline"));
+    }
+    let referring: u64 = objects
+        .iter()
+        .map(|cell| cell.describe())
+        .filter(|info| info.name == PARCELS)
+        .map(|info| info.len)
+        .sum();
+    let unnamed = objects.iter().filter(|cell| cell.describe().name.is_empty()).count() as u64;
+    if unnamed != referring {
+        wrong.push(format!("{unnamed} objects have no name, and {referring} references are kept"));
+    }
+    wrong
+}
+
+/// The dict whose values refer to one object each; no other value refers to any.
+pub(crate) const PARCELS: &str = "parcels";
 
 /// What a cancelled call has left behind.
 pub(crate) fn remains_of_cancelled(

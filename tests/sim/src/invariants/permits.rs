@@ -5,19 +5,25 @@ use std::{
     rc::{Rc, Weak},
 };
 
-use super::mutual_exclusion::{EPOCH, Holder};
+use super::mutual_exclusion::{Holder, Starts};
 
 /// So many permits, under this token.
 type Holding = (u64, u64, Weak<dyn Holder>);
 
 #[derive(Default)]
 pub(crate) struct Permits {
+    starts: Starts,
     semaphores: BTreeMap<String, Vec<Holding>>,
     left: BTreeMap<String, (u64, u64)>,
     pub(super) violations: Vec<String>,
 }
 
 impl Permits {
+    /// The manager has started, and forgotten who had which.
+    pub(crate) fn started(&mut self, start: u64) {
+        self.starts.begin(start);
+    }
+
     /// A process has acquired `permits` of `total`, under `token`.
     pub(crate) fn acquired(
         &mut self,
@@ -33,7 +39,9 @@ impl Permits {
         };
         let held: u64 = holders
             .iter()
-            .filter(|(_, theirs, holder)| theirs / EPOCH == token / EPOCH && believes(holder))
+            .filter(|(_, theirs, holder)| {
+                self.starts.of(*theirs) == self.starts.of(token) && believes(holder)
+            })
             .map(|(permits, _, _)| permits)
             .sum();
         if held + permits > total {
