@@ -9,6 +9,7 @@ mod child;
 mod commands;
 mod deadline;
 mod descriptors;
+mod environment;
 mod error;
 mod family;
 mod fence;

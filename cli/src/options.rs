@@ -1,6 +1,6 @@
 //! The options every command has.
 
-use std::{ffi::OsString, path::PathBuf};
+use std::path::PathBuf;
 
 use clap::{
     Args, ValueEnum,
@@ -13,6 +13,7 @@ use crate::{
     address::Given,
     authkey,
     deadline::{Deadline, Passed},
+    environment::{file_variable, variable},
     error::Error,
     fence::Fenced,
     signals::Signals,
@@ -165,15 +166,4 @@ impl Options {
             }
         })
     }
-}
-
-/// A variable of the environment; one that is empty counts as unset, which is how a process takes it
-/// from its children.
-fn variable(name: &str) -> Option<OsString> {
-    std::env::var_os(name).filter(|value| !value.is_empty())
-}
-
-/// A variable that names a file.
-pub(crate) fn file_variable(name: &str) -> Option<PathBuf> {
-    variable(name).map(PathBuf::from)
 }

@@ -8,7 +8,7 @@ use clap::{
 };
 use mp_manager::Builder;
 
-use crate::{error::Error, options::file_variable};
+use crate::{environment::file_variable, error::Error};
 
 /// The certificates of a command, in PEM files.
 #[derive(Debug, Args)]
