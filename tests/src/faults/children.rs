@@ -3,6 +3,7 @@
 use std::{io, path::Path, process::Stdio, time::Duration};
 
 use rustix::process::{Pid, Signal, kill_process};
+use serde::{Deserialize, Serialize};
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
     process::{Child, ChildStdin, ChildStdout, Command},
@@ -10,7 +11,15 @@ use tokio::{
     time::timeout,
 };
 
-use super::{handover::Position, worker::Orders};
+use super::worker::Orders;
+
+/// What a holder is told on its command line.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Position {
+    pub(crate) address: String,
+    pub(crate) lock: String,
+    pub(crate) lease_ms: u64,
+}
 
 /// A child process with a lifeline; killed at the latest when this is dropped.
 #[derive(Debug)]

@@ -10,7 +10,6 @@ use std::{
 
 use mp_manager::{Error, Manager};
 use rustix::process::Signal;
-use serde::{Deserialize, Serialize};
 use tokio::{
     io::{AsyncBufReadExt, BufReader, Lines},
     process::ChildStdout,
@@ -20,7 +19,7 @@ use tokio::{
 
 use super::{
     Result,
-    children::{start_daemon, start_holder},
+    children::{Position, start_daemon, start_holder},
 };
 use crate::{
     AUTHKEY,
@@ -53,14 +52,6 @@ struct Case {
 enum Blow {
     Kill,
     Stop,
-}
-
-/// What a holder is told on its command line.
-#[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct Position {
-    pub(crate) address: String,
-    pub(crate) lock: String,
-    pub(crate) lease_ms: u64,
 }
 
 /// Measures every case `runs` times.
