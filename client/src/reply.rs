@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use mp_manager_proto::v1::{
-    Arrival, Delivery, Inspection, Listing, Opened, Page, PipeMessage, Ref, Swap, Value, Woken,
+    Arrival, Delivery, Inspection, Listing, Opened, Page, PipeMessage, Swap, Value, Woken,
     pipe_message, reply::Result as R,
 };
 use serde::de::DeserializeOwned;
@@ -254,26 +254,5 @@ impl Reply {
             ..self.subject.context(self.operation)
         };
         Error::Protocol(Box::new(context))
-    }
-}
-
-/// Calls `f` with every reference in a reply, in order, as often as it occurs.
-pub(crate) fn referenced(result: &R, mut f: impl FnMut(&Ref)) {
-    let mut value = |value: &Value| value.refs.iter().for_each(&mut f);
-    match result {
-        R::Value(one) => value(one),
-        R::Entry(entry) => entry.value.iter().for_each(value),
-        R::Page(page) => page.values.iter().for_each(value),
-        R::Optionals(all) => {
-            all.items.iter().filter_map(|item| item.value.as_ref()).for_each(value)
-        }
-        R::Swap(swap) => swap.current.iter().for_each(value),
-        R::Delivery(delivery) => delivery.value.iter().for_each(value),
-        R::Deliveries(all) => {
-            all.deliveries.iter().filter_map(|delivery| delivery.value.as_ref()).for_each(value);
-        }
-        R::Message(PipeMessage { content: Some(pipe_message::Content::Value(one)) }) => value(one),
-        R::Opened(opened) => opened.r#ref.iter().for_each(f),
-        _ => {}
     }
 }

@@ -1,7 +1,10 @@
 //! Any shared object: which kinds there are, and what all of them can be told.
 
 use bytes::Bytes;
-use mp_manager_proto::v1::{Kind, ObjectInfo, Parameters, parameters, request};
+use mp_manager_proto::{
+    operation,
+    v1::{Kind, ObjectInfo, Parameters, SetOp, parameters, request, set_op},
+};
 
 use crate::{
     call::{Applied, Call, CallId, Outcome, SessionId},
@@ -301,46 +304,7 @@ impl Object {
     /// releases and deletes go on.
     #[must_use]
     pub fn grows(op: &request::Op) -> bool {
-        use mp_manager_proto::v1::{
-            dict_op::Op as Dict, list_op::Op as List, namespace_op::Op as Namespace,
-            pipe_op::Op as Pipe, queue_op::Op as Queue, scalar_op::Op as Scalar, set_op::Op as Set,
-        };
-        match op {
-            request::Op::Dict(op) => matches!(
-                op.op,
-                Some(
-                    Dict::Insert(_)
-                        | Dict::GetOrInsert(_)
-                        | Dict::Extend(_)
-                        | Dict::CompareAndSwap(_)
-                        | Dict::Add(_)
-                        | Dict::AddMany(_)
-                )
-            ),
-            request::Op::List(op) => matches!(
-                op.op,
-                Some(
-                    List::Set(_)
-                        | List::Push(_)
-                        | List::Extend(_)
-                        | List::Insert(_)
-                        | List::SliceSet(_)
-                        | List::Repeat(_)
-                )
-            ),
-            request::Op::Set(op) => match &op.op {
-                Some(Set::Add(_)) => true,
-                Some(Set::Combine(combine)) => combine.in_place,
-                _ => false,
-            },
-            request::Op::Namespace(op) => matches!(op.op, Some(Namespace::Set(_))),
-            request::Op::Scalar(op) => {
-                matches!(op.op, Some(Scalar::Set(_) | Scalar::Swap(_) | Scalar::CompareAndSwap(_)))
-            }
-            request::Op::Queue(op) => matches!(op.op, Some(Queue::Put(_) | Queue::PutMany(_))),
-            request::Op::Pipe(op) => matches!(op.op, Some(Pipe::Send(_))),
-            _ => false,
-        }
+        operation::class(op).grows
     }
 
     /// Executes an operation of a call that may not wait, as there is no room for it to: it is
@@ -369,59 +333,18 @@ impl Object {
     /// from a session however many of its requests are open, as its client does not wait with it.
     #[must_use]
     pub fn gives_back(op: &request::Op) -> bool {
-        use mp_manager_proto::v1::{
-            barrier_op::Op as Barrier, condition_op::Op as Condition, lock_op::Op as Lock,
-            pipe_op::Op as Pipe, queue_op::Op as Queue, r_lock_op::Op as RLock,
-            semaphore_op::Op as Semaphore,
-        };
-        match op {
-            request::Op::Lock(op) => matches!(op.op, Some(Lock::Release(_))),
-            request::Op::Rlock(op) => {
-                matches!(op.op, Some(RLock::Release(_) | RLock::ReleaseToken(_)))
-            }
-            request::Op::Semaphore(op) => matches!(op.op, Some(Semaphore::Release(_))),
-            request::Op::Condition(op) => {
-                matches!(op.op, Some(Condition::Release(_) | Condition::ReleaseToken(_)))
-            }
-            request::Op::Barrier(op) => matches!(op.op, Some(Barrier::ActionDone(_))),
-            request::Op::Queue(op) => {
-                matches!(op.op, Some(Queue::Done(_) | Queue::Reject(_) | Queue::TaskDone(_)))
-            }
-            request::Op::Pipe(op) => matches!(op.op, Some(Pipe::Attach(_) | Pipe::Detach(_))),
-            _ => false,
-        }
+        operation::class(op).gives_back
     }
 
     /// Whether an operation on this object looks at `many` elements, which keeps others waiting.
     #[must_use]
     pub fn is_heavy(&self, op: &request::Op, many: usize) -> bool {
-        use mp_manager_proto::v1::{list_op::Op as List, set_op::Op as Set};
-        match (self, op) {
-            (Self::List(list), request::Op::List(op)) => {
-                list.len() >= many
-                    && matches!(
-                        op.op,
-                        Some(
-                            List::Sort(_)
-                                | List::Reverse(_)
-                                | List::Remove(_)
-                                | List::Contains(_)
-                                | List::Index(_)
-                                | List::Count(_)
-                                | List::Clear(_)
-                                | List::Repeat(_)
-                                | List::SliceSet(_)
-                                | List::SliceDelete(_)
-                        )
-                    )
-            }
-            (Self::Set(set), request::Op::Set(op)) => match &op.op {
-                Some(Set::Combine(op)) => set.len() + elements(op.other.as_ref()) >= many,
-                Some(Set::Compare(op)) => set.len() + elements(op.other.as_ref()) >= many,
-                _ => false,
-            },
-            _ => false,
-        }
+        let visited = match (self, op) {
+            (Self::List(list), request::Op::List(_)) => list.len(),
+            (Self::Set(set), request::Op::Set(op)) => set.len() + operand_len(op),
+            _ => 0,
+        };
+        visited >= many && operation::class(op).visits_all
     }
 
     /// Whether it keeps track of sessions: who holds it, who waits, who has not acknowledged.
@@ -448,8 +371,14 @@ impl Object {
     }
 }
 
-fn elements(operand: Option<&mp_manager_proto::v1::SetOperand>) -> usize {
-    operand.map_or(0, |operand| operand.elements.len())
+/// How many elements the other set of an operation has.
+fn operand_len(op: &SetOp) -> usize {
+    let other = match &op.op {
+        Some(set_op::Op::Combine(combine)) => combine.other.as_ref(),
+        Some(set_op::Op::Compare(compare)) => compare.other.as_ref(),
+        _ => None,
+    };
+    other.map_or(0, |other| other.elements.len())
 }
 
 /// An operation of one kind sent to an object of another.

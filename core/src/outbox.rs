@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use mp_manager_proto::{
     encoded_len,
+    reply::{Payload, class},
     v1::{Error, Lost, Reconcile, Reply, SeqRange, ServerFrame, Value, reply},
 };
 
@@ -490,34 +491,27 @@ const SMALL: usize = 16;
 
 /// What a reply weighs in a frame, about.
 fn weight(result: &reply::Result) -> usize {
-    use mp_manager_proto::v1::pipe_message::Content;
-    use reply::Result as R;
     let length = |value: &Value| stored::length(&value.data, value.refs.len());
-    let value = |value: &Option<Value>| value.as_ref().map_or(0, length);
+    let optional = |value: &Option<Value>| value.as_ref().map_or(0, length);
     SMALL
-        + match result {
-            R::Value(value) => length(value),
-            R::Entry(entry) => entry.key.len() + value(&entry.value),
-            R::Raw(bytes) => bytes.len(),
-            R::Page(page) => {
+        + match class(result).payload {
+            Payload::None | Payload::Reference(_) => 0,
+            Payload::Error(error) => error.message.len() + error.hint.len(),
+            Payload::Bytes(bytes) => bytes.len(),
+            Payload::Value(value) => length(value),
+            Payload::Entry(entry) => entry.key.len() + optional(&entry.value),
+            Payload::Page(page) => {
                 page.keys.iter().map(|key| SMALL + key.len()).sum::<usize>()
                     + page.values.iter().map(|value| SMALL + length(value)).sum::<usize>()
             }
-            R::Optionals(all) => all.items.iter().map(|item| SMALL + value(&item.value)).sum(),
-            R::Swap(swap) => value(&swap.current),
-            R::Delivery(delivery) => value(&delivery.value),
-            R::Deliveries(all) => {
-                all.deliveries.iter().map(|delivery| SMALL + value(&delivery.value)).sum()
+            Payload::Optionals(all) => {
+                all.items.iter().map(|item| SMALL + optional(&item.value)).sum()
             }
-            R::Error(error) => error.message.len() + error.hint.len(),
-            R::Message(message) => match &message.content {
-                Some(Content::Value(value)) => length(value),
-                Some(Content::Raw(bytes)) => bytes.len(),
-                None => 0,
-            },
-            R::Listing(listing) => encoded_len(listing),
-            R::Inspection(inspection) => encoded_len(inspection),
-            _ => 0,
+            Payload::Deliveries(all) => {
+                all.deliveries.iter().map(|delivery| SMALL + optional(&delivery.value)).sum()
+            }
+            Payload::Listing(listing) => encoded_len(listing),
+            Payload::Inspection(inspection) => encoded_len(inspection),
         }
 }
 

@@ -15,6 +15,7 @@ pub mod handshake;
 pub mod kind;
 pub mod operation;
 pub mod order;
+pub mod reply;
 #[cfg(feature = "handshake")]
 pub mod suite;
 #[cfg(feature = "tls")]

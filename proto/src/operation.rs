@@ -1,12 +1,12 @@
-//! What an operation is, for both sides: one exhaustive table, so that a new operation does not
-//! compile before it is classified.
+//! What an operation is, for both sides: one table with each operation once and all of its properties
+//! beside it. No match has a wildcard, so a new operation does not compile before it is classified.
 
 use crate::v1::{
-    Request, array_op::Op as Array, barrier_op::Op as Barrier, condition_op::Op as Condition,
-    dict_op::Op as Dict, directory_op::Op as Directory, event_op::Op as Event, list_op::Op as List,
-    lock_op::Op as Lock, namespace_op::Op as Namespace, pipe_op::Op as Pipe, queue_op::Op as Queue,
-    r_lock_op::Op as RLock, request, scalar_op::Op as Scalar, semaphore_op::Op as Semaphore,
-    set_op::Op as Set,
+    Mode, Open, Request, array_op::Op as Array, barrier_op::Op as Barrier,
+    condition_op::Op as Condition, dict_op::Op as Dict, directory_op::Op as Directory,
+    event_op::Op as Event, list_op::Op as List, lock_op::Op as Lock, namespace_op::Op as Namespace,
+    pipe_op::Op as Pipe, queue_op::Op as Queue, r_lock_op::Op as RLock, request,
+    scalar_op::Op as Scalar, semaphore_op::Op as Semaphore, set_op::Op as Set,
 };
 
 /// Whether an operation waits inside its object until somebody else does something.
@@ -22,11 +22,65 @@ pub enum Waits {
     BeyondItsTimeout,
 }
 
-/// Whether an operation waits.
+/// The properties of an operation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Class {
+    /// Whether it waits.
+    pub waits: Waits,
+    /// It waits for a state of its object and takes nothing: its answer is a flag, which is false
+    /// when the timeout has passed.
+    pub awaits_state: bool,
+    /// Its effect may outlast the session that executed it. A read has no effect, what a session
+    /// takes goes back when it ends, and so does what it would have given back.
+    pub may_last: bool,
+    /// It may need memory: a full memory budget refuses it. Reads, releases and deletes go on.
+    pub grows: bool,
+    /// It gives something back, or reports what has happened already. Its client does not wait to
+    /// send it, so the server accepts it however many requests are open.
+    pub gives_back: bool,
+    /// It visits every element of its object: with many elements it takes long.
+    pub visits_all: bool,
+}
+
+impl Class {
+    /// Reads and is answered at once.
+    const READ: Self = Self {
+        waits: Waits::Never,
+        awaits_state: false,
+        may_last: false,
+        grows: false,
+        gives_back: false,
+        visits_all: false,
+    };
+    /// Changes something for good, at once.
+    const WRITE: Self = Self { may_last: true, ..Self::READ };
+    /// Changes something for good, at once, and may need memory for it.
+    const GROW: Self = Self { grows: true, ..Self::WRITE };
+    /// Waits for something and takes it. It goes back when the session ends.
+    const TAKE: Self = Self { waits: Waits::UntilItsTimeout, ..Self::READ };
+    /// Waits for a state.
+    const AWAIT_STATE: Self = Self { awaits_state: true, ..Self::TAKE };
+    /// Waits for room, and leaves something there for good.
+    const PUT: Self = Self { waits: Waits::UntilItsTimeout, ..Self::GROW };
+    /// Gives back what the end of the session would give back as well.
+    const RETURN: Self = Self { gives_back: true, ..Self::READ };
+    /// Gives back, or reports, for good.
+    const SETTLE: Self = Self { gives_back: true, ..Self::WRITE };
+
+    const fn visiting_all(self) -> Self {
+        Self { visits_all: true, ..self }
+    }
+
+    const fn waiting_beyond_its_timeout(self) -> Self {
+        Self { waits: Waits::BeyondItsTimeout, ..self }
+    }
+}
+
+/// The properties of an operation. One that this build does not know is refused, as if it read.
 #[must_use]
-pub fn waits(op: &request::Op) -> Waits {
+pub fn class(op: &request::Op) -> Class {
     use request::Op as R;
-    let waits = match op {
+    let class = match op {
         R::Directory(op) => op.op.as_ref().map(directory),
         R::Dict(op) => op.op.as_ref().map(dict),
         R::List(op) => op.op.as_ref().map(list),
@@ -43,8 +97,13 @@ pub fn waits(op: &request::Op) -> Waits {
         R::Queue(op) => op.op.as_ref().map(queue),
         R::Pipe(op) => op.op.as_ref().map(pipe),
     };
-    // An operation that this build does not know is refused.
-    waits.unwrap_or(Waits::Never)
+    class.unwrap_or(Class::READ)
+}
+
+/// Whether an operation waits.
+#[must_use]
+pub fn waits(op: &request::Op) -> Waits {
+    class(op).waits
 }
 
 /// Whether a request waits: as [its operation](waits) does, if its timeout and fence let it. A fence
@@ -60,195 +119,247 @@ pub fn request_waits(request: &Request) -> Waits {
     }
 }
 
-fn directory(op: &Directory) -> Waits {
+fn directory(op: &Directory) -> Class {
     match op {
+        Directory::Open(open) if creates(open) => Class::WRITE,
         Directory::Open(_)
-        | Directory::Delete(_)
         | Directory::List(_)
         | Directory::Exists(_)
         | Directory::Inspect(_)
         | Directory::Release(_)
-        | Directory::Shutdown(_)
         | Directory::Statistics(_)
-        | Directory::Ping(_) => Waits::Never,
+        | Directory::Ping(_) => Class::READ,
+        Directory::Delete(_) | Directory::Shutdown(_) => Class::WRITE,
     }
 }
 
-fn dict(op: &Dict) -> Waits {
+/// Whether it matters to the caller that the object exists from now on: one that need not be new
+/// can be opened again, and one without a name goes with the session.
+fn creates(open: &Open) -> bool {
+    open.name.is_some() && open.mode() == Mode::Create
+}
+
+fn dict(op: &Dict) -> Class {
     match op {
-        Dict::Get(_)
-        | Dict::Insert(_)
-        | Dict::Contains(_)
-        | Dict::Remove(_)
-        | Dict::PopItem(_)
+        Dict::Get(_) | Dict::GetMany(_) | Dict::Contains(_) | Dict::Len(_) | Dict::Page(_) => {
+            Class::READ
+        }
+        Dict::Insert(_)
         | Dict::GetOrInsert(_)
         | Dict::Extend(_)
-        | Dict::Len(_)
-        | Dict::Clear(_)
-        | Dict::Page(_)
         | Dict::CompareAndSwap(_)
-        | Dict::GetMany(_)
-        | Dict::RemoveMany(_)
         | Dict::Add(_)
-        | Dict::AddMany(_) => Waits::Never,
+        | Dict::AddMany(_) => Class::GROW,
+        Dict::Remove(_) | Dict::RemoveMany(_) | Dict::PopItem(_) | Dict::Clear(_) => Class::WRITE,
     }
 }
 
-fn list(op: &List) -> Waits {
+fn list(op: &List) -> Class {
     match op {
-        List::Get(_)
-        | List::Set(_)
-        | List::Push(_)
-        | List::Extend(_)
-        | List::Insert(_)
-        | List::Pop(_)
-        | List::Remove(_)
-        | List::Contains(_)
-        | List::Index(_)
-        | List::Count(_)
-        | List::Len(_)
+        List::Get(_) | List::Len(_) | List::Page(_) | List::SliceGet(_) => Class::READ,
+        List::Contains(_) | List::Index(_) | List::Count(_) => Class::READ.visiting_all(),
+        List::Set(_) | List::Push(_) | List::Extend(_) | List::Insert(_) => Class::GROW,
+        List::SliceSet(_) | List::Repeat(_) => Class::GROW.visiting_all(),
+        List::Pop(_) => Class::WRITE,
+        List::Remove(_)
         | List::Clear(_)
-        | List::Page(_)
-        | List::SliceGet(_)
-        | List::SliceSet(_)
         | List::SliceDelete(_)
         | List::Reverse(_)
-        | List::Sort(_)
-        | List::Repeat(_) => Waits::Never,
+        | List::Sort(_) => Class::WRITE.visiting_all(),
     }
 }
 
-fn set(op: &Set) -> Waits {
+fn set(op: &Set) -> Class {
     match op {
-        Set::Add(_)
-        | Set::Remove(_)
-        | Set::Discard(_)
-        | Set::Pop(_)
-        | Set::Contains(_)
-        | Set::Len(_)
-        | Set::Clear(_)
-        | Set::Page(_)
-        | Set::Combine(_)
-        | Set::Compare(_) => Waits::Never,
+        Set::Contains(_) | Set::Len(_) | Set::Page(_) => Class::READ,
+        Set::Compare(_) => Class::READ.visiting_all(),
+        Set::Combine(combine) if combine.in_place => Class::GROW.visiting_all(),
+        Set::Combine(_) => Class::READ.visiting_all(),
+        Set::Add(_) => Class::GROW,
+        Set::Remove(_) | Set::Discard(_) | Set::Pop(_) | Set::Clear(_) => Class::WRITE,
     }
 }
 
-fn namespace(op: &Namespace) -> Waits {
+fn namespace(op: &Namespace) -> Class {
     match op {
-        Namespace::Get(_)
-        | Namespace::Set(_)
-        | Namespace::Delete(_)
-        | Namespace::Names(_)
-        | Namespace::Snapshot(_) => Waits::Never,
+        Namespace::Get(_) | Namespace::Names(_) | Namespace::Snapshot(_) => Class::READ,
+        Namespace::Set(_) => Class::GROW,
+        Namespace::Delete(_) => Class::WRITE,
     }
 }
 
-fn scalar(op: &Scalar) -> Waits {
+fn scalar(op: &Scalar) -> Class {
     match op {
-        Scalar::Get(_)
-        | Scalar::Set(_)
-        | Scalar::Swap(_)
-        | Scalar::Add(_)
-        | Scalar::CompareAndSwap(_) => Waits::Never,
+        Scalar::Get(_) => Class::READ,
+        Scalar::Set(_) | Scalar::Swap(_) | Scalar::CompareAndSwap(_) => Class::GROW,
+        // A number takes the place of a number.
+        Scalar::Add(_) => Class::WRITE,
     }
 }
 
-fn array(op: &Array) -> Waits {
+/// An array never grows.
+fn array(op: &Array) -> Class {
     match op {
-        Array::Get(_)
-        | Array::Set(_)
-        | Array::Len(_)
-        | Array::SliceGet(_)
-        | Array::SliceSet(_)
-        | Array::Fill(_)
-        | Array::Add(_) => Waits::Never,
+        Array::Get(_) | Array::Len(_) | Array::SliceGet(_) => Class::READ,
+        Array::Set(_) | Array::SliceSet(_) | Array::Fill(_) | Array::Add(_) => Class::WRITE,
     }
 }
 
-fn lock(op: &Lock) -> Waits {
+fn lock(op: &Lock) -> Class {
     match op {
-        Lock::Acquire(_) => Waits::UntilItsTimeout,
-        Lock::Release(_) | Lock::IsLocked(_) => Waits::Never,
+        Lock::Acquire(_) => Class::TAKE,
+        // By its token, from any session.
+        Lock::Release(_) => Class::SETTLE,
+        Lock::IsLocked(_) => Class::READ,
     }
 }
 
-fn rlock(op: &RLock) -> Waits {
+fn rlock(op: &RLock) -> Class {
     match op {
-        RLock::Acquire(_) => Waits::UntilItsTimeout,
-        RLock::Release(_) | RLock::ReleaseToken(_) | RLock::IsLocked(_) | RLock::Depth(_) => {
-            Waits::Never
-        }
+        RLock::Acquire(_) => Class::TAKE,
+        RLock::Release(_) => Class::RETURN,
+        // From any session.
+        RLock::ReleaseToken(_) => Class::SETTLE,
+        RLock::IsLocked(_) | RLock::Depth(_) => Class::READ,
     }
 }
 
-fn semaphore(op: &Semaphore) -> Waits {
+fn semaphore(op: &Semaphore) -> Class {
     match op {
-        Semaphore::Acquire(_) => Waits::UntilItsTimeout,
-        Semaphore::Release(_) | Semaphore::Available(_) | Semaphore::Forget(_) => Waits::Never,
+        Semaphore::Acquire(_) => Class::TAKE,
+        // May mint permits.
+        Semaphore::Release(_) => Class::SETTLE,
+        Semaphore::Forget(_) => Class::WRITE,
+        Semaphore::Available(_) => Class::READ,
     }
 }
 
-fn condition(op: &Condition) -> Waits {
+fn condition(op: &Condition) -> Class {
     match op {
-        Condition::Acquire(_) => Waits::UntilItsTimeout,
-        Condition::Wait(_) => Waits::BeyondItsTimeout,
-        Condition::Release(_)
-        | Condition::Notify(_)
-        | Condition::IsLocked(_)
-        | Condition::ReleaseToken(_) => Waits::Never,
+        Condition::Acquire(_) => Class::TAKE,
+        Condition::Wait(_) => Class::TAKE.waiting_beyond_its_timeout(),
+        Condition::Release(_) => Class::RETURN,
+        // From any session.
+        Condition::ReleaseToken(_) => Class::SETTLE,
+        Condition::Notify(_) => Class::WRITE,
+        Condition::IsLocked(_) => Class::READ,
     }
 }
 
-fn event(op: &Event) -> Waits {
+fn event(op: &Event) -> Class {
     match op {
-        Event::Wait(_) => Waits::UntilItsTimeout,
-        Event::Set(_) | Event::Clear(_) | Event::IsSet(_) => Waits::Never,
+        Event::Wait(_) => Class::AWAIT_STATE,
+        Event::Set(_) | Event::Clear(_) => Class::WRITE,
+        Event::IsSet(_) => Class::READ,
     }
 }
 
-fn barrier(op: &Barrier) -> Waits {
+fn barrier(op: &Barrier) -> Class {
     match op {
-        Barrier::Wait(_) => Waits::BeyondItsTimeout,
-        Barrier::ActionDone(_)
-        | Barrier::Abort(_)
-        | Barrier::Reset(_)
-        | Barrier::Waiting(_)
-        | Barrier::IsBroken(_)
-        | Barrier::Parties(_) => Waits::Never,
+        // A party that counted may have let the others pass.
+        Barrier::Wait(_) => Class::WRITE.waiting_beyond_its_timeout(),
+        Barrier::ActionDone(_) => Class::SETTLE,
+        Barrier::Abort(_) | Barrier::Reset(_) => Class::WRITE,
+        Barrier::Waiting(_) | Barrier::IsBroken(_) | Barrier::Parties(_) => Class::READ,
     }
 }
 
-fn queue(op: &Queue) -> Waits {
+fn queue(op: &Queue) -> Class {
     match op {
-        Queue::Put(_)
-        | Queue::PutMany(_)
-        | Queue::Get(_)
-        | Queue::GetMany(_)
-        | Queue::Lease(_)
-        | Queue::Join(_) => Waits::UntilItsTimeout,
-        Queue::Done(_)
-        | Queue::Reject(_)
-        | Queue::Peek(_)
+        Queue::Put(_) | Queue::PutMany(_) => Class::PUT,
+        Queue::Get(_) | Queue::GetMany(_) | Queue::Lease(_) => Class::TAKE,
+        Queue::Join(_) => Class::AWAIT_STATE,
+        Queue::Done(_) | Queue::TaskDone(_) => Class::SETTLE,
+        Queue::Reject(_) => Class::RETURN,
+        Queue::Shutdown(_) => Class::WRITE,
+        Queue::Peek(_)
         | Queue::Len(_)
         | Queue::IsEmpty(_)
         | Queue::IsFull(_)
-        | Queue::TaskDone(_)
-        | Queue::Shutdown(_)
-        | Queue::Maxsize(_) => Waits::Never,
+        | Queue::Maxsize(_) => Class::READ,
     }
 }
 
-fn pipe(op: &Pipe) -> Waits {
+fn pipe(op: &Pipe) -> Class {
     match op {
-        Pipe::Send(_) | Pipe::Receive(_) | Pipe::Poll(_) => Waits::UntilItsTimeout,
-        Pipe::Attach(_) | Pipe::Detach(_) => Waits::Never,
+        Pipe::Send(_) => Class::PUT,
+        Pipe::Receive(_) => Class::TAKE,
+        Pipe::Poll(_) => Class::AWAIT_STATE,
+        // Reports who speaks for the end, which the client knows already.
+        Pipe::Attach(_) | Pipe::Detach(_) => Class::RETURN,
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use prost::Message;
+
     use super::*;
-    use crate::v1::{BarrierOp, BarrierWait, DictOp, Empty, EventOp, Fence, QueueItem, QueueOp};
+    use crate::v1::{
+        BarrierOp, BarrierWait, DictOp, DirectoryOp, Empty, EventOp, Fence, QueueItem, QueueOp,
+        SetCombine, SetOp,
+    };
+
+    /// One of each operation, found by trying every field that its message may have on the wire.
+    fn every_operation() -> Vec<request::Op> {
+        // A field's key is a varint.
+        let key = |field: u8, wire_type: u8| match field << 3 | wire_type {
+            key @ ..=127 => vec![key],
+            key => vec![key, 1],
+        };
+        // A number, and a text or a message: 0 or empty, as the second byte says.
+        let fields =
+            (1..=31).flat_map(|field| [[key(field, 0), vec![0]], [key(field, 2), vec![0]]]);
+        let ops: Vec<_> = fields.map(|field| field.concat()).collect();
+        let requests = (8..=31).flat_map(|kind| {
+            ops.iter().map(move |op| [key(kind, 2), vec![op.len() as u8], op.clone()].concat())
+        });
+        let known = requests.filter_map(|bytes| {
+            let request = Request::decode(&bytes[..]).ok()?;
+            // What is unknown is left out.
+            (request.encoded_len() == bytes.len()).then_some(request.op).flatten()
+        });
+        known.collect()
+    }
+
+    #[test]
+    fn no_two_properties_of_an_operation_contradict_each_other() {
+        let all = every_operation();
+        assert!(all.len() >= 119, "only {} were found", all.len());
+        for op in all {
+            let class = class(&op);
+            // What memory is needed for stays.
+            assert!(!class.grows || class.may_last, "{op:?}");
+            // The room for calls that wait is what those that give back make.
+            let returns = class.waits == Waits::Never && !class.grows;
+            assert!(!class.gives_back || returns, "{op:?}");
+            let only_waits = class.waits == Waits::UntilItsTimeout && !class.may_last;
+            assert!(!class.awaits_state || only_waits, "{op:?}");
+            // It has the object for itself, and nobody who could end its waiting gets there.
+            assert!(!class.visits_all || class.waits == Waits::Never, "{op:?}");
+        }
+    }
+
+    #[test]
+    fn an_operation_on_two_sets_changes_one_only_in_place() {
+        let combine = |in_place| {
+            let combine = SetCombine { in_place, ..SetCombine::default() };
+            class(&request::Op::Set(SetOp { op: Some(Set::Combine(combine)) }))
+        };
+        assert!(combine(true).may_last && combine(true).grows);
+        assert!(!combine(false).may_last && !combine(false).grows);
+    }
+
+    #[test]
+    fn opening_lasts_if_it_creates_what_must_not_be_there_yet() {
+        let lasts = |name: Option<&str>, mode: Mode| {
+            let open = Open { name: name.map(Into::into), mode: mode.into(), ..Open::default() };
+            class(&request::Op::Directory(DirectoryOp { op: Some(Directory::Open(open)) })).may_last
+        };
+        assert!(lasts(Some("jobs"), Mode::Create));
+        assert!(!lasts(Some("jobs"), Mode::OpenOrCreate));
+        assert!(!lasts(None, Mode::Create));
+    }
 
     fn request(op: request::Op, timeout_us: Option<u64>) -> Request {
         Request { op: Some(op), timeout_us, ..Request::default() }

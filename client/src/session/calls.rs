@@ -4,6 +4,7 @@ use std::task::Waker;
 
 use mp_manager_proto::{
     encoded_len,
+    reply::hands_over,
     v1::{Request, reply},
 };
 
@@ -11,7 +12,7 @@ use super::{
     Arrived, Failure, Scope, Seq, Shared,
     deadline::Deadline,
     refusals::{closed, fenced, lost_session, too_long, too_many_calls, unreachable},
-    slot::{Caller, Slot, Waiting, hands_over, note_waker},
+    slot::{Caller, Slot, Waiting, note_waker},
     state::{Goodbye, State},
 };
 

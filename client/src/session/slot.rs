@@ -2,7 +2,7 @@
 
 use std::{mem, sync::Arc, task::Waker, time::Duration};
 
-use mp_manager_proto::v1::{Error as Refusal, Reason, Request, reply};
+use mp_manager_proto::v1::{Error as Refusal, Reason, Request};
 
 use super::{Arrived, Failure, Scope, deadline::Deadline, refusals::unknown_outcome};
 use crate::outcome::may_last;
@@ -76,15 +76,5 @@ impl Waiting {
 pub(super) fn note_waker(place: &mut Option<Waker>, waker: &Waker) {
     if !place.as_ref().is_some_and(|known| known.will_wake(waker)) {
         *place = Some(waker.clone());
-    }
-}
-
-/// Whether a reply hands over something that others wait for.
-pub(super) fn hands_over(result: &reply::Result) -> bool {
-    use reply::Result as R;
-    match result {
-        R::Grant(_) | R::Woken(_) | R::Delivery(_) | R::Deliveries(_) | R::Message(_) => true,
-        R::Arrival(arrival) => arrival.run_action,
-        _ => false,
     }
 }

@@ -13,6 +13,7 @@ use bytes::Bytes;
 use mp_manager_proto::{
     encoded_len,
     frame::EncodedFrame,
+    reply::{Payload, class, for_each_reference, hands_over},
     v1::{
         ClientFrame, Empty, Error as Refusal, Fence, Limits, Reconcile, Ref, Request, SeqRange,
         reply, request,
@@ -27,7 +28,7 @@ use super::{
     open_calls::OpenCalls,
     reconnect::{Policy, Reconnect},
     refusals::{unknown_outcome, unreachable},
-    slot::{Caller, HeldBack, Open, Slot, Waiting, hands_over},
+    slot::{Caller, HeldBack, Open, Slot, Waiting},
     told,
 };
 use crate::{
@@ -35,7 +36,6 @@ use crate::{
     lease::Lease,
     link::{Handle, Link},
     outcome::{Expiry, expiry, may_last},
-    reply::referenced,
 };
 
 /// A frame is closed once it is this long; a longer request has one to itself.
@@ -253,7 +253,7 @@ impl State {
     /// the goodbye and for an embedded manager's end.
     pub(super) fn hold(&mut self, link: &Weak<Link>, result: &reply::Result) -> Vec<Arc<Handle>> {
         let mut handles = Vec::new();
-        referenced(result, |reference: &Ref| {
+        for_each_reference(result, |reference: &Ref| {
             if let Some(link) = link.upgrade() {
                 handles.push(link.handle_locked(self, *reference));
             }
@@ -618,15 +618,18 @@ impl State {
 
 /// How long a final reply is, about: as far as it can be long.
 fn weight(result: &reply::Result) -> usize {
-    use reply::Result as R;
-    match result {
-        R::Value(value) => value.data.len(),
-        R::Raw(bytes) => bytes.len(),
-        R::Entry(entry) => entry.value.as_ref().map_or(0, |value| value.data.len()),
-        R::Swap(swap) => swap.current.as_ref().map_or(0, |value| value.data.len()),
+    match class(result).payload {
+        Payload::Value(value) => value.data.len(),
+        Payload::Bytes(bytes) => bytes.len(),
+        Payload::Entry(entry) => entry.value.as_ref().map_or(0, |value| value.data.len()),
         // A page or many values: worth a frame by themselves if they are long at all.
-        R::Page(_) | R::Optionals(_) => BYTES_WORTH_A_FRAME / 4,
-        _ => 0,
+        Payload::Page(_) | Payload::Optionals(_) => BYTES_WORTH_A_FRAME / 4,
+        Payload::None
+        | Payload::Error(_)
+        | Payload::Deliveries(_)
+        | Payload::Reference(_)
+        | Payload::Listing(_)
+        | Payload::Inspection(_) => 0,
     }
 }
 
