@@ -6,7 +6,7 @@ use mp_manager_proto::v1::{Error, ObjectInfo, Reason, reply};
 
 use crate::{
     call::{Answer, Call, CallId, Outcome, SessionId},
-    object::Machine,
+    machine::Machine,
     turn::{Tokens, Turn, tests::with_turn},
 };
 

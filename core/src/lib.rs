@@ -25,6 +25,7 @@ mod calls;
 mod fixture;
 mod lock;
 mod losses;
+mod machine;
 mod ordered;
 mod page;
 mod pending;

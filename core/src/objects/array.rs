@@ -9,7 +9,7 @@ use mp_manager_proto::v1::{
 
 use crate::{
     call::{Answer, Applied, Call},
-    object::{Machine, differs},
+    machine::{Machine, differs},
     slice::{self, Positions},
     turn::Turn,
 };

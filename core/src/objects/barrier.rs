@@ -6,7 +6,7 @@ use mp_manager_proto::v1::{
 
 use crate::{
     call::{Answer, Applied, Call, CallId, Outcome, SessionId},
-    object::{Machine, deleted, differs},
+    machine::{Machine, deleted, differs},
     turn::Turn,
     waiters::Waiters,
 };

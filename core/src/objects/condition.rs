@@ -5,7 +5,7 @@ use mp_manager_proto::v1::{ConditionNotify, ObjectInfo, condition_op::Op};
 use super::rlock::{Claim, Owner, Reentrant, Wake};
 use crate::{
     call::{Answer, Applied, Call, CallId, Outcome, SessionId},
-    object::{Machine, deleted},
+    machine::{Machine, deleted},
     turn::Turn,
     waiters::Waiters,
 };

@@ -14,7 +14,7 @@ use mp_manager_proto::{
 
 use crate::{
     call::{Answer, Applied, Call},
-    object::{Machine, unsupported},
+    machine::{Machine, unsupported},
     ordered::OrderedMap,
     page::PageBuilder,
     stored::Stored,

@@ -13,7 +13,7 @@ use mp_manager_proto::{
 
 use crate::{
     call::{Answer, Applied, Call},
-    object::Machine,
+    machine::Machine,
     page::PageBuilder,
     slice::{self, Positions},
     stored::Stored,

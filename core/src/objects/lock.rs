@@ -4,7 +4,7 @@ use mp_manager_proto::v1::{Error, Holding, ObjectInfo, Reason, lock_op::Op};
 
 use crate::{
     call::{Answer, Applied, Call, CallId, Outcome, SessionId},
-    object::{Machine, deleted},
+    machine::{Machine, deleted},
     turn::Turn,
     waiters::Waiters,
 };

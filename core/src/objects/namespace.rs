@@ -5,7 +5,7 @@ use mp_manager_proto::v1::{Attribute, Error, ObjectInfo, PageRequest, Reason, na
 
 use crate::{
     call::{Answer, Applied, Call},
-    object::Machine,
+    machine::Machine,
     ordered::OrderedMap,
     page::PageBuilder,
     stored::Stored,

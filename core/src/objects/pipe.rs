@@ -7,7 +7,7 @@ use mp_manager_proto::v1::{
 use self::end::{End, Message};
 use crate::{
     call::{Answer, Applied, Call, CallId, Outcome, SessionId},
-    object::{Machine, differs, unsupported},
+    machine::{Machine, differs, unsupported},
     turn::Turn,
 };
 

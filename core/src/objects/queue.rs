@@ -11,7 +11,7 @@ use self::{
 };
 use crate::{
     call::{Answer, Applied, Call, CallId, Outcome, SessionId},
-    object::{Machine, deleted, differs},
+    machine::{Machine, deleted, differs},
     turn::Turn,
     waiters::Waiters,
 };

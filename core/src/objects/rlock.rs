@@ -7,7 +7,7 @@ use mp_manager_proto::v1::{Error, Holding, ObjectInfo, Reason, Woken, r_lock_op:
 use super::lock::not_held;
 use crate::{
     call::{Answer, Applied, Call, CallId, Outcome, SessionId},
-    object::{Machine, deleted},
+    machine::{Machine, deleted},
     turn::Turn,
     waiters::Waiters,
 };

@@ -7,7 +7,7 @@ use mp_manager_proto::{
 
 use crate::{
     call::{Answer, Applied, Call},
-    object::Machine,
+    machine::Machine,
     objects::dict,
     stored::Stored,
     turn::{Turn, missing_value},

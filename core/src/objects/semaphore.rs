@@ -9,7 +9,7 @@ use mp_manager_proto::v1::{
 use super::lock::not_held;
 use crate::{
     call::{Answer, Applied, Call, CallId, Outcome, SessionId},
-    object::{Machine, deleted, differs},
+    machine::{Machine, deleted, differs},
     turn::Turn,
     waiters::Waiters,
 };

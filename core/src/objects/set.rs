@@ -8,7 +8,7 @@ use mp_manager_proto::v1::{
 
 use crate::{
     call::{Answer, Applied, Call},
-    object::{Machine, unsupported},
+    machine::{Machine, unsupported},
     ordered::OrderedMap,
     page::PageBuilder,
     turn::Turn,

@@ -9,7 +9,7 @@ use mp_manager_proto::v1::{
 use super::{closed, full};
 use crate::{
     call::{Answer, CallId, SessionId},
-    object::deleted,
+    machine::deleted,
     stored::Stored,
     turn::{Turn, missing_value},
     waiters::Waiters,
