@@ -56,7 +56,7 @@ pub(crate) struct Server {
     pub(crate) start: u64,
     pub(crate) engine: Engine,
     connections: BTreeMap<ConnectionId, Connection>,
-    lines: BTreeMap<LineId, Line>,
+    lines: BTreeMap<LineId, Box<Line>>,
     next_line: LineId,
     /// Which line has a session's lock, and who wants it next.
     locks: BTreeMap<SessionId, (LineId, VecDeque<LineId>)>,
@@ -64,6 +64,7 @@ pub(crate) struct Server {
     /// When it looks for expired calls next.
     deadline: Option<Micros>,
     is_recording: bool,
+    ticks: u64,
     /// It does nothing until then.
     pub(crate) stopped_until: Micros,
     pub(crate) out: Vec<(ConnectionId, Down)>,
@@ -188,6 +189,7 @@ impl Server {
             woken: Arc::default(),
             deadline: None,
             is_recording: false,
+            ticks: 0,
             stopped_until: 0,
             out: Vec::new(),
             later: vec![(50_000, Later::Tick)],
@@ -310,7 +312,7 @@ impl Server {
     fn begin_line<E>(&mut self, world: &World<E>, line: Line) {
         self.next_line += 1;
         let (id, session) = (self.next_line, line.session);
-        self.lines.insert(id, line);
+        self.lines.insert(id, Box::new(line));
         if let Some(session) = session {
             if let Some((_, waiting)) = self.locks.get_mut(&session) {
                 return waiting.push_back(id);
@@ -374,7 +376,7 @@ impl Server {
         }
     }
 
-    fn finish<E>(&mut self, world: &World<E>, mut line: Line) {
+    fn finish<E>(&mut self, world: &World<E>, mut line: Box<Line>) {
         line.work.let_go();
         if let Some(session) = line.session
             && let Some((by, waiting)) = self.locks.get_mut(&session)
@@ -565,7 +567,10 @@ impl Server {
         }
         let next = u64::try_from(self.engine.next_tick().as_micros()).unwrap_or(50_000);
         self.later.push((next.max(100), Later::Tick));
-        self.note_wrong(objects::wrong_books(&self.engine));
+        self.ticks += 1;
+        if self.ticks.is_multiple_of(16) {
+            self.note_wrong(objects::wrong_books(&self.engine));
+        }
     }
 
     /// Whether everybody is gone, and all that was begun has come to its end.
