@@ -4,6 +4,7 @@
 
 mod client;
 pub mod command;
+mod event;
 mod invariants;
 mod network;
 mod plan;

@@ -4,11 +4,7 @@ use std::time::Duration;
 
 use mp_manager_core::session::Limits;
 
-use crate::{
-    run::Trouble,
-    workloads::Workload,
-    world::{Micros, World},
-};
+use crate::world::{Micros, World};
 
 const SECONDS_60: Micros = 60_000_000;
 
@@ -126,4 +122,63 @@ impl Plan {
     pub(crate) fn draw_trouble<E>(&self, world: &World<E>) -> Trouble {
         *world.pick(&self.troubles).unwrap_or(&Trouble::Cut)
     }
+}
+
+/// One kind of work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Workload {
+    Lock,
+    RLock,
+    Permits,
+    Count,
+    Queue,
+    Barrier,
+    Condition,
+    Event,
+    Directory,
+    References,
+    Busy,
+    Waiters,
+    /// Only on its own: others would be refused as well.
+    Hoard,
+}
+
+impl Workload {
+    pub(crate) const ALL: [Self; 12] = [
+        Self::Lock,
+        Self::RLock,
+        Self::Permits,
+        Self::Count,
+        Self::Queue,
+        Self::Barrier,
+        Self::Condition,
+        Self::Event,
+        Self::Directory,
+        Self::References,
+        Self::Busy,
+        Self::Waiters,
+    ];
+
+    /// Whether none of its calls waits in an object, but for those that are there to wait.
+    pub(crate) fn never_waits(self) -> bool {
+        matches!(self, Self::Waiters | Self::Count | Self::References)
+    }
+
+    /// Whether what it shows makes sense when the manager forgets everything.
+    pub(crate) fn survives_restart(self) -> bool {
+        matches!(self, Self::Lock | Self::RLock | Self::Permits | Self::Barrier)
+    }
+}
+
+/// What may go wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Trouble {
+    Cut,
+    HalfOpen,
+    Stop,
+    Kill,
+    StopServer,
+    Restart,
+    DropDriver,
+    Outage,
 }

@@ -7,35 +7,15 @@ use mp_manager_core::{Error, Reason};
 
 use crate::{
     Report,
-    client::{Alarm, Phase, Process},
+    client::{Phase, Process},
+    event::Event,
     invariants::Oracle,
     network::{ClientId, ConnectionId, Down, Network, Up},
-    plan::Plan,
-    server::{Later, Server},
+    plan::{Plan, Trouble},
+    server::Server,
     workloads::{self, Context, Times},
     world::{Micros, World},
 };
-
-/// What happens next.
-pub(crate) enum Event {
-    Up(ConnectionId, Up),
-    Down(ConnectionId, Down),
-    /// At this start of the manager.
-    Server(u64, Later),
-    Poll(ClientId),
-    Send(ClientId),
-    Tick(ClientId, u64),
-    /// It looks whether to connect.
-    Connect(ClientId),
-    /// Calls are due, at that time of its clock.
-    Expire(ClientId, Duration),
-    /// Its connection's task is gone for a while.
-    Abandoned(ClientId),
-    /// An attempt to connect has taken too long.
-    Late(ClientId, ConnectionId),
-    Ring(Rc<Alarm>),
-    Trouble,
-}
 
 /// More than ever happens in one second.
 const MOST_EVENTS: u64 = 1_000_000;
@@ -771,17 +751,4 @@ impl Run {
         self.server = Server::new(&self.world, &self.plan, start, recorded, now_us);
         self.oracle.borrow_mut().started(self.server.engine.epoch());
     }
-}
-
-/// What may go wrong.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Trouble {
-    Cut,
-    HalfOpen,
-    Stop,
-    Kill,
-    StopServer,
-    Restart,
-    DropDriver,
-    Outage,
 }

@@ -20,58 +20,12 @@ use mp_manager::{Error, Fence, LockGuard, Manager, Permit, Queue, RLockGuard, Re
 
 use crate::{
     client::{Alarm, Sleep, Task},
+    event::Event,
     invariants::{Held, Holder, Oracle},
     network::ClientId,
-    plan::Plan,
-    run::Event,
+    plan::{Plan, Workload},
     world::{Micros, World},
 };
-
-/// One kind of work.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Workload {
-    Lock,
-    RLock,
-    Permits,
-    Count,
-    Queue,
-    Barrier,
-    Condition,
-    Event,
-    Directory,
-    References,
-    Busy,
-    Waiters,
-    /// Only on its own: others would be refused as well.
-    Hoard,
-}
-
-impl Workload {
-    pub(crate) const ALL: [Self; 12] = [
-        Self::Lock,
-        Self::RLock,
-        Self::Permits,
-        Self::Count,
-        Self::Queue,
-        Self::Barrier,
-        Self::Condition,
-        Self::Event,
-        Self::Directory,
-        Self::References,
-        Self::Busy,
-        Self::Waiters,
-    ];
-
-    /// Whether none of its calls waits in an object, but for those that are there to wait.
-    pub(crate) fn never_waits(self) -> bool {
-        matches!(self, Self::Waiters | Self::Count | Self::References)
-    }
-
-    /// Whether what it shows makes sense when the manager forgets everything.
-    pub(crate) fn survives_restart(self) -> bool {
-        matches!(self, Self::Lock | Self::RLock | Self::Permits | Self::Barrier)
-    }
-}
 
 const PERMITS: usize = 3;
 const PARTIES: usize = 2;
