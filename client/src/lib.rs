@@ -89,57 +89,36 @@
 //! item from a queue. Everything else is final once the manager has applied it: each method says so
 //! where it matters.
 
-mod as_value;
-mod authkeys;
+mod api;
 pub mod blocking;
-mod call;
-mod clock;
-mod codec;
-mod connect;
-mod connection;
-#[cfg(feature = "embedded")]
-mod embedded;
 mod error;
-mod fence;
-mod fork;
-mod grant;
-mod lease;
-mod level;
-mod link;
-mod manager;
-mod number;
-mod object;
-mod open;
-mod outcome;
-mod owner;
-mod pages;
-#[cfg(feature = "embedded")]
-mod private_directory;
-mod proxy;
-mod reply;
+mod guards;
+mod objects;
+mod protocol;
+mod rpc;
 mod session;
 #[cfg(feature = "simulation")]
 #[doc(hidden)]
 pub mod simulation;
-mod slice;
-mod thread;
-mod timer;
-mod tls;
+mod transport;
 
-pub use as_value::{AsEntry, AsValue};
+pub use api::{
+    ADDRESS_VARIABLE, AUTHKEY_FILE_VARIABLE, AUTHKEY_VARIABLE, Builder, FENCE_VARIABLE,
+    TLS_CA_VARIABLE, TLS_CERT_VARIABLE, TLS_KEY_VARIABLE,
+};
 pub use error::{Context, Error, Result};
-pub use fence::Fence;
-pub use manager::{
-    ADDRESS_VARIABLE, AUTHKEY_FILE_VARIABLE, AUTHKEY_VARIABLE, Builder, FENCE_VARIABLE, Holding,
-    Inspection, Kind, Manager, ObjectInfo, SessionInfo, Statistics, TLS_CA_VARIABLE,
-    TLS_CERT_VARIABLE, TLS_KEY_VARIABLE, Waiting,
+pub use mp_manager_proto::{
+    address::Address,
+    authkey::Authkey,
+    tls::Pem,
+    v1::{Holding, Inspection, Kind, ObjectInfo, SessionInfo, Statistics, Waiting},
 };
-pub use mp_manager_proto::{address::Address, authkey::Authkey, tls::Pem};
-pub use open::{Name, Open, Unnamed};
-pub use pages::Pages;
-pub use proxy::{
+pub use objects::{
     Array, Barrier, BoundedSemaphore, Condition, ConditionGuard, Delivery, Dict, Element, Event,
-    List, Lock, LockGuard, Namespace, Permit, Pipe, PipeEnd, Proxy, Queue, RLock, RLockGuard,
-    Received, Semaphore, Set, SetOperand, Value,
+    List, Lock, LockGuard, Manager, Name, Namespace, Open, Pages, Permit, Pipe, PipeEnd, Proxy,
+    Queue, RLock, RLockGuard, Received, Semaphore, Set, SetOperand, Slice, Unnamed, Value,
 };
-pub use slice::Slice;
+pub use rpc::{
+    as_value::{AsEntry, AsValue},
+    fence::Fence,
+};

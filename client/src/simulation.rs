@@ -5,7 +5,7 @@
 
 use std::{
     sync::{Arc, Weak},
-    task::Waker,
+    task::{Poll, Waker},
     time::Duration,
 };
 
@@ -15,10 +15,13 @@ use mp_manager_proto::v1::{
 };
 
 use crate::{
-    Manager,
-    clock::Clock,
-    link::Link,
-    session::{Policy, Shared, Step, driver_ended},
+    objects::Manager,
+    protocol::{Connected, Policy, Step, driver_ended},
+    session::{
+        clock::Clock,
+        link::{Link, Session},
+        timer::Expire,
+    },
 };
 
 /// When to try to connect.
@@ -36,7 +39,7 @@ pub enum Attempt {
 
 /// The wire's end of a session.
 pub struct Wire {
-    shared: Arc<Shared>,
+    session: Arc<Session>,
     link: Weak<Link>,
 }
 
@@ -50,16 +53,16 @@ impl Wire {
         reconnect_timeout: Duration,
     ) -> (Manager, Self) {
         let policy = Policy { reconnect_timeout, reopen: true, end_is_death };
-        let shared = Arc::new(Shared::without_timer(Clock::new(now), policy));
-        let link = Link::new(Arc::clone(&shared), "simulated".into());
-        let wire = Self { shared, link: Arc::downgrade(&link) };
-        (Manager::with_link(link), wire)
+        let session = Arc::new(Session::without_timer(Clock::new(now), policy));
+        let link = Link::new(Arc::clone(&session), "simulated".into());
+        let wire = Self { session, link: Arc::downgrade(&link) };
+        (Manager::new(link), wire)
     }
 
     /// What to ask for when connecting, and the secret that proves it.
     #[must_use]
     pub fn resume(&self) -> Option<(Resume, Bytes)> {
-        self.shared.resume()
+        self.session.resume()
     }
 
     /// There is a connection; whether the session goes on, and the connection's number.
@@ -69,23 +72,24 @@ impl Wire {
         challenge: &Challenge,
         asked: Duration,
     ) -> (bool, u64) {
-        self.shared.connected(welcome, challenge, asked)
+        let Connected { resumed, connection } = self.session.connected(welcome, challenge, asked);
+        (resumed, connection)
     }
 
     /// The connection is gone.
     pub fn disconnected(&self, why: Refusal) {
-        self.shared.disconnected(why);
+        self.session.disconnected(why);
     }
 
     /// The manager said farewell, and there may be another session.
     pub fn farewell(&self, why: Refusal) {
-        self.shared.farewell(why);
+        self.session.farewell(why);
     }
 
     /// The next step without a connection.
     #[must_use]
     pub fn next_attempt(&self) -> Attempt {
-        match self.shared.step() {
+        match self.session.next_step() {
             Step::Connect => Attempt::Now,
             Step::Rest(until) => Attempt::At(until),
             Step::Idle => Attempt::WhenWanted,
@@ -95,75 +99,75 @@ impl Wire {
 
     /// An attempt to connect came to nothing. `jitter` is any number from 0 to 1.
     pub fn attempt_failed(&self, message: String, jitter: f64) {
-        self.shared.attempt_failed(message, jitter);
+        self.session.attempt_failed(message, jitter);
     }
 
     /// The task that runs the connection is dropped, as with its runtime.
     pub fn driver_dropped(&self) {
-        self.shared.end(driver_ended(false));
+        self.session.end(driver_ended(false));
     }
 
     /// Ends calls whose timeouts have passed; when the next one is due.
     pub fn expire_due(&self) -> Option<Duration> {
-        self.shared.expire_due()
+        self.session.expire_due()
     }
 
     /// When the next call is due, if any.
     #[must_use]
     pub fn next_due(&self) -> Option<Duration> {
-        self.shared.next_due()
+        self.session.next_due()
     }
 
-    /// The next frame: `Some(None)` if there is nothing to say now, `None` if there never will be.
-    pub fn poll_frame(&self, connection: u64, waker: &Waker) -> Option<Option<ClientFrame>> {
-        let frame = self.shared.poll_frame(connection, waker)?;
-        Some(frame.map(|frame| frame.decoded()))
+    /// The next frame, when there is something to say; `None` if there never will be.
+    pub fn poll_frame(&self, connection: u64, waker: &Waker) -> Poll<Option<ClientFrame>> {
+        let frame = self.session.poll_frame(connection, waker);
+        frame.map(|frame| frame.map(|frame| frame.decoded()))
     }
 
     /// A frame has arrived; the manager's farewell, if it is one.
     pub fn receive(&self, connection: u64, frame: ServerFrame) -> Option<Refusal> {
-        self.shared.receive(&self.link, connection, frame)
+        self.session.receive(connection, frame, Link::holding(&self.link))
     }
 
     /// The answer to a beat has arrived.
     pub fn beat_answered(&self, connection: u64, beat: &Beat) {
-        self.shared.beat_answered(connection, beat.number, beat.echo);
+        self.session.beat_answered(connection, beat.number, beat.echo);
     }
 
     /// Runs the timers that are due on a connection: a beat to be said, whether to give the
     /// connection up, and when to ask again.
     pub fn tick(&self) -> (Option<Beat>, bool, Duration) {
-        let tick = self.shared.tick();
+        let tick = self.session.tick();
         let beat = tick.beat.map(|number| Beat { number, ..Beat::default() });
         (beat, tick.stale, tick.next)
     }
 
     /// Ends calls whose timeouts have passed while there is no connection.
     pub fn wait_disconnected(&self) {
-        self.shared.wait_disconnected();
+        self.session.wait_disconnected();
     }
 
     /// How many calls have not ended.
     #[must_use]
     pub fn open_calls(&self) -> usize {
-        self.shared.open_calls()
+        self.session.open_calls()
     }
 
     /// Whether what is held is lost, as the manager was not heard for too long.
     #[must_use]
     pub fn has_lost_lease(&self) -> bool {
-        self.shared.has_lost_lease()
+        self.session.has_lost_lease()
     }
 
     /// There will be no other connection.
     pub fn end(&self, why: Refusal) {
-        self.shared.end(why);
+        self.session.end(why);
     }
 
     /// Whether nobody wants the session any more.
     #[must_use]
     pub fn is_leaving(&self) -> bool {
-        self.shared.is_leaving()
+        self.session.is_leaving()
     }
 }
 

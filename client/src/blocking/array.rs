@@ -4,7 +4,7 @@ use crate::{
     Element, Slice,
     blocking::{Manager, Open, Pages, fenced, wait, wrapper},
     error::Result,
-    open::Name,
+    objects::open::Name,
 };
 
 impl Manager {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::{
     blocking::{Manager, Open, wait, wrapper},
     error::{Error, Result},
-    open::Name,
+    objects::open::Name,
 };
 
 impl Manager {

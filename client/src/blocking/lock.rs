@@ -6,7 +6,7 @@ use crate::{
     Fence,
     blocking::{Manager, Open, wait, wrapper},
     error::Result,
-    open::Name,
+    objects::open::Name,
 };
 
 impl Manager {

@@ -5,7 +5,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use crate::{
     blocking::{Manager, Open, fenced, wait, wrapper},
     error::Result,
-    open::Name,
+    objects::open::Name,
 };
 
 impl Manager {

@@ -8,7 +8,7 @@ use crate::{
     AsValue,
     blocking::{Manager, Open, wait, wrapper},
     error::Result,
-    open::Name,
+    objects::open::Name,
 };
 
 impl Manager {

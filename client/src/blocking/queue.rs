@@ -8,7 +8,7 @@ use crate::{
     AsValue, Received,
     blocking::{Manager, Open, fenced, wait, wrapper},
     error::Result,
-    open::Name,
+    objects::open::Name,
 };
 
 impl Manager {

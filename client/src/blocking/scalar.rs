@@ -6,7 +6,7 @@ use crate::{
     AsValue,
     blocking::{Manager, Open, fenced, wait, wrapper},
     error::Result,
-    open::Name,
+    objects::open::Name,
 };
 
 impl Manager {

@@ -6,8 +6,10 @@ use crate::{
     Fence,
     blocking::{Manager, Open, wait, wrapper},
     error::Result,
-    open::Name,
-    proxy::semaphore::{Bounded, Unbounded},
+    objects::{
+        open::Name,
+        semaphore::{Bounded, Unbounded},
+    },
 };
 
 impl Manager {

@@ -8,7 +8,7 @@ use crate::{
     SetOperand,
     blocking::{Manager, Open, Pages, fenced, wait, wrapper},
     error::Result,
-    open::Name,
+    objects::open::Name,
 };
 
 impl Manager {

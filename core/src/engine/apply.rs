@@ -142,7 +142,7 @@ impl Engine {
                 })
             }
             State::Busy(queue) => {
-                queue.blocked.push(client.id());
+                queue.blocked.insert(client.id());
                 return Some(op);
             }
             State::Deleted => Err(deleted(&cell)),

@@ -2,6 +2,7 @@
 
 use std::{
     cell::RefCell,
+    collections::BTreeSet,
     fmt,
     sync::{
         Arc, Mutex, PoisonError, Weak,
@@ -54,7 +55,7 @@ pub(super) enum State {
 pub(super) struct Queue {
     pub(super) events: Vec<Event>,
     /// Sessions whose next request needs the object, too.
-    pub(super) blocked: Vec<SessionId>,
+    pub(super) blocked: BTreeSet<SessionId>,
 }
 
 /// Something that happens to an object.

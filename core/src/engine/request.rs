@@ -124,7 +124,7 @@ impl Engine {
         let snapshot = match &mut *lock(&other.state) {
             State::Live(object) => object.set_snapshot(),
             State::Busy(queue) => {
-                queue.blocked.push(client.id());
+                queue.blocked.insert(client.id());
                 return Ok(Operand::Busy);
             }
             State::Deleted => return Err(missing()),

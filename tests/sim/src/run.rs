@@ -1,6 +1,11 @@
 //! One simulation: processes, a manager that may start again, a network, and trouble.
 
-use std::{cell::RefCell, rc::Rc, task::Waker, time::Duration};
+use std::{
+    cell::RefCell,
+    rc::Rc,
+    task::{Poll, Waker},
+    time::Duration,
+};
 
 use mp_manager::simulation::Attempt;
 use mp_manager_core::{Error, Reason};
@@ -393,7 +398,7 @@ impl Run {
             return;
         }
         let Phase::Connected { connection, number } = process.phase else { return };
-        if let Some(Some(frame)) = process.wire.poll_frame(number, Waker::noop()) {
+        if let Poll::Ready(Some(frame)) = process.wire.poll_frame(number, Waker::noop()) {
             self.note(format_args!("process {id} sends frame {}", frame.number));
             self.processes[id].frames_said.insert(frame.number, self.world.now());
             let is_last = frame.goodbye.is_some();

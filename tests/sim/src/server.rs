@@ -356,7 +356,10 @@ impl Server {
                 self.perform(step, &mut line.work);
             }
         } else if let Some(job) = line.job.take() {
-            self.act(world, job, &mut line.work, lease);
+            let is_blocked = self.act(world, job, &mut line.work, lease);
+            if is_blocked {
+                line.connection = None;
+            }
         } else {
             return self.finish(world, line);
         }
@@ -429,8 +432,14 @@ impl Server {
         }
     }
 
-    /// What begins a line.
-    fn act<E>(&mut self, world: &World<E>, job: Job, work: &mut Work, lease: Duration) {
+    /// What begins a line. Whether the stream has nothing to do until the manager wakes it.
+    fn act<E>(
+        &mut self,
+        world: &World<E>,
+        job: Job,
+        work: &mut Work,
+        lease: Duration,
+    ) -> bool {
         let engine = &self.engine;
         let now = world.now();
         let note = |what: std::fmt::Arguments<'_>| world.trace.borrow_mut().note(now, what);
@@ -444,22 +453,24 @@ impl Server {
                 }
             }
             Job::Take(connection, frame) => {
-                let Some(state) = self.connections.get_mut(&connection) else { return };
+                let Some(state) = self.connections.get_mut(&connection) else { return false };
                 let client = Arc::clone(&state.attachment.client);
                 note(format_args!("server: frame {} {}", client.id(), frame.number));
                 state.stream.take_in(engine, &mut client.lock(), *frame, work);
             }
             Job::Start(connection) => {
-                let Some(state) = self.connections.get_mut(&connection) else { return };
+                let Some(state) = self.connections.get_mut(&connection) else { return false };
                 let client = Arc::clone(&state.attachment.client);
                 note(format_args!("server: start {}", client.id()));
                 let started = state.stream.start(engine, &mut client.lock(), work);
-                if let Started::One(object) = started {
-                    self.look_at(object);
+                match started {
+                    Started::One(object) => self.look_at(object),
+                    Started::Blocked => return true,
+                    Started::Nothing | Started::Ended(_) => {}
                 }
             }
             Job::Close(connection) => {
-                let Some(state) = self.connections.get_mut(&connection) else { return };
+                let Some(state) = self.connections.get_mut(&connection) else { return false };
                 let client = Arc::clone(&state.attachment.client);
                 state.stream.closed(engine, &mut client.lock(), false, work);
             }
@@ -473,7 +484,7 @@ impl Server {
                 }
             }
             Job::End(connection, why) => {
-                let Some(state) = self.connections.get_mut(&connection) else { return };
+                let Some(state) = self.connections.get_mut(&connection) else { return false };
                 let client = Arc::clone(&state.attachment.client);
                 state.stream.end(engine, &mut client.lock(), why, work);
             }
@@ -483,6 +494,7 @@ impl Server {
             }
             Job::Steps => {}
         }
+        false
     }
 
     /// Performs a step, and looks at what it leaves in its object.

@@ -1,0 +1,8 @@
+//! The way in.
+
+mod builder;
+
+pub use builder::{
+    ADDRESS_VARIABLE, AUTHKEY_FILE_VARIABLE, AUTHKEY_VARIABLE, Builder, FENCE_VARIABLE,
+    TLS_CA_VARIABLE, TLS_CERT_VARIABLE, TLS_KEY_VARIABLE,
+};

@@ -1,0 +1,159 @@
+//! Values in and out of bytes, with the proxies inside them.
+//!
+//! A proxy is encoded as a reference (extension type 1). While a value is encoded, the references
+//! in it are collected, so that the manager can count them without parsing; while one is decoded,
+//! they become proxies on the connection it came by.
+
+use std::{cell::RefCell, sync::Arc};
+
+use bytes::Bytes;
+use mp_manager_proto::{
+    v1::{Kind, Ref, Value},
+    value::{self, CodecError, extension},
+};
+use serde::{
+    Deserialize, Deserializer, Serialize, Serializer,
+    de::{self, DeserializeOwned, SeqAccess, Visitor},
+};
+
+use crate::session::link::Link;
+
+thread_local! {
+    static ENCODING: RefCell<Option<Encoding>> = const { RefCell::new(None) };
+    static DECODING: RefCell<Option<Arc<Link>>> = const { RefCell::new(None) };
+}
+
+struct Encoding {
+    server: u64,
+    refs: Vec<Ref>,
+}
+
+/// Encodes a value that is going to the server `server`.
+pub(crate) fn encode<T: Serialize + ?Sized>(value: &T, server: u64) -> Result<Value, CodecError> {
+    let outer = ENCODING.replace(Some(Encoding { server, refs: Vec::new() }));
+    let encoded = value::encode(value);
+    let refs = ENCODING.replace(outer).map_or_else(Vec::new, |encoding| encoding.refs);
+    Ok(Value { data: encoded?.into(), refs })
+}
+
+/// Encodes a key.
+pub(crate) fn encode_key<T: Serialize + ?Sized>(key: &T) -> Result<Bytes, CodecError> {
+    value::encode_key(key).map(Bytes::from)
+}
+
+/// Decodes a value that came by `link`, on which its proxies will work.
+pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8], link: &Arc<Link>) -> Result<T, CodecError> {
+    let outer = DECODING.replace(Some(Arc::clone(link)));
+    let decoded = value::decode(bytes);
+    DECODING.replace(outer);
+    decoded
+}
+
+/// The part of a reference that only its kind understands: an array's element type, a pipe's end.
+pub(crate) type Detail = u8;
+
+const PAYLOAD_LEN: usize = 18;
+
+/// Writes a reference in a proxy's place.
+pub(crate) fn serialize_reference<S: Serializer>(
+    reference: &Ref,
+    detail: Detail,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    ENCODING
+        .with_borrow_mut(|encoding| match encoding {
+            Some(encoding) if encoding.server == reference.server => {
+                encoding.refs.push(*reference);
+                Ok(())
+            }
+            Some(_) => Err("a proxy can only be stored in objects of its own manager"),
+            None => Err("a proxy can only be serialised into another shared object"),
+        })
+        .map_err(serde::ser::Error::custom)?;
+    let kind = u8::try_from(reference.kind).unwrap_or_default();
+    let payload =
+        [&reference.server.to_be_bytes()[..], &[kind], &reference.object.to_be_bytes(), &[detail]]
+            .concat();
+    serializer.serialize_newtype_struct(
+        rmp_serde::MSGPACK_EXT_STRUCT_NAME,
+        &(extension::PROXY, Payload(payload)),
+    )
+}
+
+/// Reads a reference to an object of `kind`, and finds the connection that it is read from.
+pub(crate) fn deserialize_reference<'de, D: Deserializer<'de>>(
+    kind: Kind,
+    deserializer: D,
+) -> Result<(Arc<Link>, Ref, Detail), D::Error> {
+    let (reference, detail) = deserializer
+        .deserialize_newtype_struct(rmp_serde::MSGPACK_EXT_STRUCT_NAME, ReferenceVisitor)?;
+    if reference.kind() != kind {
+        let found = reference.kind();
+        return Err(de::Error::custom(format!("a proxy of a {found:?}, not of a {kind:?}")));
+    }
+    let link = DECODING.with_borrow(Clone::clone).ok_or_else(|| {
+        de::Error::custom("a proxy can only be deserialised from another shared object")
+    })?;
+    if link.server_id() != reference.server {
+        return Err(de::Error::custom("the proxy belongs to another manager"));
+    }
+    Ok((link, reference, detail))
+}
+
+struct Payload(Vec<u8>);
+
+impl Serialize for Payload {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_bytes(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for Payload {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct PayloadVisitor;
+        impl Visitor<'_> for PayloadVisitor {
+            type Value = Payload;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("the bytes of a reference")
+            }
+
+            fn visit_bytes<E: de::Error>(self, bytes: &[u8]) -> Result<Payload, E> {
+                Ok(Payload(bytes.to_vec()))
+            }
+        }
+        deserializer.deserialize_bytes(PayloadVisitor)
+    }
+}
+
+struct ReferenceVisitor;
+
+impl<'de> Visitor<'de> for ReferenceVisitor {
+    type Value = (Ref, Detail);
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("a reference to a shared object")
+    }
+
+    fn visit_newtype_struct<D: Deserializer<'de>>(
+        self,
+        deserializer: D,
+    ) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_tuple(2, self)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
+        let missing = || de::Error::custom("the reference is incomplete");
+        let tag: i8 = seq.next_element()?.ok_or_else(missing)?;
+        let Payload(bytes) = seq.next_element()?.ok_or_else(missing)?;
+        if tag != extension::PROXY {
+            return Err(de::Error::custom(format!("extension {tag} is no reference")));
+        }
+        let payload: [u8; PAYLOAD_LEN] = bytes.try_into().map_err(|_| missing())?;
+        let number = |at: usize| {
+            payload[at..at + 8].iter().fold(0_u64, |number, &byte| number << 8 | u64::from(byte))
+        };
+        let reference = Ref { server: number(0), kind: i32::from(payload[8]), object: number(9) };
+        Ok((reference, payload[17]))
+    }
+}

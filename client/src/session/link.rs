@@ -1,0 +1,173 @@
+//! The user's hold on a session, and on the objects in it.
+
+use std::{
+    any::Any,
+    collections::HashMap,
+    ffi::OsString,
+    sync::{
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use mp_manager_proto::v1::{DirectoryOp, Ref, Release, directory_op, request};
+
+use super::shared::Shared;
+use crate::protocol::{Counted, Scope, giving_back};
+
+/// A session whose replies come with handles.
+pub(crate) type Session = Shared<Arc<Handle>>;
+
+/// What every proxy has in the end: when the last one goes, the session says goodbye.
+pub(crate) struct Link {
+    pub(crate) session: Arc<Session>,
+    pub(crate) address: String,
+    /// Ends with the link, after the goodbye.
+    keeper: OnceLock<Box<dyn Keeper>>,
+    /// The objects that somebody has a hold on, with their manager's number.
+    ///
+    /// A leaf: nothing else is locked while this is. The machine may be.
+    handles: Mutex<HashMap<u64, (u64, Weak<Handle>)>>,
+    /// The manager was shut down through it.
+    is_shut_down: AtomicBool,
+}
+
+/// What runs a connection: a thread of its own, a server inside this process.
+pub(crate) trait Keeper: Send + Sync {
+    /// The environment variables by which a child process connects to the same manager.
+    fn environment(&self) -> Vec<(OsString, OsString)>;
+}
+
+/// The client's hold on one object. The server counts the references it hands out; the last proxy
+/// to go gives them all back.
+pub(crate) struct Handle {
+    pub(crate) link: Arc<Link>,
+    pub(crate) reference: Ref,
+    /// So many references, in this session; those of an earlier one went with it.
+    received: Mutex<(u64, u64)>,
+    /// What the guards of the object have in common in this process, if they have anything.
+    common: Mutex<Weak<dyn Any + Send + Sync>>,
+}
+
+impl Link {
+    pub(crate) fn new(session: Arc<Session>, address: String) -> Arc<Self> {
+        Arc::new(Self {
+            session,
+            address,
+            keeper: OnceLock::new(),
+            handles: Mutex::default(),
+            is_shut_down: AtomicBool::new(false),
+        })
+    }
+
+    /// Gives the link what runs it; done once, right after connecting.
+    pub(crate) fn keep(&self, keeper: impl Keeper + 'static) {
+        let _ = self.keeper.set(Box::new(keeper));
+    }
+
+    /// What runs it; a simulated session has nothing.
+    pub(crate) fn keeper(&self) -> Option<&dyn Keeper> {
+        self.keeper.get().map(|keeper| &**keeper)
+    }
+
+    /// The manager of the current session; another one after it has started again.
+    pub(crate) fn server_id(&self) -> u64 {
+        self.session.server()
+    }
+
+    /// Whether the manager was shut down through it.
+    pub(crate) fn is_shut_down(&self) -> bool {
+        self.is_shut_down.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn note_shutdown(&self) {
+        self.is_shut_down.store(true, Ordering::Relaxed);
+    }
+
+    /// The hold on an object that some reply referred to.
+    pub(crate) fn handle(self: &Arc<Self>, reference: Ref) -> Arc<Handle> {
+        let mut handles = lock(&self.handles);
+        // One of an earlier manager stays untouched: it might be the last hold on it that would go
+        // here, and its end takes the lock.
+        let known = handles.get(&reference.object);
+        let known = known.filter(|(server, _)| *server == reference.server);
+        if let Some(handle) = known.and_then(|(_, handle)| handle.upgrade()) {
+            return handle;
+        }
+        let handle = Arc::new(Handle {
+            link: Arc::clone(self),
+            reference,
+            received: Mutex::default(),
+            common: Mutex::new(Weak::<()>::new()),
+        });
+        handles.insert(reference.object, (reference.server, Arc::downgrade(&handle)));
+        handle
+    }
+
+    /// Takes hold of objects for as long as there is a link. The link is not held for longer than
+    /// that takes: whoever takes in frames must not have it when its last user lets go of it, who would
+    /// not wait for the goodbye and for an embedded manager's end.
+    pub(crate) fn holding(link: &Weak<Self>) -> impl FnMut(Ref) -> Option<Arc<Handle>> {
+        move |reference| link.upgrade().map(|link| link.handle(reference))
+    }
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        self.session.say_goodbye();
+    }
+}
+
+impl Handle {
+    /// What the guards of the object have in common, if that [`is_current`](Option::filter); or else
+    /// what `make` makes.
+    pub(crate) fn common<T: Any + Send + Sync>(
+        &self,
+        is_current: impl FnOnce(&T) -> bool,
+        make: impl FnOnce() -> T,
+    ) -> Arc<T> {
+        let mut common = lock(&self.common);
+        let known = common.upgrade().and_then(|known| known.downcast::<T>().ok());
+        if let Some(known) = known
+            && is_current(&known)
+        {
+            return known;
+        }
+        let made = Arc::new(make());
+        *common = Arc::downgrade(&made) as Weak<dyn Any + Send + Sync>;
+        made
+    }
+}
+
+impl Counted for Arc<Handle> {
+    fn count(&self, incarnation: u64) {
+        let mut received = lock(&self.received);
+        if received.0 != incarnation {
+            *received = (incarnation, 0);
+        }
+        received.1 += 1;
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        let received = self.received.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let (incarnation, count) = *received;
+        let object = self.reference.object;
+        let session = &self.link.session;
+        let Some(mut handles) = session.home.lock(&self.link.handles) else { return };
+        if handles.get(&object).is_some_and(|(_, known)| known.strong_count() == 0) {
+            handles.remove(&object);
+        }
+        drop(handles);
+        if count > 0 {
+            let op = directory_op::Op::Release(Release { object, count });
+            let op = request::Op::Directory(DirectoryOp { op: Some(op) });
+            session.send_detached(giving_back(0, op), Scope::Session(incarnation));
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

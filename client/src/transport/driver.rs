@@ -1,0 +1,361 @@
+//! The connection behind a session: opened, kept alive, and opened again when it is gone.
+//!
+//! A task runs it, and does what the session's state machine says ([`Session`]). When the task ends,
+//! however it ends, the session ends with it: nobody waits for what nobody does.
+
+use std::{
+    sync::{Arc, Weak},
+    thread,
+    time::Duration,
+};
+
+use mp_manager_proto::{
+    address::Address,
+    frame::FrameCodec,
+    v1::{Beat, Error as Refusal, Reason, ServerFrame},
+};
+use tokio::{
+    sync::mpsc,
+    time::{sleep, timeout},
+};
+use tonic::{
+    Streaming,
+    client::Grpc,
+    codegen::{http::uri::PathAndQuery, tokio_stream},
+};
+
+use super::connect::{Authenticated, Target, authenticate, cannot_connect, explain};
+use crate::{
+    error::{Error, Result},
+    protocol::{Connected, Established, Policy, Step, closed, driver_ended},
+    session::{
+        call::Outgoing,
+        clock::Clock,
+        link::{Link, Session},
+    },
+};
+
+/// How often to look for calls whose timeouts have passed while there is no connection.
+const LOOK: Duration = Duration::from_millis(100);
+const SESSION: &str = "/mp.manager.v1.Manager/Session";
+
+/// A packet that is lost must not cost the lease: one attempt takes no longer than this.
+const LONGEST_ATTEMPT: Duration = Duration::from_secs(3);
+/// How long the end of a runtime waits for the goodbyes of its connections, each.
+const LONGEST_FAREWELL: Duration = Duration::from_millis(500);
+/// The manager was not heard in time for what it must keep: looked at no more often than this.
+const SHORTEST_SLEEP: Duration = Duration::from_millis(1);
+
+/// Opens a session, whose connection is run by a task on the current runtime.
+pub(crate) async fn open(target: &Target) -> Result<Arc<Link>> {
+    let policy = Policy {
+        reconnect_timeout: target.reconnect_timeout,
+        reopen: target.reopen,
+        end_is_death: matches!(target.address, Address::Unix(_)),
+    };
+    let session = Session::new(Clock::system(), policy);
+    let authenticated = authenticate(target, &session).await?;
+    let link = Link::new(Arc::clone(&session), target.address.to_string());
+    let connection = Connection { target: target.clone(), session, link: Arc::downgrade(&link) };
+    let Connected { connection: number, .. } = connection.connected(&authenticated);
+    let streams = connection.open_streams(authenticated, number).await?;
+    tokio::spawn(Driver(connection).run(streams));
+    Ok(link)
+}
+
+struct Connection {
+    target: Target,
+    session: Arc<Session>,
+    link: Weak<Link>,
+}
+
+/// The task that runs a connection. When it is dropped or panics, the session ends.
+struct Driver(Connection);
+
+impl Driver {
+    async fn run(self, streams: Streams) {
+        self.0.run(streams).await;
+    }
+}
+
+impl Drop for Driver {
+    fn drop(&mut self) {
+        let Connection { target, session, .. } = &self.0;
+        // In a fork there is nothing to end, and perhaps nobody to unlock it.
+        if !session.home.is_here() {
+            return;
+        }
+        let abandoned = session.abandoned();
+        session.end(driver_ended(thread::panicking()));
+        if let Some(abandoned) = abandoned {
+            farewell(target.clone(), abandoned);
+        }
+    }
+}
+
+/// Says goodbye for a session whose runtime has ended, on another connection: what it held would wait
+/// for the end of its lease otherwise, as after each program that ends without closing its manager.
+fn farewell(target: Target, abandoned: Established) {
+    let (done, wait) = std::sync::mpsc::channel();
+    let thread = thread::Builder::new().name("mp-manager-farewell".into()).spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        if let Ok(runtime) = runtime {
+            // Without an answer the lease has to end.
+            let _ = runtime.block_on(async {
+                timeout(LONGEST_FAREWELL, say_goodbye(target, abandoned)).await
+            });
+            runtime.shutdown_background();
+        }
+        let _ = done.send(());
+    });
+    if thread.is_ok() {
+        let _ = wait.recv_timeout(LONGEST_FAREWELL);
+    }
+}
+
+async fn say_goodbye(target: Target, abandoned: Established) -> Result<()> {
+    let policy = Policy { reconnect_timeout: Duration::ZERO, reopen: false, end_is_death: false };
+    let session = Arc::new(Session::without_timer(Clock::system(), policy));
+    session.take_over(abandoned);
+    let authenticated = authenticate(&target, &session).await?;
+    let connection = Connection { target, session, link: Weak::new() };
+    let Connected { connection: number, .. } = connection.connected(&authenticated);
+    connection.session.say_goodbye();
+    let mut streams = connection.open_streams(authenticated, number).await?;
+    // Until the manager has ended it.
+    while let Ok(Some(_)) = streams.frames.message().await {}
+    Ok(())
+}
+
+/// What is said on one connection, both ways.
+struct Streams {
+    number: u64,
+    frames: Streaming<ServerFrame>,
+    beats: mpsc::Sender<Beat>,
+    answers: Streaming<Beat>,
+}
+
+/// How a conversation ended.
+enum End {
+    /// The connection is gone, for this reason.
+    Gone(String),
+    /// The manager has ended the session.
+    Farewell(Refusal),
+}
+
+impl Connection {
+    fn connected(&self, authenticated: &Authenticated) -> Connected {
+        let Authenticated { welcome, challenge, asked, .. } = authenticated;
+        self.session.connected(welcome, challenge, *asked)
+    }
+
+    async fn open_streams(&self, authenticated: Authenticated, number: u64) -> Result<Streams> {
+        let mut client = authenticated.client;
+        let failed = |status: tonic::Status| cannot_connect(&self.target.address, explain(&status));
+        let outgoing = Outgoing { session: Arc::clone(&self.session), connection: number };
+        // As the client would do it, but with frames that are encoded.
+        let mut grpc = Grpc::new(authenticated.channel)
+            .max_encoding_message_size(usize::MAX)
+            .max_decoding_message_size(usize::MAX);
+        grpc.ready()
+            .await
+            .map_err(|error| failed(tonic::Status::unavailable(error.to_string())))?;
+        let path = PathAndQuery::from_static(SESSION);
+        let frames = grpc
+            .streaming(tonic::Request::new(outgoing), path, FrameCodec)
+            .await
+            .map_err(failed)?
+            .into_inner();
+        let (beats, outbound) = mpsc::channel(2);
+        let outbound = Beats(outbound);
+        let answers = client.keep_alive(outbound).await.map_err(failed)?.into_inner();
+        Ok(Streams { number, frames, beats, answers })
+    }
+
+    /// Until it is all over.
+    async fn run(&self, mut streams: Streams) {
+        loop {
+            let end = self.converse(&mut streams).await;
+            if self.session.is_leaving() {
+                return self.session.end(closed());
+            }
+            match end {
+                End::Gone(why) => {
+                    self.session.disconnected(Refusal::new(Reason::SessionEnded, why))
+                }
+                End::Farewell(why) => self.session.farewell(why),
+            }
+            // On a unix socket what was held is lost before the manager can take its end for ours.
+            drop(streams);
+            streams = tokio::select! {
+                again = self.reconnect() => match again {
+                    Some(streams) => streams,
+                    None => return,
+                },
+                () = self.leave() => return self.session.end(closed()),
+            };
+        }
+    }
+
+    /// Takes in what the manager says, until it says no more.
+    async fn converse(&self, streams: &mut Streams) -> End {
+        let Streams { number, frames, beats, answers } = streams;
+        let hear = async {
+            loop {
+                match frames.message().await {
+                    Ok(Some(frame)) => {
+                        let hold = Link::holding(&self.link);
+                        if let Some(why) = self.session.receive(*number, frame, hold) {
+                            return End::Farewell(why);
+                        }
+                    }
+                    Ok(None) => return End::Gone("the manager ended the connection".into()),
+                    Err(status) => return End::Gone(explain(&status)),
+                }
+            }
+        };
+        let answered = async {
+            loop {
+                match answers.message().await {
+                    Ok(Some(beat)) => {
+                        self.session.beat_answered(*number, beat.number, beat.echo);
+                    }
+                    // Whatever it is, the other stream says it better.
+                    Ok(None) | Err(_) => std::future::pending().await,
+                }
+            }
+        };
+        tokio::select! {
+            end = hear => end,
+            end = self.beat(beats) => end,
+            never = answered => never,
+        }
+    }
+
+    /// Says the beats, and notices when nothing comes back.
+    async fn beat(&self, beats: &mpsc::Sender<Beat>) -> End {
+        loop {
+            let tick = self.session.tick();
+            if tick.stale {
+                return End::Gone("nothing was heard of the manager".into());
+            }
+            if let Some(number) = tick.beat {
+                // One that finds no room is as good as one that is late.
+                let _ = beats.try_send(Beat { number, ..Beat::default() });
+            }
+            tokio::select! {
+                () = sleep(tick.next.saturating_sub(self.session.now()).max(SHORTEST_SLEEP)) => {}
+                () = self.session.wanted.notified() => {}
+            }
+        }
+    }
+
+    /// Connects again, as the session says; `None` when it is all over.
+    async fn reconnect(&self) -> Option<Streams> {
+        loop {
+            match self.session.next_step() {
+                Step::Connect => match self.attempt().await {
+                    Ok(streams) => return Some(streams),
+                    Err(Attempt::Failed(message)) => {
+                        self.session.attempt_failed(message, random());
+                    }
+                    Err(Attempt::Refused(refusal)) => self.session.attempt_refused(refusal),
+                },
+                Step::Rest(until) => self.rest(until).await,
+                Step::Idle => self.session.wanted.notified().await,
+                Step::Over => return None,
+            }
+        }
+    }
+
+    async fn attempt(&self) -> Result<Streams, Attempt> {
+        let target =
+            Target { timeout: self.target.timeout.min(LONGEST_ATTEMPT), ..self.target.clone() };
+        let attempt = authenticate(&target, &self.session);
+        tokio::pin!(attempt);
+        let authenticated = loop {
+            tokio::select! {
+                result = &mut attempt => break result,
+                () = sleep(LOOK) => self.session.wait_disconnected(),
+            }
+        };
+        let authenticated = authenticated.map_err(Attempt::from)?;
+        let Connected { resumed, connection: number } = self.connected(&authenticated);
+        if !resumed && !self.target.reopen {
+            let message = "the session is lost, and no other was wanted";
+            return Err(Attempt::Refused(Refusal::new(Reason::SessionEnded, message)));
+        }
+        let opened = timeout(target.timeout, self.open_streams(authenticated, number)).await;
+        let result = match opened {
+            Ok(result) => result.map_err(Attempt::from),
+            Err(_) => Err(Attempt::Failed("no answer in time".into())),
+        };
+        if let Err(Attempt::Failed(why)) = &result {
+            self.session.disconnected(Refusal::new(Reason::SessionEnded, why));
+        }
+        result
+    }
+
+    /// Waits, with an eye on calls whose timeouts pass.
+    async fn rest(&self, until: Duration) {
+        loop {
+            self.session.wait_disconnected();
+            let left = until.saturating_sub(self.session.now());
+            if left.is_zero() {
+                return;
+            }
+            sleep(left.min(LOOK)).await;
+        }
+    }
+
+    /// Completes when nobody wants the session any more.
+    async fn leave(&self) {
+        while !self.session.is_leaving() {
+            self.session.leaving.notified().await;
+        }
+    }
+}
+
+/// Why an attempt to connect came to nothing.
+enum Attempt {
+    /// Another one may succeed.
+    Failed(String),
+    /// No other will, as long as nothing changes.
+    Refused(Refusal),
+}
+
+impl From<Error> for Attempt {
+    fn from(error: Error) -> Self {
+        let reason = match &error {
+            Error::AuthenticationFailed(_) => Reason::AuthenticationFailed,
+            Error::Unsupported(_) => Reason::UnsupportedVersion,
+            Error::Configuration(_) | Error::Protocol(_) => Reason::Protocol,
+            _ => return Self::Failed(error.to_string()),
+        };
+        let context = error.context().cloned().unwrap_or_default();
+        let message = if context.message.is_empty() { error.to_string() } else { context.message };
+        let message = format!("the session is lost: {message}");
+        Self::Refused(Refusal::new(reason, message).with_hint(context.hint))
+    }
+}
+
+/// From 0 to 1.
+fn random() -> f64 {
+    // Without random numbers all clients come at once, which is no error.
+    let random = getrandom::u32().unwrap_or(u32::MAX);
+    f64::from(random) / f64::from(u32::MAX)
+}
+
+/// The beats that go out.
+struct Beats(mpsc::Receiver<Beat>);
+
+impl tokio_stream::Stream for Beats {
+    type Item = Beat;
+
+    fn poll_next(
+        mut self: std::pin::Pin<&mut Self>,
+        cx: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Option<Beat>> {
+        self.0.poll_recv(cx)
+    }
+}

@@ -1,0 +1,104 @@
+//! A thread of its own for a connection, which computing user code cannot starve.
+
+use std::{
+    future::Future,
+    sync::{Mutex, PoisonError, mpsc},
+    thread,
+    time::Duration,
+};
+
+use tokio::sync::oneshot;
+
+use crate::{
+    error::{Error, Result},
+    session::fork::Home,
+};
+
+/// How long dropping it waits for the goodbye to be sent.
+const GOODBYE_TIME: Duration = Duration::from_millis(500);
+
+/// Runs a connection's tasks until it is dropped.
+pub(crate) struct IoThread {
+    handle: tokio::runtime::Handle,
+    stop: Option<oneshot::Sender<()>>,
+    stopped: Mutex<mpsc::Receiver<()>>,
+    home: Home,
+}
+
+impl IoThread {
+    pub(crate) fn start() -> Result<Self> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(|error| cannot_start(&error))?;
+        let handle = runtime.handle().clone();
+        let (stop, wait) = oneshot::channel();
+        let (done, stopped) = mpsc::channel();
+        thread::Builder::new()
+            .name("mp-manager-io".into())
+            .spawn(move || {
+                runtime.block_on(async {
+                    // Dropping the sender stops it as well.
+                    let _ = wait.await;
+                    linger().await;
+                });
+                runtime.shutdown_background();
+                let _ = done.send(());
+            })
+            .map_err(|error| cannot_start(&error))?;
+        let home = Home::here();
+        Ok(Self { handle, stop: Some(stop), stopped: Mutex::new(stopped), home })
+    }
+
+    /// Runs `future` on the thread.
+    pub(crate) async fn run<T: Send + 'static>(
+        &self,
+        future: impl Future<Output = T> + Send + 'static,
+    ) -> Result<T> {
+        let (send, receive) = oneshot::channel();
+        self.handle.spawn(async move {
+            let _ = send.send(future.await);
+        });
+        receive.await.map_err(|error| cannot_start(&error))
+    }
+}
+
+/// Lets what is ready to be sent be sent.
+async fn linger() {
+    for _ in 0..16 {
+        tokio::task::yield_now().await;
+    }
+}
+
+impl Drop for IoThread {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        if !self.home.is_here() {
+            // The thread is not there in a fork.
+            return;
+        }
+        let stopped = self.stopped.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let _ = stopped.recv_timeout(GOODBYE_TIME);
+    }
+}
+
+fn cannot_start(error: &impl std::fmt::Display) -> Error {
+    Error::Configuration(format!("cannot run a connection on a thread of its own: {error}"))
+}
+
+/// Refuses a runtime that cannot run a connection.
+pub(crate) fn check_runtime() -> Result<()> {
+    let missing = if tokio::runtime::Handle::try_current().is_err() {
+        "a tokio runtime, and there is none here"
+    } else if std::panic::catch_unwind(|| tokio::time::sleep(Duration::ZERO)).is_err() {
+        "time, which this tokio runtime was built without: `enable_all()` or `enable_time()`"
+    } else if std::panic::catch_unwind(tokio::net::UnixStream::pair).is_err() {
+        "I/O, which this tokio runtime was built without: `enable_all()` or `enable_io()`"
+    } else {
+        return Ok(());
+    };
+    Err(Error::Configuration(format!(
+        "a connection needs {missing} (or use Builder::background_thread(), which gives the \
+         connection a thread and a runtime of its own, or mp_manager::blocking)"
+    )))
+}
