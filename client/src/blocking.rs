@@ -17,6 +17,7 @@
 
 mod array;
 mod barrier;
+mod block_on;
 mod condition;
 mod dict;
 mod event;
@@ -51,10 +52,7 @@ pub use scalar::Value;
 pub use semaphore::{BoundedSemaphore, Permit, Semaphore};
 pub use set::Set;
 
-/// Waits for a future on this thread; the connection's own thread completes it.
-fn wait<F: Future>(future: F) -> F::Output {
-    pollster::block_on(future)
-}
+use block_on::wait;
 
 /// A blocking proxy around an async one.
 macro_rules! wrapper {

@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-use crate::{blocking::wait, error::Result};
+use super::block_on::wait;
+use crate::error::Result;
 
 /// A typed handle on a shared object, as [`crate::Proxy`].
 ///

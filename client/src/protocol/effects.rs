@@ -6,7 +6,7 @@ use mp_manager_proto::v1::reply;
 
 use super::{
     arrived::Arrived,
-    grants::{GuardId, Loss},
+    grants::Losses,
     request::Failure,
     slot::{Caller, HeldBack, Slot, Waiting},
 };
@@ -16,12 +16,12 @@ use super::{
 pub(crate) struct Effects<H> {
     /// Guards whose grants are lost. They have to know before the machine takes another step: whoever
     /// looks at a guard must not find less than the machine has acted upon.
-    pub(crate) losses: Vec<(GuardId, Loss)>,
+    pub(crate) losses: Losses,
     /// The stream of frames has something to send, or ends.
     pub(crate) sender: Option<Waker>,
     /// Callers whose calls go on.
     pub(crate) callers: Vec<Waker>,
-    /// Replies that nobody gets. Dropping their handles drives the machine again.
+    /// Replies whose callers are gone or have failed. Dropping their handles drives the machine again.
     pub(crate) unwanted: Vec<Arrived<H>>,
     /// A call needs a connection, or a sign of life on the one that is there.
     pub(crate) wants_connection: bool,

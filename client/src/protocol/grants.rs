@@ -1,4 +1,4 @@
-//! What a session holds: each grant that somebody has a guard for, and who has to know when it is lost.
+//! What a session holds: each grant that has a guard, and which guards have to know when it is lost.
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -6,8 +6,6 @@ use std::{
 };
 
 use mp_manager_proto::v1::request;
-
-use super::effects::Effects;
 
 /// Maximum number of buffered losses of grants that have no guard yet.
 const EARLY_LOSSES: usize = 1024;
@@ -20,6 +18,9 @@ pub(crate) type GrantId = (u64, u64);
 /// Names a guard among all guards of one client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct GuardId(pub(crate) u64);
+
+/// Guards that have to know that their grants are lost.
+pub(crate) type Losses = Vec<(GuardId, Loss)>;
 
 /// How a grant was lost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,11 +73,11 @@ struct Held {
 
 impl Held {
     /// Whether that was news to any guard.
-    fn lose<H>(&mut self, why: Loss, effects: &mut Effects<H>) -> bool {
+    fn lose(&mut self, why: Loss, losses: &mut Losses) -> bool {
         let mut is_news = false;
         for guard in self.guards.iter_mut().filter(|guard| guard.loss.is_none()) {
             guard.loss = Some(why);
-            effects.losses.push((guard.id, why));
+            losses.push((guard.id, why));
             is_news = true;
         }
         is_news
@@ -102,8 +103,8 @@ impl Grants {
     }
 
     /// The manager says that the grant is lost; its guard may not be there yet.
-    pub(super) fn lose<H>(&mut self, grant: GrantId, effects: &mut Effects<H>) {
-        if self.lose_held(grant, effects) {
+    pub(super) fn lose(&mut self, grant: GrantId, losses: &mut Losses) {
+        if self.lose_held(grant, losses) {
             return;
         }
         if self.early.len() == EARLY_LOSSES {
@@ -113,16 +114,16 @@ impl Grants {
     }
 
     /// False if there is no guard of that grant.
-    pub(super) fn lose_held<H>(&mut self, grant: GrantId, effects: &mut Effects<H>) -> bool {
+    pub(super) fn lose_held(&mut self, grant: GrantId, losses: &mut Losses) -> bool {
         let held = self.held.get_mut(&grant);
-        held.map(|held| held.lose(Loss::Taken, effects)).is_some()
+        held.map(|held| held.lose(Loss::Taken, losses)).is_some()
     }
 
     /// The lease is over, and with it every grant; what gives those back that nobody knew to be lost.
-    pub(super) fn lose_lease<H>(&mut self, effects: &mut Effects<H>) -> Vec<(u64, request::Op)> {
+    pub(super) fn lose_lease(&mut self, losses: &mut Losses) -> Vec<(u64, request::Op)> {
         let mut released = Vec::new();
         for (&(object, token), held) in &mut self.held {
-            if held.lose(Loss::Lease, effects) {
+            if held.lose(Loss::Lease, losses) {
                 released.push((object, (held.release)(token)));
             }
         }
@@ -130,11 +131,11 @@ impl Grants {
     }
 
     /// The session is over, and with it every grant.
-    pub(super) fn lose_session<H>(&mut self, why: Loss, effects: &mut Effects<H>) {
+    pub(super) fn lose_session(&mut self, why: Loss, losses: &mut Losses) {
         self.ends.truncate(ENDS - 1);
         self.ends.push_front(why);
         for (grant, mut held) in mem::take(&mut self.held) {
-            held.lose(why, effects);
+            held.lose(why, losses);
             self.lost.insert(grant);
         }
         if why == Loss::Restart {

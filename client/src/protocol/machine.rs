@@ -139,6 +139,12 @@ impl<H> Machine<H> {
         self.session.limits.max_value_bytes as usize
     }
 
+    /// Counts the sessions.
+    #[cfg(test)]
+    pub(crate) fn incarnation(&self) -> u64 {
+        self.incarnation
+    }
+
     /// Whether a request waits to be sent.
     pub(crate) fn has_unsent(&self) -> bool {
         self.outbox.has_requests()

@@ -6,12 +6,13 @@ use mp_manager_proto::v1::{ClientFrame, Reconcile, SeqRange};
 
 use super::request::Seq;
 
-/// So many acknowledgements are worth a frame of their own.
+/// Number of acknowledgements that are worth a frame of their own.
 const ACKS_WORTH_A_FRAME: usize = 256;
-/// Acknowledgements of replies this long in all are, too: the manager keeps them until then.
+/// Total size of acknowledged replies that is, too: the manager keeps them until then.
 pub(super) const BYTES_WORTH_A_FRAME: usize = 256 << 10;
 
-/// What the manager has to be told, and what it may not have taken in.
+/// What the next frame says beside its requests' contents, and what the manager may not have taken in of
+/// earlier ones.
 #[derive(Default)]
 pub(super) struct Outbox {
     /// Requests to be sent, in order.
@@ -24,7 +25,7 @@ pub(super) struct Outbox {
     cancels: Vec<Seq>,
     /// Cancels in frames that the manager may not have taken in, by the frame's number.
     cancels_sent: VecDeque<(u64, Seq)>,
-    /// How many notices of loss were taken in, and how many the manager was told of.
+    /// How many notices of loss were taken in, and how many of them were confirmed.
     losses: u64,
     losses_said: u64,
     reconcile: Option<Reconcile>,

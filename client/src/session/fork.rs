@@ -43,7 +43,7 @@ impl Home {
         }
     }
 
-    /// What callers in a fork of that process are told.
+    /// The error of every call in a fork of that process.
     pub(crate) fn refusal(self) -> Refusal {
         let (home, here) = (self.0, process::id());
         let message = format!(

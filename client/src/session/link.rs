@@ -171,3 +171,64 @@ impl Drop for Handle {
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        pin::Pin,
+        task::{Context, Poll, Waker},
+        time::Duration,
+    };
+
+    use bytes::Bytes;
+    use mp_manager_proto::v1::{
+        Challenge, Delivery, Error as Refusal, Limits, Reason, Reply, Request, ServerFrame, Value,
+        Welcome, reply,
+    };
+
+    use super::*;
+    use crate::{
+        protocol::{Failure, Policy},
+        session::{call::Call, clock::Clock},
+    };
+
+    /// Dropping the handles of a reply takes the lock, so they must not go under it.
+    #[test]
+    fn a_session_may_be_lost_with_a_reply_that_nobody_has_taken() {
+        let policy = Policy {
+            reconnect_timeout: Duration::from_secs(60),
+            reopen: true,
+            end_is_death: false,
+        };
+        let session = Arc::new(Session::without_timer(Clock::new(|| Duration::ZERO), policy));
+        let limits = Limits { max_open_requests: 8, max_frame_bytes: 1 << 10, ..Limits::default() };
+        let welcome =
+            Welcome { session: 1, lease_ms: 10_000, limits: Some(limits), ..Welcome::default() };
+        let challenge = Challenge { epoch: 1, server_id: 1, ..Challenge::default() };
+        let connected = session.connected(&welcome, &challenge, Duration::ZERO);
+        let owner = Link::new(Arc::clone(&session), "the tests".into());
+
+        let mut call = Call::new(&session, Request { object: 1, ..Request::default() }, Scope::Any);
+        let cx = &mut Context::from_waker(Waker::noop());
+        assert!(Pin::new(&mut call).poll(cx).is_pending());
+        let Poll::Ready(Some(frame)) = session.poll_frame(connected.connection, Waker::noop())
+        else {
+            panic!("the call is not sent")
+        };
+        let seq = frame.decoded().requests[0].seq;
+
+        let reference = Ref { server: 1, kind: 1, object: 9 };
+        let value = Value { data: Bytes::from_static(&[0xc0]), refs: vec![reference] };
+        let delivery = Delivery { value: Some(value), ..Delivery::default() };
+        let result = Some(reply::Result::Delivery(delivery));
+        let frame = ServerFrame { replies: vec![Reply { seq, result }], ..ServerFrame::default() };
+        let link = Arc::downgrade(&owner);
+        assert!(session.receive(connected.connection, frame, Link::holding(&link)).is_none());
+
+        session.farewell(Refusal::new(Reason::SessionEnded, "it was long enough"));
+        let Poll::Ready(Err(Failure::Refused(why))) = Pin::new(&mut call).poll(cx) else {
+            panic!("the call goes on")
+        };
+        assert_eq!(why.reason(), Reason::SessionEnded);
+    }
+}

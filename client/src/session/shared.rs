@@ -30,8 +30,8 @@ use super::{
     watcher::Watcher,
 };
 use crate::protocol::{
-    Arrived, Begun, Connected, Counted, Deadline, Effects, Established, Failure, GrantId, GuardId,
-    Machine, NewCall, Noted, Policy, Polled, Scope, Seq, Step, Tick,
+    Arrived, Begun, Connected, Counted, Effects, Established, Failure, GrantId, GuardId, Machine,
+    NewCall, Noted, Policy, Polled, Scope, Seq, Step, Tick,
 };
 
 /// A session, shared by its proxies and the task that runs its connection. `H` is a hold on an object

@@ -422,7 +422,9 @@ impl ClientHalf {
 
     fn send(&mut self) {
         let Some((connection, last)) = self.connection else { return };
-        let Poll::Ready(Some(frame)) = self.wire.poll_frame(connection, Waker::noop()) else { return };
+        let Poll::Ready(Some(frame)) = self.wire.poll_frame(connection, Waker::noop()) else {
+            return;
+        };
         assert_eq!(frame.number, last + 1, "frames are numbered without gaps");
         self.connection = Some((connection, frame.number));
         let frame = ClientFrame::decode(&frame.encode_to_vec()[..]).expect("it can be read");

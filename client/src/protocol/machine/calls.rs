@@ -33,7 +33,7 @@ pub(crate) struct NewCall {
     pub(crate) place: Option<Place>,
 }
 
-/// What became of the attempt to send a request.
+/// The result of an attempt to send a request.
 pub(crate) enum Begun {
     Sent(Seq),
     /// There are too many open calls; the waker is woken when there are fewer, and when the call's
@@ -42,7 +42,7 @@ pub(crate) enum Begun {
     Failed(Failure),
 }
 
-/// What there is of a call's reply.
+/// The state of a call's reply.
 pub(crate) enum Polled<H> {
     /// Nothing; its waker is woken when that changes.
     Pending,

@@ -130,7 +130,7 @@ impl<H: Counted> Machine<H> {
     }
 
     /// The manager has ended the session, and there may be another one.
-    pub(crate) fn session_ended(&mut self, why: Refusal, effects: &mut Effects<H>) {
+    fn session_ended(&mut self, why: Refusal, effects: &mut Effects<H>) {
         self.lose_session(Cause::Said(why), self.server, effects);
     }
 

@@ -111,7 +111,7 @@ impl<H: Counted> Machine<H> {
         }
         for lost in frame.lost {
             self.outbox.count_loss();
-            self.grants.lose((lost.object, lost.token), effects);
+            self.grants.lose((lost.object, lost.token), &mut effects.losses);
         }
         if self.outbox.acks_are_worth_a_frame() {
             self.wake_sender(effects);

@@ -16,7 +16,7 @@ use crate::protocol::{
     slot::{Caller, Slot},
 };
 
-/// What a guard is told about its grant.
+/// Whether a grant stands whose guard is noted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[must_use]
 pub(crate) enum Noted {
@@ -60,7 +60,7 @@ impl<H: Counted> Machine<H> {
 
     /// A grant of this session was taken away by this session.
     pub(crate) fn lose_grant(&mut self, grant: GrantId, effects: &mut Effects<H>) {
-        self.grants.lose_held(grant, effects);
+        self.grants.lose_held(grant, &mut effects.losses);
     }
 
     /// The guard of a grant is gone.
@@ -79,19 +79,19 @@ impl<H: Counted> Machine<H> {
         self.grants.has_lost((fence.lock, fence.token))
     }
 
-    /// Whoever holds something learns at once that the lease is over, and the manager when it can be
-    /// told.
+    /// Loses every grant if the lease is over. The manager is asked to take them back as soon as there is
+    /// a connection.
     pub(crate) fn look_at_lease(&mut self, now: Duration, effects: &mut Effects<H>) {
         if self.lease_lost || self.session.id == 0 || now < self.lease.lost_at() {
             return;
         }
         self.lease_lost = true;
-        for (object, release) in self.grants.lose_lease(effects) {
+        for (object, release) in self.grants.lose_lease(&mut effects.losses) {
             self.give_back_late(object, release, effects);
         }
     }
 
-    /// The manager is told when it can be, if the session is still there then.
+    /// Releases a grant with the next frame, if the session is still there then.
     fn give_back_late(&mut self, object: u64, release: request::Op, effects: &mut Effects<H>) {
         let release = giving_back(object, release);
         let len = encoded_len(&release);

@@ -65,7 +65,7 @@ impl<H: Counted> Machine<H> {
         let calls = &self.calls;
         self.outbox.retain(|seq| matches!(calls.get(seq), Some(Slot::Waiting(_))));
         self.outbox.lose_session();
-        self.grants.lose_session(why.loss(), effects);
+        self.grants.lose_session(why.loss(), &mut effects.losses);
         self.unblock(effects);
     }
 
