@@ -1,6 +1,10 @@
 use std::{
     collections::BTreeMap,
-    task::{Poll, Waker},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    task::{Poll, Wake, Waker},
     time::Duration,
 };
 
@@ -16,6 +20,16 @@ use mp_manager_proto::{
 use super::*;
 
 const LEASE: u64 = 10_000;
+
+/// Counts how often it was woken.
+#[derive(Default)]
+struct Woken(AtomicUsize);
+
+impl Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
 
 /// A hold on an object that nobody counts.
 struct Uncounted;
@@ -54,13 +68,22 @@ impl Fixture {
         this
     }
 
+    /// One step of the machine, and its effects.
+    fn effects<R>(
+        &mut self,
+        step: impl FnOnce(&mut Machine<Uncounted>, Duration, &mut Effects<Uncounted>) -> R,
+    ) -> (R, Effects<Uncounted>) {
+        let mut effects = Effects::default();
+        let result = step(&mut self.machine, self.now, &mut effects);
+        (result, effects)
+    }
+
     /// One step of the machine, whose effects are performed.
     fn step<R>(
         &mut self,
         step: impl FnOnce(&mut Machine<Uncounted>, Duration, &mut Effects<Uncounted>) -> R,
     ) -> R {
-        let mut effects = Effects::default();
-        let result = step(&mut self.machine, self.now, &mut effects);
+        let (result, effects) = self.effects(step);
         for (guard, loss) in effects.losses {
             assert_eq!(self.losses.insert(guard, loss), None, "a loss is told once");
         }
@@ -844,4 +867,56 @@ fn no_frame_is_longer_than_the_manager_takes() {
         sent.extend(frame.requests.iter().map(|request| request.seq));
     }
     assert_eq!(sent, calls);
+}
+
+#[test]
+fn a_step_says_whom_to_wake_and_wakes_nobody() {
+    let mut session = Fixture::new();
+    let woken = Arc::new(Woken::default());
+    let waker = Waker::from(Arc::clone(&woken));
+    assert!(session.machine.poll_frame(session.connection, &waker).is_pending());
+    let request = Request { object: 1, op: Some(acquire()), ..Request::default() };
+    let call =
+        NewCall { request: Box::new(request), scope: Scope::Any, deadline: None, place: None };
+    let (begun, effects) =
+        session.effects(|machine, _, effects| machine.begin(call, None, &waker, effects));
+    let Begun::Sent(seq) = begun else { panic!("it cannot be sent") };
+    assert!(effects.sender.is_some_and(|sender| sender.will_wake(&waker)));
+    session.frame();
+    let connection = session.connection;
+    let frame = ServerFrame { echo: 1, replies: vec![granted(seq)], ..ServerFrame::default() };
+    let (_, effects) = session.effects(|machine, now, effects| {
+        machine.receive(connection, frame, now, |_| None, effects)
+    });
+    assert_eq!(effects.callers.len(), 1);
+    assert_eq!(woken.0.load(Ordering::Relaxed), 0);
+}
+
+#[test]
+fn a_reply_that_nobody_has_taken_leaves_with_its_session() {
+    let mut session = Fixture::new();
+    let seq = session.begin(acquire());
+    session.frame();
+    session.hear(1, vec![granted(seq)]);
+    let ((), effects) = session.effects(|machine, _, effects| machine.end(closed(), effects));
+    assert_eq!(effects.unwanted.len(), 1);
+    assert!(effects.is_over);
+}
+
+#[test]
+fn a_client_that_has_given_up_wants_a_connection_for_its_next_call() {
+    let mut session = Fixture::new();
+    session.disconnect();
+    session.wait(60_000);
+    session.fail_attempt();
+    assert_eq!(session.next_step(), Step::Idle);
+    for wants in [true, false] {
+        let (given_back, effects) = session.effects(|machine, now, effects| {
+            let request = giving_back(1, release(7));
+            let now = machine.needs_time(&request, None).then_some(now);
+            machine.give_back(request, Scope::Any, now, effects)
+        });
+        assert!(given_back.is_ok());
+        assert_eq!(effects.wants_connection, wants);
+    }
 }

@@ -119,8 +119,8 @@ impl Drop for Link {
 }
 
 impl Handle {
-    /// What the guards of the object have in common, if that [`is_current`](Option::filter); or else
-    /// what `make` makes.
+    /// What the guards of the object have in common, or what `make` makes if they have nothing or
+    /// `is_current` is false of it.
     pub(crate) fn common<T: Any + Send + Sync>(
         &self,
         is_current: impl FnOnce(&T) -> bool,

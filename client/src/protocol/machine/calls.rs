@@ -204,7 +204,9 @@ impl<H: Counted> Machine<H> {
         }
         let hold_back = final_bytes.is_none() && self.lease_lost;
         let Some(slot) = self.calls.get_mut(seq) else { return };
-        let Slot::Waiting(Waiting { caller, deadline, open, .. }) = slot else { return };
+        let Slot::Waiting(Waiting { caller, deadline, open, .. }) = slot else {
+            return effects.unwanted.push(*arrived);
+        };
         let (deadline, open) = (*deadline, final_bytes.is_none().then(|| open.clone()));
         let waker = match mem::replace(caller, Caller::Gone) {
             Caller::Waits(waker) => waker,

@@ -1,6 +1,6 @@
 //! Connections: made, broken, made again, and given up.
 
-use std::time::Duration;
+use std::{collections::VecDeque, time::Duration};
 
 use bytes::Bytes;
 use mp_manager_proto::{
@@ -86,7 +86,7 @@ impl<H: Counted> Machine<H> {
     /// Everything that waits is sent again, and the manager is told what that is.
     fn prepare_resumption(&mut self) {
         let mut open = Vec::new();
-        let mut waiting = std::collections::VecDeque::new();
+        let mut waiting = VecDeque::new();
         for (seq, slot) in self.calls.iter() {
             match slot {
                 Slot::Waiting(_) => {
