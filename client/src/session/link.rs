@@ -182,19 +182,18 @@ mod tests {
 
     use bytes::Bytes;
     use mp_manager_proto::v1::{
-        Challenge, Delivery, Error as Refusal, Limits, Reason, Reply, Request, ServerFrame, Value,
-        Welcome, reply,
+        Challenge, Delivery, Error as Refusal, Limits, LockOp, Reason, Reply, Request, ServerFrame,
+        Value, Welcome, lock_op, reply,
     };
 
     use super::*;
     use crate::{
-        protocol::{Failure, Policy},
-        session::{call::Call, clock::Clock},
+        protocol::{Failure, Loss, Policy},
+        session::{call::Call, clock::Clock, watcher::Watcher},
     };
 
-    /// Dropping the handles of a reply takes the lock, so they must not go under it.
-    #[test]
-    fn a_session_may_be_lost_with_a_reply_that_nobody_has_taken() {
+    /// A session with a connection, and that one's number.
+    fn session() -> (Arc<Session>, u64) {
         let policy = Policy {
             reconnect_timeout: Duration::from_secs(60),
             reopen: true,
@@ -206,13 +205,38 @@ mod tests {
             Welcome { session: 1, lease_ms: 10_000, limits: Some(limits), ..Welcome::default() };
         let challenge = Challenge { epoch: 1, server_id: 1, ..Challenge::default() };
         let connected = session.connected(&welcome, &challenge, Duration::ZERO);
+        (session, connected.connection)
+    }
+
+    fn release(token: u64) -> request::Op {
+        request::Op::Lock(LockOp { op: Some(lock_op::Op::Release(token)) })
+    }
+
+    #[test]
+    fn a_guard_finds_the_loss_that_the_machine_has_acted_upon() {
+        let (session, _) = session();
+        let (held, forgotten) = (Arc::new(Watcher::new()), Arc::new(Watcher::new()));
+        session.note_grant(1, (1, 7), release, &held);
+        session.note_grant(1, (1, 8), release, &forgotten);
+        session.forget_grant((1, 8), &forgotten);
+        session.run_out_of_lease();
+        assert_eq!(held.loss(), Some(Loss::Lease));
+        assert_eq!(forgotten.loss(), None);
+        let late = Arc::new(Watcher::new());
+        session.note_grant(1, (1, 9), release, &late);
+        assert_eq!(late.loss(), Some(Loss::Lease));
+    }
+
+    /// Dropping the handles of a reply takes the lock, so they must not go under it.
+    #[test]
+    fn a_session_may_be_lost_with_a_reply_that_nobody_has_taken() {
+        let (session, connection) = session();
         let owner = Link::new(Arc::clone(&session), "the tests".into());
 
         let mut call = Call::new(&session, Request { object: 1, ..Request::default() }, Scope::Any);
         let cx = &mut Context::from_waker(Waker::noop());
         assert!(Pin::new(&mut call).poll(cx).is_pending());
-        let Poll::Ready(Some(frame)) = session.poll_frame(connected.connection, Waker::noop())
-        else {
+        let Poll::Ready(Some(frame)) = session.poll_frame(connection, Waker::noop()) else {
             panic!("the call is not sent")
         };
         let seq = frame.decoded().requests[0].seq;
@@ -223,7 +247,7 @@ mod tests {
         let result = Some(reply::Result::Delivery(delivery));
         let frame = ServerFrame { replies: vec![Reply { seq, result }], ..ServerFrame::default() };
         let link = Arc::downgrade(&owner);
-        assert!(session.receive(connected.connection, frame, Link::holding(&link)).is_none());
+        assert!(session.receive(connection, frame, Link::holding(&link)).is_none());
 
         session.farewell(Refusal::new(Reason::SessionEnded, "it was long enough"));
         let Poll::Ready(Err(Failure::Refused(why))) = Pin::new(&mut call).poll(cx) else {
