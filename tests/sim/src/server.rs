@@ -433,13 +433,7 @@ impl Server {
     }
 
     /// What begins a line. Whether the stream has nothing to do until the manager wakes it.
-    fn act<E>(
-        &mut self,
-        world: &World<E>,
-        job: Job,
-        work: &mut Work,
-        lease: Duration,
-    ) -> bool {
+    fn act<E>(&mut self, world: &World<E>, job: Job, work: &mut Work, lease: Duration) -> bool {
         let engine = &self.engine;
         let now = world.now();
         let note = |what: std::fmt::Arguments<'_>| world.trace.borrow_mut().note(now, what);
