@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use clap::Parser;
 use mp_manager::{Dict, Manager, Result};
+use mp_manager_bench::{statistics::median, work::mixed};
 
 /// Measures a dict's throughput over one connection.
 #[derive(Parser)]
@@ -55,8 +56,7 @@ async fn measure(arguments: Arguments) -> Result<()> {
         println!("round {round}: {rate:.0} operations/s");
         rates.push(rate);
     }
-    rates.sort_by(f64::total_cmp);
-    println!("median: {:.0} operations/s", rates[rates.len() / 2]);
+    println!("median: {:.0} operations/s", median(rates));
     manager.delete("throughput").await?;
     manager.close().await
 }
@@ -65,7 +65,7 @@ async fn round(dict: &Dict<u64, String>, arguments: &Arguments) -> Result<f64> {
     let start = Instant::now();
     let end = start + Duration::from_secs_f64(arguments.seconds);
     let tasks: Vec<_> =
-        (0..arguments.tasks).map(|task| tokio::spawn(work(dict.clone(), task, end))).collect();
+        (0..arguments.tasks).map(|task| tokio::spawn(mixed(dict.clone(), task, end))).collect();
     let mut operations = 0;
     for task in tasks {
         operations += match task.await {
@@ -74,21 +74,4 @@ async fn round(dict: &Dict<u64, String>, arguments: &Arguments) -> Result<f64> {
         };
     }
     Ok(operations as f64 / start.elapsed().as_secs_f64())
-}
-
-async fn work(dict: Dict<u64, String>, task: u64, end: Instant) -> Result<u64> {
-    let value = "x".repeat(32);
-    let mut operations = 0;
-    while Instant::now() < end {
-        for n in 0..16 {
-            let key = task * 16 + n;
-            if n % 2 == 0 {
-                dict.insert(&key, &value).await?;
-            } else {
-                dict.get(&key).await?;
-            }
-            operations += 1;
-        }
-    }
-    Ok(operations)
 }

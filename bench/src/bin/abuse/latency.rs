@@ -2,21 +2,15 @@
 
 use std::{
     io,
-    net::SocketAddr,
     time::{Duration, Instant},
 };
 
 use clap::Args;
 use mp_manager::{Dict, Manager};
-use mp_manager_tests::AUTHKEY;
+use mp_manager_bench::{AUTHKEY, daemon::Daemon, statistics::median};
 use tokio::time::sleep;
 
-use crate::{
-    Measured,
-    attack::Kind,
-    median,
-    processes::{Attacker, Daemon},
-};
+use crate::{kind::Kind, measured::Measured, processes::Attacker};
 
 /// Measures an ordinary client's latency, quiet and under attack by strangers.
 #[derive(Args)]
@@ -78,9 +72,8 @@ impl Latency {
     }
 
     async fn round(&self, kind: Kind, rate: u32) -> io::Result<Round> {
-        let program = self.measured.program()?;
-        let (daemon, other) = (Daemon::start(&program, &[])?, Daemon::start(&program, &[])?);
-        let client = Client::connect(daemon.address).await?;
+        let (daemon, other) = (self.measured.start(&[])?, self.measured.start(&[])?);
+        let client = Client::connect(daemon.address()).await?;
         client.latency(self.duration() / 4).await?;
         let quiet = client.latency(self.duration()).await?;
         let attacked = self.attack(kind, rate, &daemon, &client, "attacked").await?;
@@ -101,16 +94,17 @@ impl Latency {
         client: &Client,
         name: &str,
     ) -> io::Result<Percentiles> {
-        let attacker = Attacker::start(kind, target.address, rate, &[], self.measured.compete)?;
+        let attacker =
+            Attacker::start(kind, target.socket_address()?, rate, &[], self.measured.compete)?;
         // Until it is what it will be from now on.
         sleep(Duration::from_secs(1)).await;
-        let (attackers, targets) = (attacker.cpu()?, target.cpu()?);
+        let (attackers, targets) = (attacker.cpu()?, target.process().cpu()?);
         let percentiles = client.latency(self.duration()).await?;
         let share = |cpu: Duration| 100.0 * cpu.as_secs_f64() / self.seconds;
         println!(
             "  {name}: the attacker uses {:.0} % of a processor, its target {:.0} %; {}",
             share(attacker.cpu()? - attackers),
-            share(target.cpu()? - targets),
+            share(target.process().cpu()? - targets),
             attacker.stop()?,
         );
         Ok(percentiles)
@@ -128,9 +122,8 @@ struct Client {
 }
 
 impl Client {
-    async fn connect(address: SocketAddr) -> io::Result<Self> {
-        let manager =
-            Manager::connect(&address.to_string(), AUTHKEY).await.map_err(io::Error::other)?;
+    async fn connect(address: &str) -> io::Result<Self> {
+        let manager = Manager::connect(address, AUTHKEY).await.map_err(io::Error::other)?;
         let dict = manager.dict("latency").await.map_err(io::Error::other)?;
         Ok(Self { dict, _manager: manager })
     }

@@ -14,14 +14,17 @@
 //! target: that is what it costs the machine, and not the server's doing.
 
 mod attack;
+mod attacker;
+mod kind;
 mod latency;
+mod measured;
 mod memory;
 mod processes;
 mod sessions;
 mod strangers;
 mod throughput;
 
-use std::{io, path::PathBuf};
+use std::io;
 
 use clap::{Parser, Subcommand};
 
@@ -45,26 +48,6 @@ enum Command {
     Attack(attack::Attack),
 }
 
-/// Which daemon to measure, and how.
-#[derive(clap::Args)]
-struct Measured {
-    /// The daemon's program; by default the one beside this program.
-    #[arg(long)]
-    daemon: Option<PathBuf>,
-    /// The attackers take their share of the processors, not only what the measured leave.
-    #[arg(long)]
-    compete: bool,
-}
-
-impl Measured {
-    fn program(&self) -> io::Result<PathBuf> {
-        match &self.daemon {
-            Some(program) => Ok(program.clone()),
-            None => Ok(std::env::current_exe()?.with_file_name("mp-manager")),
-        }
-    }
-}
-
 fn main() -> io::Result<()> {
     let command = Arguments::parse().command;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -76,10 +59,4 @@ fn main() -> io::Result<()> {
             Command::Attack(attack) => attack.run().await,
         }
     })
-}
-
-fn median(numbers: impl IntoIterator<Item = f64>) -> f64 {
-    let mut numbers: Vec<f64> = numbers.into_iter().collect();
-    numbers.sort_by(f64::total_cmp);
-    numbers.get(numbers.len() / 2).copied().unwrap_or(f64::NAN)
 }

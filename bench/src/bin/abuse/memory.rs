@@ -5,11 +5,7 @@ use std::{io, time::Duration};
 use clap::Args;
 use tokio::time::sleep;
 
-use crate::{
-    Measured,
-    attack::Kind,
-    processes::{Attacker, Daemon},
-};
+use crate::{kind::Kind, measured::Measured, processes::Attacker};
 
 /// Measures the server's memory for connections that have not authenticated.
 #[derive(Args)]
@@ -24,17 +20,17 @@ pub(crate) struct Memory {
 impl Memory {
     pub(crate) async fn measure(&self) -> io::Result<()> {
         for kind in [Kind::Silent, Kind::Preface, Kind::Hello, Kind::Greedy] {
-            let daemon = Daemon::start(&self.measured.program()?, &["--handshake-timeout", "600"])?;
-            let before = daemon.memory_kib()?;
+            let daemon = self.measured.start(&["--handshake-timeout", "600"])?;
+            let before = daemon.process().memory_kib()?;
             let attacker = Attacker::start(
                 kind,
-                daemon.address,
+                daemon.socket_address()?,
                 self.connections,
                 &[],
                 self.measured.compete,
             )?;
             sleep(Duration::from_secs(1)).await;
-            let kib = daemon.memory_kib()?.saturating_sub(before);
+            let kib = daemon.process().memory_kib()?.saturating_sub(before);
             println!(
                 "{}: {:.1} KiB for each of {} connections ({})",
                 kind.name(),

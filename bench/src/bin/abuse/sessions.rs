@@ -3,18 +3,16 @@
 use std::{io, net::SocketAddr, time::Duration};
 
 use clap::ValueEnum;
+use mp_manager_bench::AUTHKEY;
 use mp_manager_proto::v1::{
     ClientFrame, DictOp, DirectoryOp, Empty, Entry, Kind, Open, Request, Value, dict_op,
     directory_op, request,
 };
-use mp_manager_tests::{
-    AUTHKEY,
-    wire::{self, Wire, frame, kind, path},
-};
+use mp_manager_tests::wire::{self, Wire, frame, kind, path};
 use prost::Message;
 use tokio::time::{Instant, sleep, sleep_until};
 
-use crate::attack::{Tally, is_paused, source, under_way};
+use crate::attacker::{Tally, is_paused, source, under_way};
 
 const SESSIONS: u32 = 1000;
 const SESSION: u32 = 3;

@@ -9,7 +9,10 @@ use mp_manager_tests::{
 };
 use tokio::{sync::Semaphore, time::sleep};
 
-use crate::attack::{Kind, Tally, at_rate, source, under_way};
+use crate::{
+    attacker::{Tally, source, under_way},
+    kind::Kind,
+};
 
 pub(crate) static OPENED: Tally = Tally::new(&["opened", "not opened"]);
 pub(crate) static LOGINS: Tally =
@@ -131,5 +134,22 @@ async fn log_in_once(target: SocketAddr, n: u32) -> &'static str {
         }
         Ok(_) => "turned away in words",
         Err(_) => "turned away",
+    }
+}
+
+/// Does something so many times a second.
+async fn at_rate(rate: u32, mut act: impl FnMut(u32)) {
+    const TICK: Duration = Duration::from_millis(2);
+    let mut ticks = tokio::time::interval(TICK);
+    let (start, mut done) = (tokio::time::Instant::now(), 0);
+    loop {
+        ticks.tick().await;
+        let due = (start.elapsed().as_secs_f64() * f64::from(rate)) as u32;
+        // What was missed because nobody let us run is not made up for all at once.
+        done = done.max(due.saturating_sub(rate / 10));
+        while done < due {
+            act(done);
+            done += 1;
+        }
     }
 }

@@ -2,21 +2,16 @@
 
 use std::{
     io,
-    net::SocketAddr,
     time::{Duration, Instant},
 };
 
 use clap::Args;
 use mp_manager::{Dict, Manager};
-use mp_manager_tests::AUTHKEY;
+use mp_manager_bench::{AUTHKEY, daemon::Daemon, statistics::median, work::mixed};
 use tokio::time::sleep;
 
 use crate::{
-    Measured,
-    attack::{Kind, Word},
-    median,
-    processes::{Attacker, Daemon},
-    sessions::Manner,
+    attacker::Word, kind::Kind, measured::Measured, processes::Attacker, sessions::Manner,
 };
 
 /// Measures ordinary clients' throughput, alone and among hostile sessions.
@@ -108,9 +103,8 @@ impl Throughput {
     }
 
     async fn round(&self) -> io::Result<Round> {
-        let program = self.measured.program()?;
-        let (daemon, other) = (Daemon::start(&program, &[])?, Daemon::start(&program, &[])?);
-        let clients = Clients::connect(self.clients, daemon.address).await?;
+        let (daemon, other) = (self.measured.start(&[])?, self.measured.start(&[])?);
+        let clients = Clients::connect(self.clients, daemon.address()).await?;
         clients.work(self.calls, self.duration()).await?;
         // Before and after, as the machine may have become slower or faster meanwhile.
         let before = self.alone(&clients).await?;
@@ -142,7 +136,7 @@ impl Throughput {
     ) -> io::Result<(Rates, u64)> {
         let (manners, compete) = (&self.manners, self.measured.compete);
         let mut attacker =
-            Attacker::start(Kind::Sessions, target.address, self.acts, manners, compete)?;
+            Attacker::start(Kind::Sessions, target.socket_address()?, self.acts, manners, compete)?;
         sleep(Duration::from_secs(2)).await;
         let (mut attackers, mut targets) = (Duration::ZERO, Duration::ZERO);
         let mut rates = Rates { paused: 0.0, attacked: 0.0 };
@@ -152,18 +146,18 @@ impl Throughput {
             for word in &turns[2 * (n as usize % 2)..][..2] {
                 attacker.tell(*word)?;
                 sleep(SETTLE).await;
-                let (attacker_before, target_before) = (attacker.cpu()?, target.cpu()?);
+                let (attacker_before, target_before) = (attacker.cpu()?, target.process().cpu()?);
                 let rate = clients.work(self.calls, self.duration()).await?;
                 if *word == Word::Pause {
                     rates.paused += rate / f64::from(self.pauses);
                 } else {
                     rates.attacked += rate / f64::from(self.pauses);
                     attackers += attacker.cpu()? - attacker_before;
-                    targets += target.cpu()? - target_before;
+                    targets += target.process().cpu()? - target_before;
                 }
             }
         }
-        let memory_kib = target.memory_kib()?;
+        let memory_kib = target.process().memory_kib()?;
         let attacked = self.seconds * f64::from(self.pauses);
         let share = |cpu: Duration| 100.0 * cpu.as_secs_f64() / attacked;
         println!(
@@ -190,11 +184,10 @@ impl std::fmt::Display for Rates {
 struct Clients(Vec<(Manager, Dict<u64, String>)>);
 
 impl Clients {
-    async fn connect(count: usize, address: SocketAddr) -> io::Result<Self> {
+    async fn connect(count: usize, address: &str) -> io::Result<Self> {
         let mut clients = Vec::new();
         for _ in 0..count {
-            let manager =
-                Manager::connect(&address.to_string(), AUTHKEY).await.map_err(io::Error::other)?;
+            let manager = Manager::connect(address, AUTHKEY).await.map_err(io::Error::other)?;
             let dict = manager.dict("throughput").await.map_err(io::Error::other)?;
             clients.push((manager, dict));
         }
@@ -207,28 +200,11 @@ impl Clients {
         let dicts = self.0.iter().map(|(_, dict)| dict);
         let each = dicts.flat_map(|dict| (0..calls).map(move |call| (dict.clone(), call)));
         let calls: Vec<_> =
-            each.map(|(dict, call)| tokio::spawn(work(dict, call, start + duration))).collect();
+            each.map(|(dict, call)| tokio::spawn(mixed(dict, call, start + duration))).collect();
         let mut operations = 0;
         for call in calls {
             operations += call.await.map_err(io::Error::other)?.map_err(io::Error::other)?;
         }
         Ok(operations as f64 / start.elapsed().as_secs_f64())
     }
-}
-
-async fn work(dict: Dict<u64, String>, call: u64, end: Instant) -> mp_manager::Result<u64> {
-    let value = "x".repeat(32);
-    let mut operations = 0;
-    while Instant::now() < end {
-        for n in 0..16 {
-            let key = call * 16 + n;
-            if n % 2 == 0 {
-                dict.insert(&key, &value).await?;
-            } else {
-                dict.get(&key).await?;
-            }
-            operations += 1;
-        }
-    }
-    Ok(operations)
 }
