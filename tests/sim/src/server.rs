@@ -65,6 +65,8 @@ pub(crate) struct Server {
     deadline: Option<Micros>,
     is_recording: bool,
     ticks: u64,
+    /// Sessions whose unix connection is over.
+    dead: BTreeSet<SessionId>,
     /// It does nothing until then.
     pub(crate) stopped_until: Micros,
     pub(crate) out: Vec<(ConnectionId, Down)>,
@@ -190,6 +192,7 @@ impl Server {
             deadline: None,
             is_recording: false,
             ticks: 0,
+            dead: BTreeSet::new(),
             stopped_until: 0,
             out: Vec::new(),
             later: vec![(50_000, Later::Tick)],
@@ -382,6 +385,13 @@ impl Server {
     fn finish<E>(&mut self, world: &World<E>, mut line: Box<Line>) {
         line.work.let_go();
         if let Some(session) = line.session
+            && self.dead.remove(&session)
+            && self.engine.client(session).is_some()
+        {
+            let what = format!("the unix connection of session {session} is over, and it goes on");
+            self.note_wrong(Some(what));
+        }
+        if let Some(session) = line.session
             && let Some((by, waiting)) = self.locks.get_mut(&session)
         {
             match waiting.pop_front() {
@@ -471,6 +481,10 @@ impl Server {
             Job::Die(mut state) => {
                 let client = Arc::clone(&state.attachment.client);
                 note(format_args!("server: the client of {} has died", client.id()));
+                let speaks = !state.stream.is_over();
+                if speaks && (state.is_used || state.attachment.is_first()) {
+                    self.dead.insert(client.id());
+                }
                 if state.is_used {
                     state.stream.closed(engine, &mut client.lock(), true, work);
                 } else {

@@ -1,9 +1,11 @@
 //! What an object says of itself after every step: nobody waits for what is there, and nobody is in it
 //! who has gone.
 
+use std::sync::Arc;
+
 use mp_manager_core::{
     CallId, Object, SessionId,
-    engine::{Counts, Engine},
+    engine::{Cell, Counts, Engine},
     v1::{Kind, ObjectInfo, Waiting},
 };
 
@@ -63,6 +65,10 @@ pub(crate) fn leaked(engine: &Engine) -> Vec<String> {
     }
     if deadlines > 0 {
         wrong.push(format!("{deadlines} calls of nobody have a deadline"));
+    }
+    let is_deleted = |cell: &&Arc<Cell>| !cell.is_busy() && cell.look(|_| ()).is_none();
+    if let Some(cell) = objects.iter().find(is_deleted) {
+        wrong.push(format!("{cell:?} is deleted, and still there"));
     }
     let referring: u64 = objects
         .iter()
