@@ -70,7 +70,6 @@ impl Reservation {
 
     /// The next token, larger than all before it; `None` while no more are reserved. Called with an object's
     /// lock held, so an object's own tokens ascend.
-    #[must_use]
     pub fn next_token(&self) -> Option<u64> {
         self.tokens.next()
     }

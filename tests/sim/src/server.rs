@@ -364,7 +364,7 @@ impl Server {
                 line.connection = None;
             }
         } else {
-            return self.finish(world, line);
+            return self.finish(world, *line);
         }
         self.follow_orders(world, &mut line.work);
         self.lines.insert(id, line);
@@ -382,7 +382,7 @@ impl Server {
         }
     }
 
-    fn finish<E>(&mut self, world: &World<E>, mut line: Box<Line>) {
+    fn finish<E>(&mut self, world: &World<E>, mut line: Line) {
         line.work.let_go();
         if let Some(session) = line.session
             && self.dead.remove(&session)

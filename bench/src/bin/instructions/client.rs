@@ -136,7 +136,7 @@ impl Client {
 
     /// Takes out the frame with everything there is to say, and puts in one that answers it.
     fn exchange(&self) -> io::Result<()> {
-        let Some(Some(frame)) = self.wire.poll_frame(self.connection, Waker::noop()) else {
+        let Poll::Ready(Some(frame)) = self.wire.poll_frame(self.connection, Waker::noop()) else {
             return Err(io::Error::other("there is nothing to send"));
         };
         let replies = frame.requests.iter().map(|request| self.reply(request));
