@@ -36,6 +36,8 @@ mod reservation;
 mod shards;
 mod step;
 mod stream;
+#[cfg(test)]
+mod tests;
 
 use std::{
     collections::BTreeMap,
