@@ -8,6 +8,7 @@
 
 use std::{
     collections::BTreeMap,
+    mem,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, Weak,
         atomic::{AtomicU64, AtomicUsize, Ordering},
@@ -131,43 +132,51 @@ impl<H: Counted> Shared<H> {
     }
 
     /// One step of the machine, with its effects.
+    #[inline]
     fn step_machine<R>(
         &self,
         locked: MutexGuard<'_, Locked<H>>,
         step: impl FnOnce(&mut Machine<H>, &mut Effects<H>) -> R,
     ) -> R {
-        self.step_with(locked, Effects::default(), step)
+        self.step_with(locked, &mut Effects::default(), step)
     }
 
+    #[inline]
     fn step_with<R>(
         &self,
         mut locked: MutexGuard<'_, Locked<H>>,
-        mut effects: Effects<H>,
+        effects: &mut Effects<H>,
         step: impl FnOnce(&mut Machine<H>, &mut Effects<H>) -> R,
     ) -> R {
-        let result = step(&mut locked.machine, &mut effects);
-        locked.tell(&effects);
+        let result = step(&mut locked.machine, effects);
+        if !effects.losses.is_empty() {
+            locked.tell(effects);
+        }
         drop(locked);
         self.perform(effects);
         result
     }
 
-    /// What is done without the lock: whoever is woken, or dropped, may take it.
-    fn perform(&self, effects: Effects<H>) {
-        let Effects { losses: _, sender, callers, unwanted, wants_connection, due, is_over } =
-            effects;
-        drop(unwanted);
-        if wants_connection {
+    /// What is done without the lock: whoever is woken, or dropped, may take it. Effects are not moved:
+    /// most steps have none.
+    #[inline]
+    fn perform(&self, effects: &mut Effects<H>) {
+        if !effects.unwanted.is_empty() {
+            drop(mem::take(&mut effects.unwanted));
+        }
+        if effects.wants_connection {
             self.wanted.notify_one();
         }
-        if is_over {
+        if effects.is_over {
             self.over.send_replace(true);
         }
-        if let Some(waker) = sender {
+        if let Some(waker) = effects.sender.take() {
             waker.wake();
         }
-        callers.into_iter().for_each(Waker::wake);
-        if let (Some(at), Some(timer)) = (due, &self.timer) {
+        if !effects.callers.is_empty() {
+            mem::take(&mut effects.callers).into_iter().for_each(Waker::wake);
+        }
+        if let (Some(at), Some(timer)) = (effects.due, &self.timer) {
             timer.wake_at(at);
         }
     }
@@ -402,8 +411,8 @@ impl<H: Counted> Shared<H> {
         frame: ServerFrame,
         hold: impl FnMut(Ref) -> Option<H>,
     ) -> Option<Refusal> {
-        let effects = Effects::with_capacity(frame.replies.len());
-        self.step_with(self.lock(), effects, |machine, effects| {
+        let mut effects = Effects::with_capacity(frame.replies.len());
+        self.step_with(self.lock(), &mut effects, |machine, effects| {
             machine.receive(connection, frame, self.now(), hold, effects)
         })
     }

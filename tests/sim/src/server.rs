@@ -88,6 +88,10 @@ struct Connection {
     /// Its end has arrived.
     is_closed: bool,
     is_polled: bool,
+    /// Its line goes on, or waits for the session's lock.
+    is_busy: bool,
+    /// It was woken meanwhile.
+    is_woken: bool,
 }
 
 /// Something that begins a line, with the session's lock where it needs that.
@@ -110,6 +114,8 @@ struct Line {
     /// The session whose lock it has, or waits for.
     session: Option<SessionId>,
     connection: Option<ConnectionId>,
+    /// Its stream has nothing to do until it is woken.
+    is_blocked: bool,
 }
 
 struct SimulatedClock(Arc<AtomicU64>);
@@ -246,6 +252,8 @@ impl Server {
             is_used: false,
             is_closed: false,
             is_polled: false,
+            is_busy: false,
+            is_woken: false,
         };
         self.connections.insert(connection, state);
         self.out.push((connection, Down::Welcome(welcome, challenge)));
@@ -308,7 +316,8 @@ impl Server {
         connection: Option<ConnectionId>,
         job: Job,
     ) {
-        let line = Line { job: Some(job), work: Work::default(), session, connection };
+        let (work, is_blocked) = (Work::default(), false);
+        let line = Line { job: Some(job), work, session, connection, is_blocked };
         self.begin_line(world, line);
     }
 
@@ -354,15 +363,13 @@ impl Server {
             if is_heavy && line.session.is_some() {
                 let (work, session, connection) = (Work::of(step), None, None);
                 let job = Some(Job::Steps);
-                self.begin_line(world, Line { job, work, session, connection });
+                let is_blocked = false;
+                self.begin_line(world, Line { job, work, session, connection, is_blocked });
             } else {
                 self.perform(step, &mut line.work);
             }
         } else if let Some(job) = line.job.take() {
-            let is_blocked = self.act(world, job, &mut line.work, lease);
-            if is_blocked {
-                line.connection = None;
-            }
+            line.is_blocked = self.act(world, job, &mut line.work, lease);
         } else {
             return self.finish(world, *line);
         }
@@ -402,8 +409,13 @@ impl Server {
                 None => _ = self.locks.remove(&session),
             }
         }
-        if let Some(connection) = line.connection {
-            self.wake(world, connection);
+        if let Some(connection) = line.connection
+            && let Some(state) = self.connections.get_mut(&connection)
+        {
+            state.is_busy = false;
+            if std::mem::take(&mut state.is_woken) || !line.is_blocked {
+                self.wake(world, connection);
+            }
         }
     }
 
@@ -411,15 +423,16 @@ impl Server {
     fn poll<E>(&mut self, world: &World<E>, connection: ConnectionId) {
         let Some(state) = self.connections.get_mut(&connection) else { return };
         state.is_polled = false;
+        if state.is_busy {
+            state.is_woken = true;
+            return;
+        }
         if !state.stream.register(&state.waker) {
             self.connections.remove(&connection);
             return self.out.push((connection, Down::End));
         }
         let session = state.attachment.client.id();
-        let is_free = !self.locks.contains_key(&session);
         let job = match state.stream.want(&self.engine) {
-            // A line wakes it when it has come to its end.
-            _ if !is_free => None,
             Want::Start => Some(Job::Start(connection)),
             Want::Frame => match state.arrived.pop_front() {
                 Some(frame) => Some(Job::Take(connection, Box::new(frame))),
@@ -428,11 +441,12 @@ impl Server {
             Want::End(why) => Some(Job::End(connection, why)),
             Want::Nothing => None,
         };
-        let is_stuck = state.is_closed && is_free && job.is_none();
         if let Some(job) = job {
-            self.begin(world, Some(session), Some(connection), job);
+            // It says what there is to say once that is done.
+            state.is_busy = true;
+            return self.begin(world, Some(session), Some(connection), job);
         }
-        let Some(state) = self.connections.get(&connection) else { return };
+        let is_stuck = state.is_closed;
         if let Some(frame) = state.stream.say(&self.engine) {
             self.out.push((connection, Down::Frame(frame)));
             self.wake(world, connection);
@@ -552,7 +566,8 @@ impl Server {
         let mut work = Work::default();
         self.engine.expire_due(&mut work);
         let (job, session, connection) = (Some(Job::Steps), None, None);
-        self.begin_line(world, Line { job, work, session, connection });
+        let is_blocked = false;
+        self.begin_line(world, Line { job, work, session, connection, is_blocked });
         self.expire_later(world);
     }
 
