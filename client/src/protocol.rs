@@ -26,7 +26,7 @@ pub(crate) use self::{
     deadline::Deadline,
     effects::Effects,
     grants::{GrantId, Granted, Guard, GuardId, Loss},
-    machine::{Begun, Connected, Established, Machine, NewCall, Noted, Polled, Tick},
+    machine::{Answered, Begun, Connected, Established, Machine, NewCall, Noted, Polled, Tick},
     outcome::{Expiry, expiry},
     reconnect::{Policy, Step},
     refusals::{closed, driver_ended},

@@ -33,22 +33,30 @@ pub(crate) struct Effects<H> {
 
 impl<H> Default for Effects<H> {
     fn default() -> Self {
-        Self::with_capacity(0)
-    }
-}
-
-impl<H> Effects<H> {
-    /// Has room for so many callers.
-    pub(crate) fn with_capacity(callers: usize) -> Self {
         Self {
             losses: Vec::new(),
             sender: None,
-            callers: Vec::with_capacity(callers),
+            callers: Vec::new(),
             unwanted: Vec::new(),
             wants_connection: false,
             due: None,
             is_over: false,
         }
+    }
+}
+
+impl<H> Effects<H> {
+    /// Whether there is nothing to do.
+    #[inline]
+    pub(crate) fn are_none(&self) -> bool {
+        let Self { losses, sender, callers, unwanted, wants_connection, due, is_over } = self;
+        losses.is_empty()
+            && sender.is_none()
+            && callers.is_empty()
+            && unwanted.is_empty()
+            && due.is_none()
+            && !wants_connection
+            && !is_over
     }
 
     /// Fails a call, whether its reply is there or not.

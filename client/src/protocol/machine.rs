@@ -13,7 +13,7 @@ use bytes::Bytes;
 use mp_manager_proto::v1::{Error as Refusal, Limits};
 
 pub(crate) use self::{
-    calls::{Begun, NewCall, Polled},
+    calls::{Answered, Begun, NewCall, Polled},
     connection::Connected,
     holdings::Noted,
     timers::Tick,

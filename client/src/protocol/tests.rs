@@ -277,7 +277,7 @@ impl Fixture {
                 Polled::Ready(result) => Poll::Ready(result),
             }
         });
-        match poll {
+        match poll.map(Answered::into_result) {
             Poll::Pending => None,
             Poll::Ready(Ok(arrived)) => Some(Ok(arrived.result)),
             Poll::Ready(Err(Failure::Refused(refusal))) => Some(Err(refusal.reason())),

@@ -31,8 +31,8 @@ use super::{
     watcher::Watcher,
 };
 use crate::protocol::{
-    Arrived, Begun, Connected, Counted, Effects, Established, Failure, GrantId, GuardId, Machine,
-    NewCall, Noted, Policy, Polled, Scope, Seq, Step, Tick,
+    Answered, Arrived, Begun, Connected, Counted, Effects, Established, Failure, GrantId, GuardId,
+    Machine, NewCall, Noted, Policy, Polled, Scope, Seq, Step, Tick,
 };
 
 /// A session, shared by its proxies and the task that runs its connection. `H` is a hold on an object
@@ -60,12 +60,15 @@ struct Locked<H> {
     machine: Machine<H>,
     /// Whom the machine knows by a number.
     watchers: BTreeMap<GuardId, Arc<Watcher>>,
+    /// Those of the current step. They are here because most steps have none, and making and dropping
+    /// them would be a good part of what such a step takes.
+    effects: Effects<H>,
 }
 
 impl<H> Locked<H> {
     /// Under the lock: whoever looks at a guard next must find what the machine has acted upon.
-    fn tell(&self, effects: &Effects<H>) {
-        for (guard, loss) in &effects.losses {
+    fn tell(&self) {
+        for (guard, loss) in &self.effects.losses {
             if let Some(watcher) = self.watchers.get(guard) {
                 watcher.lose(*loss);
             }
@@ -86,7 +89,8 @@ impl<H: Counted + Send + 'static> Shared<H> {
 impl<H: Counted> Shared<H> {
     /// A session whose calls end when [`expire_due`](Expire::expire_due) is called.
     pub(crate) fn without_timer(clock: Clock, policy: Policy) -> Self {
-        let locked = Locked { machine: Machine::new(policy), watchers: BTreeMap::new() };
+        let (machine, effects) = (Machine::new(policy), Effects::default());
+        let locked = Locked { machine, watchers: BTreeMap::new(), effects };
         Self {
             locked: Mutex::new(locked),
             clock,
@@ -135,48 +139,37 @@ impl<H: Counted> Shared<H> {
     #[inline]
     fn step_machine<R>(
         &self,
-        locked: MutexGuard<'_, Locked<H>>,
-        step: impl FnOnce(&mut Machine<H>, &mut Effects<H>) -> R,
-    ) -> R {
-        self.step_with(locked, &mut Effects::default(), step)
-    }
-
-    #[inline]
-    fn step_with<R>(
-        &self,
         mut locked: MutexGuard<'_, Locked<H>>,
-        effects: &mut Effects<H>,
         step: impl FnOnce(&mut Machine<H>, &mut Effects<H>) -> R,
     ) -> R {
-        let result = step(&mut locked.machine, effects);
-        if !effects.losses.is_empty() {
-            locked.tell(effects);
+        let Locked { machine, effects, .. } = &mut *locked;
+        let result = step(machine, effects);
+        if effects.are_none() {
+            return result;
         }
+        locked.tell();
+        let effects = mem::take(&mut locked.effects);
         drop(locked);
         self.perform(effects);
         result
     }
 
-    /// What is done without the lock: whoever is woken, or dropped, may take it. Effects are not moved:
-    /// most steps have none.
-    #[inline]
-    fn perform(&self, effects: &mut Effects<H>) {
-        if !effects.unwanted.is_empty() {
-            drop(mem::take(&mut effects.unwanted));
-        }
-        if effects.wants_connection {
+    /// What is done without the lock: whoever is woken, or dropped, may take it.
+    fn perform(&self, effects: Effects<H>) {
+        let Effects { losses: _, sender, callers, unwanted, wants_connection, due, is_over } =
+            effects;
+        drop(unwanted);
+        if wants_connection {
             self.wanted.notify_one();
         }
-        if effects.is_over {
+        if is_over {
             self.over.send_replace(true);
         }
-        if let Some(waker) = effects.sender.take() {
+        if let Some(waker) = sender {
             waker.wake();
         }
-        if !effects.callers.is_empty() {
-            mem::take(&mut effects.callers).into_iter().for_each(Waker::wake);
-        }
-        if let (Some(at), Some(timer)) = (effects.due, &self.timer) {
+        callers.into_iter().for_each(Waker::wake);
+        if let (Some(at), Some(timer)) = (due, &self.timer) {
             timer.wake_at(at);
         }
     }
@@ -244,13 +237,14 @@ impl<H: Counted> Shared<H> {
             Ok(locked) => locked,
             Err(failure) => return Poll::Ready(Err(failure)),
         };
-        self.step_machine(locked, |machine, effects| {
+        let answered = self.step_machine(locked, |machine, effects| {
             match machine.poll_reply(seq, waker, effects) {
                 Polled::Pending => Poll::Pending,
                 Polled::HandsOver => machine.hand_over(seq, waker, self.now(), effects),
-                Polled::Ready(result) => Poll::Ready(result),
+                Polled::Ready(answered) => Poll::Ready(answered),
             }
-        })
+        });
+        answered.map(Answered::into_result)
     }
 
     /// The caller of `seq` has gone.
@@ -411,8 +405,8 @@ impl<H: Counted> Shared<H> {
         frame: ServerFrame,
         hold: impl FnMut(Ref) -> Option<H>,
     ) -> Option<Refusal> {
-        let mut effects = Effects::with_capacity(frame.replies.len());
-        self.step_with(self.lock(), &mut effects, |machine, effects| {
+        self.step_machine(self.lock(), |machine, effects| {
+            effects.callers.reserve(frame.replies.len());
             machine.receive(connection, frame, self.now(), hold, effects)
         })
     }

@@ -109,7 +109,7 @@ impl Plan {
             memory,
             is_recorded: !world.one_in(4),
             // Enough for what is granted while the next block is written down.
-            block: if is_crowd { 10_000 } else { *world.pick(&[400, 10_000]).unwrap_or(&10_000) },
+            block: if is_crowd { 10_000 } else { *world.pick(&[60, 10_000]).unwrap_or(&10_000) },
         }
     }
 

@@ -569,7 +569,11 @@ impl Run {
             }
             // Whoever wants it later has it look again.
             Attempt::WhenWanted => return,
-            Attempt::Never => return process.kill(),
+            Attempt::Never => {
+                let error = "it never connects again, and somebody wants it to";
+                self.oracle.borrow_mut().calls.failed(id, "connect", error);
+                return process.kill();
+            }
         }
         if !process.is_unix && self.unreachable_until > self.world.now() {
             return self.attempt_fails(id, "the manager cannot be reached");

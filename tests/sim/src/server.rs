@@ -588,7 +588,7 @@ impl Server {
         }
         if let Some(ceiling) = tokens.next_ceiling() {
             self.is_recording = true;
-            self.later.push((world.between(100, 100_000), Later::Recorded(ceiling)));
+            self.later.push((world.between(100, 3_000), Later::Recorded(ceiling)));
         }
     }
 
@@ -602,9 +602,25 @@ impl Server {
         }
         let next = u64::try_from(self.engine.next_tick().as_micros()).unwrap_or(50_000);
         self.later.push((next.max(100), Later::Tick));
+        self.look_for_sleepers();
         self.ticks += 1;
         if self.ticks.is_multiple_of(16) {
             self.note_wrong(objects::wrong_books(&self.engine));
+        }
+    }
+
+    /// When nothing is under way, no stream has something to do that nobody will have it look at.
+    fn look_for_sleepers(&self) {
+        if !self.lines.is_empty() {
+            return;
+        }
+        for state in self.connections.values() {
+            let sleeps = !state.is_polled && !state.is_busy;
+            if sleeps && state.stream.want(&self.engine) == Want::Start {
+                let session = state.attachment.client.id();
+                let what = format!("session {session} has requests to start, and nobody wakes it");
+                return self.note_wrong(Some(what));
+            }
         }
     }
 

@@ -48,7 +48,29 @@ pub(crate) enum Polled<H> {
     Pending,
     /// A reply that hands something over: [`hand_over`](Machine::hand_over) decides whether it may.
     HandsOver,
-    Ready(Result<Arrived<H>, Failure>),
+    Ready(Answered<H>),
+}
+
+/// The end of a call, as small as it is kept: it is taken apart where the machine is unlocked.
+pub(crate) enum Answered<H> {
+    Arrived(Box<Arrived<H>>),
+    Failed(Box<Failure>),
+}
+
+impl<H> Answered<H> {
+    /// What the caller gets.
+    #[inline]
+    pub(crate) fn into_result(self) -> Result<Arrived<H>, Failure> {
+        match self {
+            Self::Arrived(arrived) => match *arrived {
+                Arrived { result: reply::Result::Error(refusal), .. } => {
+                    Err(Failure::Refused(refusal))
+                }
+                arrived => Ok(arrived),
+            },
+            Self::Failed(failure) => Err(*failure),
+        }
+    }
 }
 
 impl<H: Counted> Machine<H> {
@@ -259,7 +281,7 @@ impl<H: Counted> Machine<H> {
         waker: &Waker,
         now: Duration,
         effects: &mut Effects<H>,
-    ) -> Poll<Result<Arrived<H>, Failure>> {
+    ) -> Poll<Answered<H>> {
         self.look_at_lease(now, effects);
         if self.lease_lost
             && let Some(Slot::Replied(_, held)) = self.calls.get_mut(seq)
@@ -276,18 +298,16 @@ impl<H: Counted> Machine<H> {
         Poll::Ready(self.take_reply(seq, effects))
     }
 
-    fn take_reply(&mut self, seq: Seq, effects: &mut Effects<H>) -> Result<Arrived<H>, Failure> {
+    fn take_reply(&mut self, seq: Seq, effects: &mut Effects<H>) -> Answered<H> {
         let slot = self.calls.remove(seq);
         self.unblock(effects);
         match slot {
-            Some(Slot::Replied(arrived, _)) => match *arrived {
-                Arrived { result: reply::Result::Error(refusal), .. } => {
-                    Err(Failure::Refused(refusal))
-                }
-                arrived => Ok(arrived),
-            },
-            Some(Slot::Failed(failure)) => Err(*failure),
-            _ => Err(Failure::Refused(self.over.clone().unwrap_or_else(closed))),
+            Some(Slot::Replied(arrived, _)) => Answered::Arrived(arrived),
+            Some(Slot::Failed(failure)) => Answered::Failed(failure),
+            _ => {
+                let why = self.over.clone().unwrap_or_else(closed);
+                Answered::Failed(Box::new(Failure::Refused(why)))
+            }
         }
     }
 
