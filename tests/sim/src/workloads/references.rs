@@ -1,5 +1,11 @@
 //! Objects without names, which live as long as somebody refers to them.
 
+use std::{
+    future::{Future, poll_fn},
+    pin::pin,
+    task::Poll,
+};
+
 use mp_manager::{Dict, Error, Unnamed, Value};
 
 use super::Context;
@@ -37,10 +43,38 @@ pub(super) async fn exchange(my: Context, rounds: u64) {
         let found = found.and_then(|result| my.expect("take", result)).flatten();
         if let Some((key, value)) = found {
             if my.world.one_in(2) {
+                take_over(&my, &parcels, key, value).await;
+                continue;
+            }
+            if my.world.one_in(2) {
                 my.pause().await;
             }
             look(&my, key, session, &value).await;
         }
+    }
+}
+
+/// Lets go of an object while another reference to it is on its way, which is the only one then.
+async fn take_over(my: &Context, parcels: &Dict<u64, Value<u64>>, key: u64, value: Value<u64>) {
+    let session = my.sessions.get();
+    match parcels.insert(&key, &value).await {
+        Err(Error::ObjectNotFound(_)) if my.sessions.get() != session => return,
+        result => _ = my.expect("insert", result),
+    }
+    let mut remove = pin!(parcels.remove(&key));
+    let early = poll_fn(|cx| Poll::Ready(remove.as_mut().poll(cx))).await;
+    let removed = match early {
+        Poll::Ready(removed) => removed,
+        Poll::Pending => {
+            let longest = *my.world.pick(&[100, 1_000, 10_000]).unwrap_or(&100);
+            my.sleep(my.world.below(longest)).await;
+            drop(value);
+            remove.await
+        }
+    };
+    if let Some(value) = my.expect("remove", removed).flatten() {
+        my.pause().await;
+        look(my, key, session, &value).await;
     }
 }
 
