@@ -65,6 +65,8 @@ pub(crate) struct Server {
     deadline: Option<Micros>,
     is_recording: bool,
     ticks: u64,
+    /// A line without a session has come to its end: an object may be back.
+    is_back: bool,
     /// Sessions whose unix connection is over.
     dead: BTreeSet<SessionId>,
     /// It does nothing until then.
@@ -92,6 +94,8 @@ struct Connection {
     is_busy: bool,
     /// It was woken meanwhile.
     is_woken: bool,
+    /// Its next request needs an object that is busy.
+    is_blocked: bool,
 }
 
 /// Something that begins a line, with the session's lock where it needs that.
@@ -198,6 +202,7 @@ impl Server {
             deadline: None,
             is_recording: false,
             ticks: 0,
+            is_back: false,
             dead: BTreeSet::new(),
             stopped_until: 0,
             out: Vec::new(),
@@ -254,6 +259,7 @@ impl Server {
             is_polled: false,
             is_busy: false,
             is_woken: false,
+            is_blocked: false,
         };
         self.connections.insert(connection, state);
         self.out.push((connection, Down::Welcome(welcome, challenge)));
@@ -351,6 +357,9 @@ impl Server {
         for connection in woken {
             self.wake(world, connection);
         }
+        if std::mem::take(&mut self.is_back) {
+            self.look_for_sleepers();
+        }
     }
 
     fn step<E>(&mut self, world: &World<E>, id: LineId, lease: Duration) {
@@ -391,6 +400,7 @@ impl Server {
 
     fn finish<E>(&mut self, world: &World<E>, mut line: Line) {
         line.work.let_go();
+        self.is_back |= line.session.is_none();
         if let Some(session) = line.session
             && self.dead.remove(&session)
             && self.engine.client(session).is_some()
@@ -413,6 +423,7 @@ impl Server {
             && let Some(state) = self.connections.get_mut(&connection)
         {
             state.is_busy = false;
+            state.is_blocked = line.is_blocked;
             if std::mem::take(&mut state.is_woken) || !line.is_blocked {
                 self.wake(world, connection);
             }
@@ -423,6 +434,7 @@ impl Server {
     fn poll<E>(&mut self, world: &World<E>, connection: ConnectionId) {
         let Some(state) = self.connections.get_mut(&connection) else { return };
         state.is_polled = false;
+        state.is_blocked = false;
         if state.is_busy {
             state.is_woken = true;
             return;
@@ -602,26 +614,22 @@ impl Server {
         }
         let next = u64::try_from(self.engine.next_tick().as_micros()).unwrap_or(50_000);
         self.later.push((next.max(100), Later::Tick));
-        self.look_for_sleepers();
         self.ticks += 1;
         if self.ticks.is_multiple_of(16) {
             self.note_wrong(objects::wrong_books(&self.engine));
         }
     }
 
-    /// When nothing is under way, no stream has something to do that nobody will have it look at.
+    /// No stream waits for a busy object when none is busy any more and nothing is to be done.
     fn look_for_sleepers(&self) {
-        if !self.lines.is_empty() {
+        let sleeps = |state: &&Connection| state.is_blocked && !state.is_polled && !state.is_busy;
+        let Some(state) = self.connections.values().find(sleeps) else { return };
+        if self.engine.objects().iter().any(|cell| cell.is_busy()) {
             return;
         }
-        for state in self.connections.values() {
-            let sleeps = !state.is_polled && !state.is_busy;
-            if sleeps && state.stream.want(&self.engine) == Want::Start {
-                let session = state.attachment.client.id();
-                let what = format!("session {session} has requests to start, and nobody wakes it");
-                return self.note_wrong(Some(what));
-            }
-        }
+        let session = state.attachment.client.id();
+        let what = format!("session {session} has a request to start, and nobody wakes it");
+        self.note_wrong(Some(what));
     }
 
     /// Whether everybody is gone, and all that was begun has come to its end.
