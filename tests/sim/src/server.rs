@@ -357,7 +357,10 @@ impl Server {
         for connection in woken {
             self.wake(world, connection);
         }
-        if std::mem::take(&mut self.is_back) {
+        // Such a line may still have somebody to wake.
+        let goes_on = |line: &Line| line.session.is_none();
+        if self.is_back && !self.lines.values().any(|line| goes_on(line)) {
+            self.is_back = false;
             self.look_for_sleepers();
         }
     }
