@@ -51,6 +51,9 @@ pub(crate) enum Later {
 
 type LineId = u64;
 
+/// How long after its deadline a call expires, unless the manager stands still.
+const LATEST_EXPIRY: Duration = Duration::from_millis(100);
+
 pub(crate) struct Server {
     /// Counts the starts.
     pub(crate) start: u64,
@@ -614,6 +617,13 @@ impl Server {
                 let job = Job::LookAfter(client, due, stalled);
                 self.begin(world, Some(due.session), None, job);
             }
+        }
+        if let Some(deadline) = self.engine.next_deadline()
+            && !stalled
+            && deadline + LATEST_EXPIRY < Duration::from_micros(world.now())
+        {
+            let what = format!("a call that expires at {deadline:?} has not");
+            self.note_wrong(Some(what));
         }
         let next = u64::try_from(self.engine.next_tick().as_micros()).unwrap_or(50_000);
         self.later.push((next.max(100), Later::Tick));
