@@ -2,14 +2,14 @@
 
 use std::{fmt, fs, io, path::Path, process::Command};
 
-/// What the instructions depend on beside the code: names and versions.
+/// Names and versions of the tools that instruction counts depend on beside the code.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Build(Vec<(String, String)>);
 
 /// The instructions per operation of each row.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Counts {
-    /// What they were counted with.
+    /// The tools they were counted with.
     pub build: Build,
     /// Names and instructions per operation.
     pub rows: Vec<(String, f64)>,
@@ -25,7 +25,7 @@ pub struct Change {
 }
 
 impl Build {
-    /// What this program was built with, as far as can be seen, and runs on.
+    /// The tools that this program was built with and the processor it runs on, as far as it can tell.
     ///
     /// # Errors
     /// If a program cannot be started that says it.
@@ -97,7 +97,7 @@ impl Counts {
         fs::write(path, self.to_string())
     }
 
-    /// What has changed in the rows that begin with `prefix`; the tolerance of each comes from its name.
+    /// Compares the rows that begin with `prefix`; the name of each gives its tolerance.
     #[must_use]
     pub fn changes(
         before: &Self,

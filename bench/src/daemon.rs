@@ -15,7 +15,7 @@ use tempfile::TempDir;
 
 use crate::{AUTHKEY, process::Process};
 
-/// What a daemon listens on.
+/// The transport that a daemon listens on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Transport {
     /// A unix socket in a directory of its own.
@@ -97,7 +97,7 @@ impl Daemon {
             .map_err(|_| io::Error::other(format!("{} is no port of this machine", self.address)))
     }
 
-    /// What it has logged so far.
+    /// The daemon's log so far.
     #[must_use]
     pub fn log(&self) -> String {
         self.log.lock().unwrap_or_else(PoisonError::into_inner).clone()

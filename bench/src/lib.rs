@@ -1,5 +1,5 @@
-//! What the measurements share: daemons as processes of their own, the work that clients do with them,
-//! and what is made of several rounds.
+//! Shared by the measurements: daemons as processes of their own, the work of their clients, and the
+//! statistics of several rounds.
 
 pub mod counts;
 pub mod daemon;

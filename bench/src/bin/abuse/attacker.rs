@@ -1,5 +1,4 @@
-//! What all attackers have in common: they are told when to pause, have addresses, and count what they
-//! do.
+//! The common part of all attackers: commands to pause and go on, source addresses, a tally.
 
 use std::{
     net::SocketAddr,
@@ -8,7 +7,7 @@ use std::{
 
 use tokio::io::{AsyncBufReadExt, BufReader, stdin};
 
-/// What an attacker is told.
+/// A command to an attacker.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Word {
     Pause,

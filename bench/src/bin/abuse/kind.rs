@@ -2,7 +2,7 @@
 
 use clap::ValueEnum;
 
-/// What an attacker does.
+/// The kinds of attack.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Kind {
     /// Connections that say nothing.

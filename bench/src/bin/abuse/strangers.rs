@@ -145,7 +145,7 @@ async fn at_rate(rate: u32, mut act: impl FnMut(u32)) {
     loop {
         ticks.tick().await;
         let due = (start.elapsed().as_secs_f64() * f64::from(rate)) as u32;
-        // What was missed because nobody let us run is not made up for all at once.
+        // An attacker that did not run for a while does not catch up all at once.
         done = done.max(due.saturating_sub(rate / 10));
         while done < due {
             act(done);

@@ -1,4 +1,4 @@
-//! What is compared, and how.
+//! The command line of `compare`.
 
 use std::{io, path::PathBuf};
 

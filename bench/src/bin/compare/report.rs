@@ -1,4 +1,4 @@
-//! What a comparison found.
+//! The results of a comparison, as text and as JSON.
 
 use std::fmt;
 

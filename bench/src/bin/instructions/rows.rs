@@ -18,7 +18,7 @@ const fn pure(name: &'static str, work: fn(u32) -> io::Result<()>) -> Row {
     Row { name, tolerance_percent: 1.0, work }
 }
 
-/// What is polled when depends on the system, and so does how much comes in one frame.
+/// The order of polls depends on the system, and so does the number of requests in a frame.
 const fn with_io(name: &'static str, work: fn(u32) -> io::Result<()>) -> Row {
     Row { name, tolerance_percent: 2.0, work }
 }
