@@ -25,7 +25,7 @@ pub(crate) use self::{
     blocked::Place,
     deadline::Deadline,
     effects::Effects,
-    grants::{GrantId, Granted, Guard, GuardId, Loss},
+    grants::{GrantId, Granted, Guard, Loss, LossListener},
     machine::{Answered, Begun, Connected, Established, Machine, NewCall, Noted, Polled, Tick},
     outcome::{Expiry, expiry},
     reconnect::{Policy, Step},

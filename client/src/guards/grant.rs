@@ -6,7 +6,7 @@ use mp_manager_proto::v1::request;
 
 use crate::{
     error::{Context, Error, Result},
-    protocol::{Granted, Loss, Scope, giving_back},
+    protocol::{Granted, Loss, LossListener, Scope, giving_back},
     rpc::{fence::Fence, object::Object, reply::Reply},
     session::{call::Call, link::Session, watcher::Watcher},
 };

@@ -2,7 +2,8 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
-    mem,
+    fmt, mem, ptr,
+    sync::Arc,
 };
 
 use mp_manager_proto::v1::request;
@@ -15,12 +16,15 @@ const ENDS: usize = 64;
 /// An object, and the token that it was granted under.
 pub(crate) type GrantId = (u64, u64);
 
-/// Names a guard among all guards of one client.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct GuardId(pub(crate) u64);
+/// What a guard has that wants to know when its grant is lost. The machine only keeps it: whoever drives the
+/// machine tells it.
+pub(crate) trait LossListener: fmt::Debug + Send + Sync {
+    /// Takes in that the grant is lost; the first loss counts.
+    fn lose(&self, loss: Loss);
+}
 
 /// Guards that have to know that their grants are lost.
-pub(crate) type Losses = Vec<(GuardId, Loss)>;
+pub(crate) type Losses = Vec<(Arc<dyn LossListener>, Loss)>;
 
 /// How a grant was lost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,9 +49,9 @@ pub(crate) struct Granted {
 }
 
 /// A guard of a grant, and the loss that it knows of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug)]
 pub(crate) struct Guard {
-    pub(crate) id: GuardId,
+    pub(crate) listener: Arc<dyn LossListener>,
     pub(crate) loss: Option<Loss>,
 }
 
@@ -77,7 +81,7 @@ impl Held {
         let mut is_news = false;
         for guard in self.guards.iter_mut().filter(|guard| guard.loss.is_none()) {
             guard.loss = Some(why);
-            losses.push((guard.id, why));
+            losses.push((Arc::clone(&guard.listener), why));
             is_news = true;
         }
         is_news
@@ -92,10 +96,10 @@ impl Grants {
 
     /// The guard of a grant is gone, but not others of the same grant, or of the item that it had
     /// leased, which keeps its number when it is leased again.
-    pub(super) fn forget(&mut self, grant: GrantId, guard: GuardId) {
+    pub(super) fn forget(&mut self, grant: GrantId, guard: &dyn LossListener) {
         self.lost.remove(&grant);
         if let Some(held) = self.held.get_mut(&grant) {
-            held.guards.retain(|known| known.id != guard);
+            held.guards.retain(|known| !ptr::addr_eq(&*known.listener, guard));
             if held.guards.is_empty() {
                 self.held.remove(&grant);
             }

@@ -1,7 +1,6 @@
 use std::{
-    collections::BTreeMap,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicUsize, Ordering},
     },
     task::{Poll, Wake, Waker},
@@ -38,13 +37,27 @@ impl Counted for Uncounted {
     fn count(&self, _: u64) {}
 }
 
+/// What a guard of the tests knows of its grant.
+#[derive(Debug, Default)]
+struct Listener(OnceLock<Loss>);
+
+impl Listener {
+    fn loss(&self) -> Option<Loss> {
+        self.0.get().copied()
+    }
+}
+
+impl LossListener for Listener {
+    fn lose(&self, loss: Loss) {
+        assert_eq!(self.0.set(loss), Ok(()), "a loss is told once");
+    }
+}
+
 /// A machine whose time stands still unless it is told, and whose effects are noted.
 struct Fixture {
     machine: Machine<Uncounted>,
     now: Duration,
     connection: u64,
-    guards: u64,
-    losses: BTreeMap<GuardId, Loss>,
 }
 
 impl Fixture {
@@ -57,13 +70,8 @@ impl Fixture {
     }
 
     fn with(policy: Policy) -> Self {
-        let mut this = Self {
-            machine: Machine::new(policy),
-            now: Duration::from_millis(1),
-            connection: 0,
-            guards: 0,
-            losses: BTreeMap::new(),
-        };
+        let mut this =
+            Self { machine: Machine::new(policy), now: Duration::from_millis(1), connection: 0 };
         this.connect(welcome(1, false), 1);
         this
     }
@@ -85,7 +93,7 @@ impl Fixture {
     ) -> R {
         let (result, effects) = self.effects(step);
         for (guard, loss) in effects.losses {
-            assert_eq!(self.losses.insert(guard, loss), None, "a loss is told once");
+            guard.lose(loss);
         }
         result
     }
@@ -156,29 +164,21 @@ impl Fixture {
         self.step(|machine, _, effects| machine.send_detached(request, scope, effects));
     }
 
-    fn guard(&mut self) -> GuardId {
-        self.guards += 1;
-        GuardId(self.guards)
+    fn note_grant(&mut self, incarnation: u64, grant: GrantId) -> Arc<Listener> {
+        let listener = Arc::new(Listener::default());
+        self.note_guard(incarnation, grant, &listener);
+        listener
     }
 
-    fn note_grant(&mut self, incarnation: u64, grant: GrantId) -> GuardId {
-        let guard = self.guard();
-        self.note_guard(incarnation, grant, guard);
-        guard
-    }
-
-    fn note_guard(&mut self, incarnation: u64, grant: GrantId, id: GuardId) {
-        let guard = Guard { id, loss: self.losses.get(&id).copied() };
+    fn note_guard(&mut self, incarnation: u64, grant: GrantId, listener: &Arc<Listener>) {
+        let loss = listener.loss();
+        let guard = Guard { listener: Arc::<Listener>::clone(listener), loss };
         let noted = self.step(|machine, now, effects| {
             machine.note_grant(incarnation, grant, guard, release, now, effects)
         });
         if let Noted::Lost(why) = noted {
-            self.losses.entry(id).or_insert(why);
+            listener.0.get_or_init(|| why);
         }
-    }
-
-    fn loss(&self, guard: GuardId) -> Option<Loss> {
-        self.losses.get(&guard).copied()
     }
 
     fn look_at_lease(&mut self) {
@@ -412,7 +412,7 @@ fn a_lost_session_says_of_each_call_what_is_known() {
     session.connect(welcome(2, false), 1);
     assert_eq!(session.result(looked), Some(Err(Reason::SessionEnded)));
     assert_eq!(session.result(changed), Some(Err(Reason::OutcomeUnknown)));
-    assert_eq!(session.loss(grant), Some(Loss::Session));
+    assert_eq!(grant.loss(), Some(Loss::Session));
     assert_eq!(session.result(unsent), None);
     let frame = session.frame();
     assert_eq!(frame.reconcile, None);
@@ -427,7 +427,7 @@ fn after_a_restart_nothing_reaches_another_object() {
     let held = session.note_grant(1, (1, 9));
     session.connect(welcome(1, false), 2);
     assert_eq!(session.result(unsent), Some(Err(Reason::Unspecified)), "it is stale");
-    assert_eq!(session.loss(held), Some(Loss::Restart));
+    assert_eq!(held.loss(), Some(Loss::Restart));
     session.send_detached(giving_back(1, release(9)), Scope::Session(1));
     session.send_detached(giving_back(1, release(9)), Scope::Server(1));
     assert!(session.is_quiet());
@@ -440,10 +440,10 @@ fn what_is_held_is_lost_before_the_lease_is_over_and_given_back_if_it_was_not() 
     let grant = session.note_grant(incarnation, (1, 7));
     session.wait(9_899);
     session.look_at_lease();
-    assert_eq!(session.loss(grant), None);
+    assert_eq!(grant.loss(), None);
     session.wait(1);
     session.look_at_lease();
-    assert_eq!(session.loss(grant), Some(Loss::Lease));
+    assert_eq!(grant.loss(), Some(Loss::Lease));
     let frame = session.frame();
     assert_eq!(frame.requests[0].op, Some(release(7)));
 }
@@ -470,7 +470,7 @@ fn a_write_whose_fence_is_lost_is_refused_here() {
     session.connect(welcome(2, false), 1);
     assert_eq!(write(&mut session), Some(Reason::Fenced));
     // Without a guard it is up to the manager.
-    session.machine.forget_grant((1, 7), grant);
+    session.machine.forget_grant((1, 7), &*grant);
     assert_eq!(write(&mut session), None);
 }
 
@@ -609,7 +609,7 @@ fn the_time_to_connect_again_ends_calls_and_not_the_client() {
     assert_eq!(session.next_step(), Step::Connect);
     session.fail_attempt();
     assert_eq!(session.result(seq), Some(Err(Reason::SessionEnded)));
-    assert!(session.loss(held).is_some());
+    assert!(held.loss().is_some());
     assert_eq!(session.next_step(), Step::Idle);
 
     let later = session.begin(directory_ping());
@@ -688,10 +688,10 @@ fn a_unix_connection_is_kept_while_the_manager_pauses() {
     assert!(!session.tick().stale);
     session.wait(3_800);
     assert!(!session.tick().stale);
-    assert_eq!(session.loss(grant), None);
+    assert_eq!(grant.loss(), None);
     session.wait(200);
     assert!(session.tick().stale, "it is lost, and nobody is expected");
-    assert_eq!(session.loss(grant), Some(Loss::Lease));
+    assert_eq!(grant.loss(), Some(Loss::Lease));
 }
 
 #[test]
@@ -774,7 +774,7 @@ fn a_grant_that_is_noted_when_the_lease_is_over_is_lost_and_given_back() {
     let incarnation = session.incarnation();
     session.wait(LEASE);
     let guard = session.note_grant(incarnation, (1, 7));
-    assert_eq!(session.loss(guard), Some(Loss::Lease));
+    assert_eq!(guard.loss(), Some(Loss::Lease));
     assert_eq!(session.frame().requests[0].op, Some(release(7)));
 }
 
@@ -785,33 +785,33 @@ fn a_grant_that_is_noted_when_its_session_is_over_says_how_that_was_lost() {
     session.disconnect();
     session.connect(welcome(1, false), 2);
     let guard = session.note_grant(incarnation, (1, 7));
-    assert_eq!(session.loss(guard), Some(Loss::Restart));
+    assert_eq!(guard.loss(), Some(Loss::Restart));
     session.disconnect();
     session.connect(welcome(2, false), 2);
     let guard = session.note_grant(incarnation + 1, (1, 8));
-    assert_eq!(session.loss(guard), Some(Loss::Session));
+    assert_eq!(guard.loss(), Some(Loss::Session));
     // Whatever came after that, also if it is all over.
     session.step(|machine, _, effects| machine.end(closed(), effects));
     let guard = session.note_grant(incarnation, (1, 7));
-    assert_eq!(session.loss(guard), Some(Loss::Restart));
+    assert_eq!(guard.loss(), Some(Loss::Restart));
     let guard = session.note_grant(incarnation + 1, (1, 8));
-    assert_eq!(session.loss(guard), Some(Loss::Session));
+    assert_eq!(guard.loss(), Some(Loss::Session));
 }
 
 #[test]
 fn what_nothing_is_held_of_for_a_while_is_not_lost_meanwhile() {
     let mut session = Fixture::new();
     let incarnation = session.incarnation();
-    let loss = session.note_grant(incarnation, (1, 7));
-    session.machine.forget_grant((1, 7), loss);
+    let guard = session.note_grant(incarnation, (1, 7));
+    session.machine.forget_grant((1, 7), &*guard);
     session.wait(LEASE);
     session.look_at_lease();
     session.resume();
-    session.note_guard(incarnation, (1, 8), loss);
-    assert_eq!(session.loss(loss), None);
+    session.note_guard(incarnation, (1, 8), &guard);
+    assert_eq!(guard.loss(), None);
     session.wait(LEASE);
     session.look_at_lease();
-    assert_eq!(session.loss(loss), Some(Loss::Lease));
+    assert_eq!(guard.loss(), Some(Loss::Lease));
 }
 
 #[test]

@@ -7,7 +7,6 @@
 //! then; and a [`Timer`], which ends calls whose timeouts have passed.
 
 use std::{
-    collections::BTreeMap,
     mem,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, Weak,
@@ -31,8 +30,8 @@ use super::{
     watcher::Watcher,
 };
 use crate::protocol::{
-    Answered, Arrived, Begun, Connected, Counted, Effects, Established, Failure, GrantId, GuardId,
-    Machine, NewCall, Noted, Policy, Polled, Scope, Seq, Step, Tick,
+    Answered, Arrived, Begun, Connected, Counted, Effects, Established, Failure, GrantId,
+    LossListener, Machine, NewCall, Noted, Policy, Polled, Scope, Seq, Step, Tick,
 };
 
 /// A session, shared by its proxies and the task that runs its connection. `H` is a hold on an object
@@ -58,22 +57,9 @@ pub(crate) struct Shared<H> {
 
 struct Locked<H> {
     machine: Machine<H>,
-    /// Whom the machine knows by a number.
-    watchers: BTreeMap<GuardId, Arc<Watcher>>,
     /// Those of the current step. They are here because most steps have none, and making and dropping
     /// them would be a good part of what such a step takes.
     effects: Effects<H>,
-}
-
-impl<H> Locked<H> {
-    /// Under the lock: whoever looks at a guard next must find what the machine has acted upon.
-    fn tell(&self) {
-        for (guard, loss) in &self.effects.losses {
-            if let Some(watcher) = self.watchers.get(guard) {
-                watcher.lose(*loss);
-            }
-        }
-    }
 }
 
 impl<H: Counted + Send + 'static> Shared<H> {
@@ -90,9 +76,8 @@ impl<H: Counted> Shared<H> {
     /// A session whose calls end when [`expire_due`](Expire::expire_due) is called.
     pub(crate) fn without_timer(clock: Clock, policy: Policy) -> Self {
         let (machine, effects) = (Machine::new(policy), Effects::default());
-        let locked = Locked { machine, watchers: BTreeMap::new(), effects };
         Self {
-            locked: Mutex::new(locked),
+            locked: Mutex::new(Locked { machine, effects }),
             clock,
             home: Home::here(),
             look: Look::default(),
@@ -147,7 +132,10 @@ impl<H: Counted> Shared<H> {
         if effects.are_none() {
             return result;
         }
-        locked.tell();
+        // Under the lock: whoever looks at a guard next must find what the machine has acted upon.
+        for (guard, loss) in &locked.effects.losses {
+            guard.lose(*loss);
+        }
         let effects = mem::take(&mut locked.effects);
         drop(locked);
         self.perform(effects);
@@ -270,9 +258,7 @@ impl<H: Counted> Shared<H> {
         watcher: &Arc<Watcher>,
     ) {
         let now = self.now();
-        let mut locked = self.lock();
-        locked.watchers.insert(watcher.id(), Arc::clone(watcher));
-        self.step_machine(locked, |machine, effects| {
+        self.step_machine(self.lock(), |machine, effects| {
             let guard = watcher.guard();
             match machine.note_grant(incarnation, grant, guard, release, now, effects) {
                 Noted::Held => {}
@@ -288,11 +274,9 @@ impl<H: Counted> Shared<H> {
 
     /// The guard of a grant is gone.
     pub(crate) fn forget_grant(&self, grant: GrantId, watcher: &Watcher) {
-        let Some(mut locked) = self.home.lock(&self.locked) else { return };
-        locked.machine.forget_grant(grant, watcher.id());
-        let watcher = locked.watchers.remove(&watcher.id());
-        drop(locked);
-        drop(watcher);
+        if let Some(mut locked) = self.home.lock(&self.locked) {
+            locked.machine.forget_grant(grant, watcher);
+        }
     }
 
     /// Looks whether the lease has run out: whoever asks whether something is lost must know now,

@@ -11,7 +11,7 @@ use super::Machine;
 use crate::protocol::{
     arrived::Counted,
     effects::Effects,
-    grants::{GrantId, Guard, GuardId, Loss},
+    grants::{GrantId, Guard, Loss, LossListener},
     request::{Scope, giving_back},
     slot::{Caller, Slot},
 };
@@ -64,7 +64,7 @@ impl<H: Counted> Machine<H> {
     }
 
     /// The guard of a grant is gone.
-    pub(crate) fn forget_grant(&mut self, grant: GrantId, guard: GuardId) {
+    pub(crate) fn forget_grant(&mut self, grant: GrantId, guard: &dyn LossListener) {
         self.grants.forget(grant, guard);
     }
 
