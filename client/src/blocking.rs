@@ -126,7 +126,7 @@ macro_rules! fenced {
     ($name:ident $(, $type:ident)*) => {
         impl<$($type),*> $name<$($type),*> {
             /// The same object, but every operation through it happens only while a grant stands,
-            /// and never waits; see [`Fence`](crate::Fence).
+            /// and [never waits](crate::Fence#what-is-fenced-does-not-wait).
             #[must_use]
             pub fn fenced(&self, fence: impl Into<$crate::Fence>) -> Self {
                 Self { inner: self.inner.fenced(fence) }

@@ -195,7 +195,7 @@ impl Object {
             (kind, _) => {
                 return Err(Error::new(
                     Reason::InvalidArgument,
-                    format!("these are not the parameters of a {}", kind.name()),
+                    format!("these are not the parameters of {}", kind.with_article()),
                 ));
             }
         })
@@ -338,7 +338,7 @@ fn operand_len(op: &SetOp) -> usize {
 /// An operation of one kind sent to an object of another.
 #[must_use]
 pub fn wrong_kind(kind: Kind) -> Error {
-    Error::new(Reason::WrongKind, format!("the object is a {}", kind.name()))
+    Error::new(Reason::WrongKind, format!("the object is {}", kind.with_article()))
         .with_hint("open it as that kind, or use another name")
 }
 

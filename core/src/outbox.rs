@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use mp_manager_proto::{
     encoded_len,
     reply::{Payload, class},
-    v1::{Error, Lost, Reconcile, Reply, SeqRange, ServerFrame, Value, reply},
+    v1::{Error, Lost, Reason, Reconcile, Reply, SeqRange, ServerFrame, Value, reply},
 };
 
 use crate::{
@@ -436,11 +436,19 @@ impl<H> Outbox<H> {
 
     /// The client let go of `count` of the references it was handed; the last one's pin comes back
     /// to be dropped outside all locks.
-    #[must_use = "drop it outside all locks"]
-    pub fn release(&mut self, object: ObjectId, count: u64) -> Option<Pin> {
-        let held = self.references.get_mut(&object)?;
-        held.0 = held.0.saturating_sub(count);
-        if held.0 == 0 { self.references.remove(&object).map(|(_, pin)| pin) } else { None }
+    ///
+    /// # Errors
+    /// If it was handed fewer; nothing is let go of then.
+    pub fn release(&mut self, object: ObjectId, count: u64) -> Result<Option<Pin>, Error> {
+        let held = self.references.get_mut(&object);
+        let there = held.as_ref().map_or(0, |(there, _)| *there);
+        let Some(left) = there.checked_sub(count) else {
+            return Err(over_released(object, count, there));
+        };
+        if let Some(held) = held {
+            held.0 = left;
+        }
+        Ok(if left == 0 { self.references.remove(&object).map(|(_, pin)| pin) } else { None })
     }
 
     /// Objects the client refers to.
@@ -467,6 +475,14 @@ impl<H> Outbox<H> {
     pub fn has_ended(&self) -> bool {
         self.ended.is_some()
     }
+}
+
+fn over_released(object: ObjectId, count: u64, there: u64) -> Error {
+    let message = format!(
+        "{count} references to object {object} were released, and the session has {there} of them"
+    );
+    Error::new(Reason::BoundExceeded, message)
+        .with_hint("count the references in replies as they are acknowledged")
 }
 
 fn sorted(mut seqs: Vec<Seq>) -> Vec<Seq> {
@@ -519,7 +535,7 @@ fn weight(result: &reply::Result) -> usize {
 mod tests {
     use std::sync::Arc;
 
-    use mp_manager_proto::v1::{Reason, Ref};
+    use mp_manager_proto::v1::Ref;
 
     use super::*;
     use crate::stored::Referent;
@@ -678,11 +694,13 @@ mod tests {
         assert_eq!(sent(&mut outbox), [1, 2]);
         // Handed out, kept alive, and not counted yet.
         assert_eq!((outbox.references(), holds(&one)), (0, 3));
-        assert!(outbox.release(1, 1).is_none());
+        assert!(outbox.release(1, 1).is_err());
         ack(&mut outbox, &[(1, 1)]);
         assert_eq!(outbox.references(), 1);
-        assert!(outbox.release(1, 1).is_none());
-        assert!(outbox.release(1, 1).is_some());
+        assert_eq!(outbox.release(1, 3).unwrap_err().reason(), Reason::BoundExceeded);
+        assert!(outbox.release(1, 1).unwrap().is_none());
+        assert!(outbox.release(1, 1).unwrap().is_some());
+        assert!(outbox.release(1, 1).is_err());
         // What is cancelled never counts.
         cancel(&mut outbox, 2);
         assert_eq!((outbox.references(), holds(&one), holds(&two)), (0, 0, 0));

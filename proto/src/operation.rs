@@ -1,6 +1,8 @@
 //! What an operation is, for both sides: one table with each operation once and all of its properties
 //! beside it. No match has a wildcard, so a new operation does not compile before it is classified.
 
+use prost::Message;
+
 use crate::v1::{
     Mode, Open, Request, array_op::Op as Array, barrier_op::Op as Barrier,
     condition_op::Op as Condition, dict_op::Op as Dict, directory_op::Op as Directory,
@@ -129,7 +131,7 @@ fn directory(op: &Directory) -> Class {
         | Directory::Release(_)
         | Directory::Statistics(_)
         | Directory::Ping(_) => Class::READ,
-        Directory::Delete(_) | Directory::Shutdown(_) => Class::WRITE,
+        Directory::Delete(_) | Directory::DeleteId(_) | Directory::Shutdown(_) => Class::WRITE,
     }
 }
 
@@ -290,42 +292,44 @@ fn pipe(op: &Pipe) -> Class {
     }
 }
 
+/// One of each operation with nothing in it, found by trying every field that its message may have on the
+/// wire: for tests that go through all of them.
+#[doc(hidden)]
+#[must_use]
+pub fn every_operation() -> Vec<request::Op> {
+    // A field's key is a varint.
+    let key = |field: u8, wire_type: u8| match field << 3 | wire_type {
+        key @ ..=127 => vec![key],
+        key => vec![key, 1],
+    };
+    // A number, and a text or a message: 0 or empty, as the second byte says.
+    let fields = (1..=31).flat_map(|field| [[key(field, 0), vec![0]], [key(field, 2), vec![0]]]);
+    let ops: Vec<_> = fields.map(|field| field.concat()).collect();
+    let requests = (8..=31).flat_map(|kind| {
+        ops.iter().map(move |op| {
+            [key(kind, 2), vec![u8::try_from(op.len()).unwrap_or(u8::MAX)], op.clone()].concat()
+        })
+    });
+    let known = requests.filter_map(|bytes| {
+        let request = Request::decode(&bytes[..]).ok()?;
+        // What is unknown is left out.
+        (request.encoded_len() == bytes.len()).then_some(request.op).flatten()
+    });
+    known.collect()
+}
+
 #[cfg(test)]
 mod tests {
-    use prost::Message;
-
     use super::*;
     use crate::v1::{
         BarrierOp, BarrierWait, DictOp, DirectoryOp, Empty, EventOp, Fence, QueueItem, QueueOp,
         SetCombine, SetOp,
     };
 
-    /// One of each operation, found by trying every field that its message may have on the wire.
-    fn every_operation() -> Vec<request::Op> {
-        // A field's key is a varint.
-        let key = |field: u8, wire_type: u8| match field << 3 | wire_type {
-            key @ ..=127 => vec![key],
-            key => vec![key, 1],
-        };
-        // A number, and a text or a message: 0 or empty, as the second byte says.
-        let fields =
-            (1..=31).flat_map(|field| [[key(field, 0), vec![0]], [key(field, 2), vec![0]]]);
-        let ops: Vec<_> = fields.map(|field| field.concat()).collect();
-        let requests = (8..=31).flat_map(|kind| {
-            ops.iter().map(move |op| [key(kind, 2), vec![op.len() as u8], op.clone()].concat())
-        });
-        let known = requests.filter_map(|bytes| {
-            let request = Request::decode(&bytes[..]).ok()?;
-            // What is unknown is left out.
-            (request.encoded_len() == bytes.len()).then_some(request.op).flatten()
-        });
-        known.collect()
-    }
-
     #[test]
     fn no_two_properties_of_an_operation_contradict_each_other() {
         let all = every_operation();
-        assert!(all.len() >= 119, "only {} were found", all.len());
+        assert!(all.len() >= 120, "only {} were found", all.len());
         for op in all {
             let class = class(&op);
             // What memory is needed for stays.

@@ -69,9 +69,10 @@ pub fn check(value: &[u8]) -> Result<(), OrderError> {
 /// Adds two encoded numbers: integers exactly, anything with a float as a float.
 ///
 /// # Errors
-/// If one is no number, or the sum of integers does not fit 64 bits.
+/// If one is no number, or more than that, or the sum of integers does not fit 64 bits.
 pub fn add(a: &[u8], b: &[u8]) -> Result<Vec<u8>, OrderError> {
-    let (a, b) = (Cursor { rest: a }.next()?, Cursor { rest: b }.next()?);
+    let [mut first, mut second] = [a, b].map(|rest| Cursor { rest });
+    let (a, b) = (first.next()?, second.next()?);
     let mut out = Vec::with_capacity(9);
     let written = match (&a, &b) {
         (Token::Integer(a), Token::Integer(b)) => {
@@ -90,7 +91,11 @@ pub fn add(a: &[u8], b: &[u8]) -> Result<Vec<u8>, OrderError> {
         },
     };
     written.map_err(|e| OrderError::Malformed(e.to_string()))?;
-    Ok(out)
+    // What follows a number would be dropped with it.
+    match first.rest.len() + second.rest.len() {
+        0 => Ok(out),
+        trailing => Err(CodecError::Trailing(trailing).into()),
+    }
 }
 
 /// Checks that whoever reads a sum as this type gets it: types of integers hold those of their range,
@@ -229,6 +234,15 @@ mod tests {
         assert_eq!(order((1, "a"), (1, "b")), Ok(Ordering::Less));
         assert_eq!(order((1, "a"), (1, "a", 0)), Ok(Ordering::Less));
         assert_eq!(order("a", 1), Err(OrderError::Incomparable("a string", "an integer")));
+    }
+
+    #[test]
+    fn nothing_that_follows_a_number_is_dropped_with_it() {
+        for (a, b) in [(&[1, 2][..], &[1][..]), (&[1], &[1, 0xc0]), (&[1, 1], &[1, 1])] {
+            assert!(matches!(add(a, b), Err(OrderError::Malformed(_))), "{a:?} {b:?}");
+        }
+        assert_eq!(add(&[1], &[1]), Ok(vec![2]));
+        assert!(matches!(add(&[0x92, 1, 2], &[1]), Err(OrderError::NotNumbers(..))));
     }
 
     #[test]

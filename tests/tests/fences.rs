@@ -1,5 +1,7 @@
 //! Fenced operations: executed only while a grant stands, whoever asks.
 
+use std::time::Duration;
+
 use mp_manager::{Error, Fence, Manager, Result};
 
 #[tokio::test]
@@ -66,6 +68,25 @@ async fn what_is_fenced_never_waits() -> Result<()> {
     for nothing in [fenced.get().await.map(drop), fenced.lease().await.map(drop)] {
         assert!(matches!(nothing, Err(Error::Empty(_))), "{nothing:?}");
     }
+    // Nor with a timeout: whoever gets an answer for one that has passed believes to have waited.
+    let long = Duration::from_secs(3600);
+    for nothing in [
+        fenced.get_timeout(long).await.map(drop),
+        fenced.lease_timeout(long).await.map(drop),
+        fenced.get_many(2).await.map(drop),
+        fenced.get_many_timeout(2, long).await.map(drop),
+    ] {
+        assert!(matches!(nothing, Err(Error::Empty(_))), "{nothing:?}");
+        let said = nothing.unwrap_err().to_string();
+        assert!(said.contains("what is fenced does not wait"), "{said}");
+    }
+    assert_eq!(fenced.try_get().await?, None);
+    let join = fenced.join_timeout(long).await;
+    assert!(matches!(join, Err(Error::InvalidArgument(_))), "{join:?}");
+    fenced.put(&3).await?;
+    assert!(matches!(fenced.put_timeout(&4, long).await, Err(Error::QueueFull(_))));
+    assert_eq!(fenced.get_timeout(long).await?, Some(3));
+    fenced.task_done().await?;
     // The item that was taken is not finished.
     let join = fenced.join().await;
     assert!(matches!(join, Err(Error::InvalidArgument(_))), "{join:?}");

@@ -201,6 +201,74 @@ async fn cycles_stay_and_are_counted() {
     objects(&manager, 2).await;
 }
 
+#[tokio::test]
+async fn a_cycle_without_a_name_goes_when_one_of_it_is_deleted() {
+    let server = TestServer::start();
+    let manager = session(&server).await;
+    let one = manager.list::<Node>(Unnamed).await.unwrap();
+    let two = manager.list::<Node>(Unnamed).await.unwrap();
+    one.push(&Node(two.clone())).await.unwrap();
+    two.push(&Node(one.clone())).await.unwrap();
+    drop((one, two));
+    manager.list::<u64>("named").await.unwrap();
+
+    let unnamed = manager.list_unnamed().await.unwrap();
+    let ids: Vec<u64> = unnamed.iter().map(|object| object.object).collect();
+    assert_eq!(ids.len(), 2, "{unnamed:?}");
+    manager.delete_by_id(ids[0]).await.unwrap();
+    objects(&manager, 1).await;
+    assert_eq!(manager.list_unnamed().await.unwrap(), []);
+    let again = manager.delete_by_id(ids[1]).await.unwrap_err();
+    assert!(matches!(again, Error::ObjectNotFound(_)), "{again:?}");
+}
+
+/// As with one that has a name: whoever refers to it is told that it is gone.
+#[tokio::test]
+async fn what_refers_to_a_deleted_object_without_a_name_finds_nothing() {
+    let server = TestServer::start();
+    let manager = session(&server).await;
+    let lists = manager.dict::<String, List<u64>>("lists").await.unwrap();
+    lists.insert("doomed", &manager.list::<u64>(Unnamed).await.unwrap()).await.unwrap();
+    let id = manager.list_unnamed().await.unwrap()[0].object;
+    manager.delete_by_id(id).await.unwrap();
+    let doomed = lists.get("doomed").await.unwrap().unwrap();
+    let error = doomed.len().await.unwrap_err();
+    assert!(matches!(error, Error::ObjectNotFound(_)), "{error:?}");
+    assert_eq!(manager.list_unnamed().await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn a_named_object_that_is_deleted_by_its_id_leaves_its_name() {
+    let server = TestServer::start();
+    let manager = session(&server).await;
+    let first = manager.list::<u64>("list").await.unwrap();
+    let id = manager.list_objects("list").await.unwrap()[0].object;
+    manager.delete_by_id(id).await.unwrap();
+    let second = manager.list::<u64>("list").await.unwrap();
+    second.push(&1).await.unwrap();
+    // The name belongs to the second one now.
+    assert!(manager.delete_by_id(id).await.is_err());
+    assert_eq!(manager.list::<u64>("list").existing().await.unwrap().len().await.unwrap(), 1);
+    assert!(first.len().await.is_err());
+}
+
+#[tokio::test]
+async fn objects_without_a_name_are_listed_in_pages() {
+    let server = TestServer::start();
+    let manager = session(&server).await;
+    let mut all = Vec::new();
+    for n in 0..2_300 {
+        if n % 3 == 0 {
+            manager.list::<u64>(format!("list {n}")).await.unwrap();
+        }
+        all.push(manager.list::<u64>(Unnamed).await.unwrap());
+    }
+    let unnamed = manager.list_unnamed().await.unwrap();
+    assert_eq!(unnamed.len(), all.len());
+    assert!(unnamed.is_sorted_by(|a, b| a.object < b.object));
+    assert!(unnamed.iter().all(|object| object.name.is_empty()));
+}
+
 /// Each refers to the next: dropping them from inside each other would need a stack as deep.
 #[tokio::test]
 async fn a_chain_of_a_hundred_thousand_is_dropped_link_by_link() {

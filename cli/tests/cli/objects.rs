@@ -5,7 +5,10 @@ use std::{
     process::Stdio,
 };
 
-use mp_manager::blocking::{Lock, Manager};
+use mp_manager::{
+    Error, Unnamed,
+    blocking::{Lock, Manager},
+};
 
 use crate::fixture::{Daemon, finish};
 
@@ -98,6 +101,35 @@ fn what_json_has_no_word_for_is_printed_all_the_same() {
     let items = daemon.run(&["dict", "items", "d"]).printed();
     assert!(items.contains(r#"{"$ref":{"kind":"lock","id":"#), "{items}");
     assert!(items.contains(r#"{"1":true}"#), "{items}");
+}
+
+#[test]
+fn an_object_without_a_name_is_listed_and_removed_by_its_id() {
+    let daemon = Daemon::start();
+    let authkey = fs::read_to_string(daemon.home.authkey()).unwrap();
+    let manager = Manager::connect(&daemon.address, authkey.trim_end()).unwrap();
+    let named = manager.lock("lock").open().unwrap();
+    let numbers = manager.list::<u64>(Unnamed).open().unwrap();
+    numbers.push(&7).unwrap();
+    let listed = daemon.run(&["ls", "--unnamed", "--output", "json"]).printed();
+    let listed: serde_json::Value = serde_json::from_str(&listed).unwrap();
+    assert_eq!(listed[0]["kind"], "list");
+    assert_eq!(listed.as_array().map(Vec::len), Some(1), "{listed}");
+    let id = listed[0]["id"].to_string();
+    assert!(daemon.run(&["ls", "--unnamed"]).printed().contains(&format!("(id {id})")));
+
+    daemon.run(&["rm", "--id", &id]).printed();
+    assert!(matches!(numbers.len(), Err(Error::ObjectNotFound(_))));
+    assert_eq!(daemon.run(&["ls", "--unnamed", "--output", "json"]).printed(), "[]\n");
+    let error = daemon.run(&["rm", "--id", &id]).failed(3);
+    assert!(error.contains(&format!("the id {id}")), "{error}");
+    assert_eq!(daemon.run(&["rm"]).code, Some(2));
+
+    // A name is free when its object was removed by the id.
+    let objects = manager.list_objects("").unwrap();
+    daemon.run(&["rm", "--id", &objects[0].object.to_string()]).printed();
+    assert!(!manager.exists("lock").unwrap());
+    assert!(named.acquire().is_err());
 }
 
 #[test]

@@ -168,6 +168,46 @@ impl Manager {
         wait(self.inner.delete(name))
     }
 
+    /// Deletes the object with this id, whether it has a name or not, as
+    /// [`crate::Manager::delete_by_id`].
+    ///
+    /// # Errors
+    /// [`Error::ObjectNotFound`](crate::Error::ObjectNotFound) if there is none with this id.
+    ///
+    /// ```
+    /// # use mp_manager::{Unnamed, blocking::Manager};
+    /// # fn main() -> mp_manager::Result<()> {
+    /// # let manager = Manager::start()?;
+    /// let numbers = manager.list::<u64>(Unnamed).open()?;
+    /// let id = manager.list_unnamed()?[0].object;
+    /// manager.delete_by_id(id)?;
+    /// assert!(numbers.len().is_err());
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn delete_by_id(&self, id: u64) -> Result<()> {
+        wait(self.inner.delete_by_id(id))
+    }
+
+    /// The objects without a name, in the order in which they were made, as
+    /// [`crate::Manager::list_unnamed`].
+    ///
+    /// # Errors
+    /// If the session is lost.
+    ///
+    /// ```
+    /// # use mp_manager::{Unnamed, blocking::Manager};
+    /// # fn main() -> mp_manager::Result<()> {
+    /// # let manager = Manager::start()?;
+    /// let numbers = manager.list::<u64>(Unnamed).open()?;
+    /// assert_eq!(manager.list_unnamed()?.len(), 1);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn list_unnamed(&self) -> Result<Vec<ObjectInfo>> {
+        wait(self.inner.list_unnamed())
+    }
+
     /// The named objects whose names begin with `prefix`, in the order of their names, as
     /// [`crate::Manager::list_objects`].
     ///

@@ -140,6 +140,64 @@ impl Manager {
         self.directory("delete", Some(name), Op::Delete(name.into())).await?.done()
     }
 
+    /// Deletes the object with this id, as [`list_unnamed`](Self::list_unnamed) or
+    /// [`inspect`](Self::inspect) has it, whether it has a name or not. Calls that wait in it fail, and so does
+    /// every later use of it, also by those whose values refer to it: those references stay, and what is done
+    /// with them is [`Error::ObjectNotFound`]. What only the deleted object referred to goes with it, and so
+    /// does a cycle of unnamed objects when one of them is deleted.
+    ///
+    /// An id means another object, or none, after the manager has started again.
+    ///
+    /// # Errors
+    /// [`Error::ObjectNotFound`] if there is none with this id.
+    ///
+    /// ```
+    /// # use mp_manager::{List, Manager, Unnamed};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> mp_manager::Result<()> {
+    /// # let manager = Manager::start().await?;
+    /// let cycle = manager.list::<List<u64>>(Unnamed).await?;
+    /// let id = manager.list_unnamed().await?[0].object;
+    /// manager.delete_by_id(id).await?;
+    /// assert!(cycle.len().await.is_err());
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn delete_by_id(&self, id: u64) -> Result<()> {
+        self.directory("delete", None, Op::DeleteId(id)).await?.done()
+    }
+
+    /// The objects without a name, in the order in which they were made. Each lives as long as somebody
+    /// refers to it: a process, or an object. Those that refer to each other in a cycle live until one of
+    /// them is [deleted](Self::delete_by_id).
+    ///
+    /// # Errors
+    /// If the session is lost.
+    ///
+    /// ```
+    /// # use mp_manager::{Manager, Unnamed};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> mp_manager::Result<()> {
+    /// # let manager = Manager::start().await?;
+    /// let numbers = manager.list::<u64>(Unnamed).await?;
+    /// numbers.push(&7).await?;
+    /// assert_eq!(manager.list_unnamed().await?[0].len, 1);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn list_unnamed(&self) -> Result<Vec<ObjectInfo>> {
+        let mut all: Vec<ObjectInfo> = Vec::new();
+        loop {
+            let after_id = all.last().map_or(0, |object| object.object);
+            let list = List { unnamed: true, after_id, ..List::default() };
+            let listing = self.directory("list", None, Op::List(list)).await?.listing()?;
+            all.extend(listing.objects);
+            if !listing.more {
+                return Ok(all);
+            }
+        }
+    }
+
     /// The named objects whose names begin with `prefix`, in the order of their names.
     ///
     /// # Errors
@@ -159,7 +217,7 @@ impl Manager {
         let mut all: Vec<ObjectInfo> = Vec::new();
         loop {
             let after = all.last().map_or_else(String::new, |object| object.name.clone());
-            let list = List { prefix: prefix.into(), after, max: 0 };
+            let list = List { prefix: prefix.into(), after, ..List::default() };
             let listing = self.directory("list", None, Op::List(list)).await?.listing()?;
             all.extend(listing.objects);
             if !listing.more {

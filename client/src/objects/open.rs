@@ -101,7 +101,8 @@ impl<P> Open<P> {
         Self { parameters, ..self }
     }
 
-    /// Only opens: a name that does not exist is [`Error::ObjectNotFound`](crate::Error).
+    /// Only opens: a name that does not exist is [`Error::ObjectNotFound`](crate::Error), and
+    /// [`Unnamed`], of which there is nothing to be opened, [`Error::InvalidArgument`](crate::Error).
     pub fn existing(self) -> Self {
         Self { mode: Mode::Open, ..self }
     }

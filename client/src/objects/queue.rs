@@ -513,7 +513,7 @@ where
     #[doc(alias = "get")]
     pub async fn get_counted(&self) -> Result<Received<T>> {
         let reply = self.ask("get", Op::Get(Empty {}), Wait::Forever).await?;
-        received(&reply)?.ok_or_else(|| self.nothing_to_take(&reply, "get"))
+        received(&reply)?.ok_or_else(|| reply.unexpected())
     }
 
     /// Takes the next item out if there is one now, and says how often it was handed out; otherwise
@@ -655,7 +655,7 @@ where
     /// ```
     pub async fn lease(&self) -> Result<Delivery<T>> {
         let reply = self.ask("lease", Op::Lease(Empty {}), Wait::Forever).await?;
-        self.delivery(&reply)?.ok_or_else(|| self.nothing_to_take(&reply, "lease"))
+        self.delivery(&reply)?.ok_or_else(|| reply.unexpected())
     }
 
     /// Takes the next item out for as long as this process lives, if there is one now; otherwise as
@@ -874,8 +874,9 @@ where
         if self.ask("join", Op::Join(Empty {}), Wait::Forever).await?.flag()? {
             return Ok(());
         }
-        let message = "not every item is finished";
-        Err(self.object.refuse("join", Reason::InvalidArgument, message, FENCED_HINT))
+        let message = "the manager ended a wait that has no timeout";
+        let hint = "use the same release on both sides";
+        Err(self.object.refuse("join", Reason::Protocol, message, hint))
     }
 
     /// Whether every item that was put is finished.
@@ -1011,15 +1012,6 @@ where
                 Err(error)
             }
         }
-    }
-
-    /// The error for a call without a timeout that got nothing.
-    fn nothing_to_take(&self, reply: &Reply, operation: &'static str) -> Error {
-        if !self.object.is_fenced() {
-            return reply.unexpected();
-        }
-        let message = "there is nothing to take now";
-        self.object.refuse(operation, Reason::Empty, message, FENCED_HINT)
     }
 
     async fn shut_down(&self, immediate: bool) -> Result<()> {
@@ -1199,7 +1191,6 @@ impl Drop for Lease {
 }
 
 const NO_PRIORITY: Option<()> = None;
-const FENCED_HINT: &str = "what is fenced does not wait: try again";
 
 fn reject(ticket: u64) -> request::Op {
     op(Op::Reject(ticket))

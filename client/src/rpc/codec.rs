@@ -89,7 +89,11 @@ pub(crate) fn deserialize_reference<'de, D: Deserializer<'de>>(
         .deserialize_newtype_struct(rmp_serde::MSGPACK_EXT_STRUCT_NAME, ReferenceVisitor)?;
     if reference.kind() != kind {
         let found = reference.kind();
-        return Err(de::Error::custom(format!("a proxy of a {found:?}, not of a {kind:?}")));
+        return Err(de::Error::custom(format!(
+            "a proxy of {}, not of {}",
+            found.with_article(),
+            kind.with_article()
+        )));
     }
     let link = DECODING.with_borrow(Clone::clone).ok_or_else(|| {
         de::Error::custom("a proxy can only be deserialised from another shared object")

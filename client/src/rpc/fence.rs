@@ -14,6 +14,12 @@ use crate::error::Error;
 ///
 /// A fence is made from a guard, travels as text, and is good in any process.
 ///
+/// # What is fenced does not wait
+///
+/// A fence stands now or not at all, so a call through a fenced [`Queue`](crate::Queue) that would have to
+/// wait fails at once, whatever its timeout: a put with [`Error::QueueFull`], a get or a lease with
+/// [`Error::Empty`], a join with [`Error::InvalidArgument`]. The `try_` forms answer as they always do.
+///
 /// ```
 /// # use mp_manager::{Error, Fence, Manager};
 /// # #[tokio::main(flavor = "current_thread")]
@@ -98,8 +104,8 @@ macro_rules! fenced {
     ($name:ident $(, $type:ident)*) => {
         impl<$($type),*> $name<$($type),*> {
             /// The same object, but every operation through it happens only while a grant stands,
-            /// and never waits; see [`Fence`](crate::Fence). The fence is not stored with the proxy
-            /// when it is a value.
+            /// and [never waits](crate::Fence#what-is-fenced-does-not-wait). The fence is not stored
+            /// with the proxy when it is a value.
             #[must_use]
             pub fn fenced(&self, fence: impl Into<$crate::Fence>) -> Self {
                 let mut fenced = self.clone();

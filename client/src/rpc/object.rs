@@ -73,11 +73,6 @@ impl Object {
         Self { fence: Some(fence), ..self.clone() }
     }
 
-    /// Whether requests are fenced, and so never wait.
-    pub(crate) fn is_fenced(&self) -> bool {
-        self.fence.is_some()
-    }
-
     pub(crate) fn link(&self) -> &Arc<Link> {
         self.target.link()
     }

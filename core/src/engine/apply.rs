@@ -2,7 +2,10 @@
 
 use std::{sync::Arc, time::Duration};
 
-use mp_manager_proto::v1::{Fence, Ref, request};
+use mp_manager_proto::{
+    operation,
+    v1::{Fence, Ref, request},
+};
 
 use super::{
     Engine,
@@ -107,21 +110,24 @@ impl Engine {
     }
 
     /// Applies a request only while a grant stands, atomically: the object that granted stays locked
-    /// meanwhile. It never parks, and a heavy operation is done in place. While a heavy operation has the
-    /// target the request comes back, and the session is woken when it does not any more.
+    /// meanwhile. It never parks: a call that `waits` is refused if it would have to, with an error that says
+    /// so. A heavy operation is done in place. While a heavy operation has the target the request comes back,
+    /// and the session is woken when it does not any more.
     pub(super) fn apply_fenced(
         &self,
         client: &Arc<Client>,
         cell: Arc<Cell>,
-        call: Call,
+        (call, waits): (Call, bool),
         fence: Fence,
         op: request::Op,
         work: &mut Work,
     ) -> Option<request::Op> {
         if !Object::can_be_fenced(cell.kind) {
-            let kind = cell.kind.name();
-            let message = format!("operations on a {kind} cannot be fenced");
-            let refused = Err(Error::new(Reason::Unsupported, message));
+            let kind = cell.kind.with_article();
+            let message = format!("operations on {kind} cannot be fenced");
+            let refused = Err(Error::new(Reason::Unsupported, message).with_hint(
+                "fence writes to what holds data: a dict, a list, a queue and the like",
+            ));
             reply(client, call, refused, cell, work);
             return None;
         }
@@ -134,8 +140,14 @@ impl Engine {
         let applied = match &mut *state {
             _ if !stands => Err(fenced(&fence)),
             State::Live(object) => {
-                let applied =
-                    self.turn(&cell, object, work, |object, turn| object.apply(call, op, turn));
+                let no_wait = waits.then(|| does_not_wait(&op));
+                let applied = self.turn(&cell, object, work, |object, turn| match no_wait {
+                    Some(error) => {
+                        let call = Call { may_wait: true, ..call };
+                        object.apply_at_once(call, op, turn, error)
+                    }
+                    None => object.apply(call, op, turn),
+                });
                 applied.and_then(|outcome| match outcome {
                     Outcome::Done(answer) => Ok(answer),
                     Outcome::Parked => Err(Error::new(Reason::Unsupported, "it cannot be fenced")),
@@ -335,6 +347,20 @@ fn fenced(fence: &Fence) -> Error {
         format!("the grant with token {} of object {} does not stand", fence.token, fence.lock),
     )
     .with_hint("it was released or lost: stop, and acquire again")
+}
+
+/// A fenced operation that has to wait, asked by somebody who would.
+fn does_not_wait(op: &request::Op) -> Error {
+    let class = operation::class(op);
+    let (reason, why) = if class.awaits_state {
+        (Reason::InvalidArgument, "what is waited for has not come about")
+    } else if class.grows {
+        (Reason::Full, "there is no room now")
+    } else {
+        (Reason::Empty, "there is nothing to take now")
+    };
+    Error::new(reason, format!("{why}, and what is fenced does not wait"))
+        .with_hint("try again, or wait without the fence")
 }
 
 /// An operation on an object that was deleted.

@@ -2,7 +2,7 @@
 
 use std::{
     cell::RefCell,
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     fmt,
     sync::{
         Arc, Mutex, PoisonError, Weak,
@@ -90,6 +90,11 @@ impl Cell {
         }
     }
 
+    /// Whether it was deleted, and is there only for those who refer to it.
+    pub(super) fn is_deleted(&self) -> bool {
+        matches!(&*lock(&self.state), State::Deleted)
+    }
+
     /// Whether a heavy operation has the object.
     pub fn is_busy(&self) -> bool {
         matches!(&*lock(&self.state), State::Busy(_))
@@ -131,6 +136,25 @@ impl Objects {
     /// All of them, in the order they were made.
     pub(super) fn all(&self) -> Vec<Arc<Cell>> {
         self.cells.collect(Weak::upgrade)
+    }
+
+    /// The first `max` of those without a name whose ids come after this one, in the order of their ids.
+    /// Deleted ones, to which somebody still refers, are among them.
+    pub(super) fn unnamed_after(&self, after: ObjectId, max: usize) -> Vec<Arc<Cell>> {
+        let mut first: BTreeMap<ObjectId, Arc<Cell>> = BTreeMap::new();
+        self.cells.look_at_each(after, |id, cell| {
+            // Most are too far away to be looked at.
+            if first.len() >= max && first.last_key_value().is_some_and(|(last, _)| id > *last) {
+                return None;
+            }
+            let cell = cell.upgrade()?;
+            if cell.name.is_some() {
+                return Some(cell);
+            }
+            first.insert(id, cell);
+            if first.len() > max { first.pop_last().map(|(_, cell)| cell) } else { None }
+        });
+        first.into_values().collect()
     }
 
     pub(super) fn count(&self) -> usize {

@@ -182,7 +182,7 @@ impl Client {
     }
 
     /// What goes when the client lets go of references, to be dropped outside all locks.
-    pub(super) fn release(&self, object: ObjectId, count: u64) -> Option<Pin> {
+    pub(super) fn release(&self, object: ObjectId, count: u64) -> Result<Option<Pin>, Error> {
         lock(&self.outbound).outbox.release(object, count)
     }
 

@@ -3,8 +3,8 @@
 use std::{collections::btree_map::Entry, sync::Arc};
 
 use mp_manager_proto::v1::{
-    DirectoryOp, Inspect, Inspection, List, Listing, Mode, ObjectInfo, Open, Opened, SessionInfo,
-    Statistics, directory_op::Op, reply,
+    DirectoryOp, Inspect, Inspection, Kind, List, Listing, Mode, ObjectInfo, Open, Opened,
+    SessionInfo, Statistics, directory_op::Op, reply,
 };
 
 use super::{
@@ -13,7 +13,9 @@ use super::{
     client::Client,
     step::{Step, Work},
 };
-use crate::{Error, Object, Reason, Referent, call::Answer, lock::lock, object::unsupported};
+use crate::{
+    Error, Object, ObjectId, Reason, Referent, call::Answer, lock::lock, object::unsupported,
+};
 
 /// How many objects a page of a listing has at most.
 const MAX_LISTING: usize = 1000;
@@ -29,6 +31,8 @@ impl Engine {
         match op.op {
             Some(Op::Open(open)) => self.open(open),
             Some(Op::Delete(name)) => self.delete(&name, work),
+            Some(Op::DeleteId(id)) => self.delete_id(id, work),
+            Some(Op::List(list)) if list.unnamed => Ok(self.list_unnamed(&list)),
             Some(Op::List(list)) => Ok(self.list(&list)),
             Some(Op::Exists(name)) => {
                 let exists = lock(&self.names).contains_key(&name);
@@ -36,7 +40,7 @@ impl Engine {
             }
             Some(Op::Inspect(inspect)) => self.inspect(inspect),
             Some(Op::Release(release)) => {
-                if let Some(pin) = client.release(release.object, release.count) {
+                if let Some(pin) = client.release(release.object, release.count)? {
                     work.drop_later(pin);
                 }
                 Ok(Answer::done())
@@ -52,7 +56,15 @@ impl Engine {
     }
 
     fn open(&self, mut open: Open) -> Result<Answer, Error> {
+        // Neither a mode nor a kind that only a newer client knows may be taken for the default.
+        let known_mode = Mode::try_from(open.mode).map_err(|_| unsupported())?;
+        if open.kind() == Kind::Unspecified {
+            return Err(unsupported());
+        }
         let Some(name) = open.name.clone() else {
+            if known_mode == Mode::Open {
+                return Err(nothing_to_open());
+            }
             let cell = self.create(None, &mut open)?;
             return Ok(opened(cell, true));
         };
@@ -94,12 +106,45 @@ impl Engine {
 
     fn delete(&self, name: &str, work: &mut Work) -> Result<Answer, Error> {
         let cell = lock(&self.names).remove(name).ok_or_else(|| not_found(name))?;
+        Ok(Self::delete_later(cell, work))
+    }
+
+    /// Deletes an object whether it has a name or not. Whoever refers to it is refused from now on.
+    fn delete_id(&self, id: ObjectId, work: &mut Work) -> Result<Answer, Error> {
+        let cell = self.find(id).filter(|cell| !cell.is_deleted()).ok_or_else(|| no_object(id))?;
+        if let Some(name) = &cell.name {
+            let mut names = lock(&self.names);
+            // The name may be another object's by now.
+            if names.get(name).is_some_and(|named| named.id == id) {
+                names.remove(name);
+            }
+        }
+        Ok(Self::delete_later(cell, work))
+    }
+
+    /// Nobody finds it by its name any more.
+    fn delete_later(cell: Arc<Cell>, work: &mut Work) -> Answer {
         work.then(Step::Delete(cell));
-        Ok(Answer::done())
+        Answer::done()
+    }
+
+    fn list_unnamed(&self, list: &List) -> Answer {
+        let max = page_len(list);
+        let (mut cells, mut after) = (Vec::new(), list.after_id);
+        while cells.len() <= max {
+            let next = self.objects.unnamed_after(after, max + 1);
+            let Some(last) = next.last() else { break };
+            after = last.id;
+            cells.extend(next.into_iter().filter(|cell| !cell.is_deleted()));
+        }
+        let more = cells.len() > max;
+        cells.truncate(max);
+        let objects = cells.iter().map(|cell| cell.describe()).collect();
+        Answer::new(reply::Result::Listing(Listing { objects, more }))
     }
 
     fn list(&self, list: &List) -> Answer {
-        let max = if list.max == 0 { MAX_LISTING } else { MAX_LISTING.min(list.max as usize) };
+        let max = page_len(list);
         let start = if list.after > list.prefix { &list.after } else { &list.prefix };
         let mut cells: Vec<Arc<Cell>> = lock(&self.names)
             .range::<String, _>(start..)
@@ -164,12 +209,9 @@ fn check_existing(cell: &Cell, open: &Open) -> Result<(), Error> {
             .with_hint("open it, delete it first, or use another name"));
     }
     if cell.kind != open.kind() {
-        let (there, asked) = (cell.kind.name(), open.kind().name());
-        return Err(Error::new(
-            Reason::WrongKind,
-            format!("\"{name}\" is a {there}, not a {asked}"),
-        )
-        .with_hint("open it as that kind, or use another name"));
+        let (there, asked) = (cell.kind.with_article(), open.kind().with_article());
+        return Err(Error::new(Reason::WrongKind, format!("\"{name}\" is {there}, not {asked}"))
+            .with_hint("open it as that kind, or use another name"));
     }
     let parameters = open.parameters.as_ref();
     cell.look(|object| object.check_parameters(parameters)).unwrap_or(Ok(()))
@@ -179,6 +221,20 @@ fn opened(cell: Arc<Cell>, created: bool) -> Answer {
     let parameters = cell.look(Object::parameters).flatten();
     let opened = Opened { r#ref: Some(cell.reference()), created, parameters };
     Answer { pins: vec![cell], ..Answer::new(reply::Result::Opened(opened)) }
+}
+
+fn page_len(list: &List) -> usize {
+    if list.max == 0 { MAX_LISTING } else { MAX_LISTING.min(list.max as usize) }
+}
+
+fn nothing_to_open() -> Error {
+    Error::new(Reason::InvalidArgument, "an object without a name cannot be opened, only created")
+        .with_hint("open it by its name, or create it with another mode")
+}
+
+fn no_object(id: ObjectId) -> Error {
+    Error::new(Reason::ObjectNotFound, format!("there is no object with the id {id}"))
+        .with_hint("`mp-manager ls --unnamed` shows those without a name")
 }
 
 fn not_found(name: &str) -> Error {

@@ -3,8 +3,8 @@
 use std::{sync::Arc, time::Duration};
 
 use mp_manager_proto::{
-    operation::request_waits,
-    v1::{Request, SetOperand, request, set_op},
+    operation::{self, Waits, request_waits},
+    v1::{Fence, Request, SetOperand, request, set_op},
 };
 
 use super::{
@@ -14,12 +14,15 @@ use super::{
     step::{Step, Work},
 };
 use crate::{
-    Error, Object, Reason,
+    Error, Object, ObjectId, Reason,
     call::{Call, CallId},
     lock::lock,
     object::{unsupported, wrong_kind},
     session::{Admission, Load},
 };
+
+/// Where operations on the directory are sent to.
+const DIRECTORY: ObjectId = 0;
 
 /// What an operation needs of another object.
 enum Operand {
@@ -46,7 +49,10 @@ impl Engine {
             return None;
         };
         if let request::Op::Directory(op) = op {
-            let result = self.directory(client, op, work);
+            let result = match check_directory(object, fence) {
+                Ok(()) => self.directory(client, op, work),
+                Err(error) => Err(error),
+            };
             work.then(Step::Reply(Arc::clone(client), seq, result, None));
             return None;
         }
@@ -75,22 +81,20 @@ impl Engine {
             self.apply(client, cell, (call, admission), timeout, op, work);
             return None;
         };
-        let busy = self.apply_fenced(client, cell, call, fence, op, work);
+        let waits = timeout_us != Some(0) && operation::waits(&op) != Waits::Never;
+        let busy = self.apply_fenced(client, cell, (call, waits), fence, op, work);
         busy.map(|op| Request { seq, object, timeout_us, fence: Some(fence), op: Some(op) })
     }
 
     /// Finds the object of a request that may be executed, and how.
     fn admit(
         &self,
-        waits: mp_manager_proto::operation::Waits,
+        waits: Waits,
         object: u64,
         op: &request::Op,
         load: &Load,
     ) -> Result<(Arc<Cell>, Admission), Error> {
-        let cell = self.find(object).ok_or_else(|| {
-            Error::new(Reason::ObjectNotFound, format!("object {object} does not exist"))
-                .with_hint("it was deleted, or nothing referred to it any more")
-        })?;
+        let cell = self.find(object).ok_or_else(|| not_there(object))?;
         if !Object::accepts(cell.kind, op) {
             return Err(wrong_kind(cell.kind));
         }
@@ -144,6 +148,33 @@ fn operand(op: &mut request::Op) -> Option<&mut SetOperand> {
         _ => None,
     };
     operand.filter(|operand| operand.object != 0)
+}
+
+/// Whether an operation on the directory may be executed that was sent to `object`, with this fence. The
+/// directory is no object whose lock could be held together with that of the grant.
+fn check_directory(object: ObjectId, fence: Option<Fence>) -> Result<(), Error> {
+    if object != DIRECTORY {
+        let message = format!("an operation on the directory was sent to object {object}");
+        return Err(Error::new(Reason::WrongKind, message).with_hint("send it to object 0"));
+    }
+    match fence {
+        None => Ok(()),
+        Some(_) => {
+            Err(Error::new(Reason::Unsupported, "operations on the directory cannot be fenced")
+                .with_hint(
+                    "fence a write to the object instead: it fails if that is not there any more",
+                ))
+        }
+    }
+}
+
+fn not_there(object: ObjectId) -> Error {
+    if object == DIRECTORY {
+        return Error::new(Reason::WrongKind, "object 0 is the directory")
+            .with_hint("open an object first, and send its operations to its id");
+    }
+    Error::new(Reason::ObjectNotFound, format!("object {object} does not exist"))
+        .with_hint("it was deleted, or nothing referred to it any more")
 }
 
 fn refuse(client: &Arc<Client>, seq: crate::Seq, error: Error, work: &mut Work) {

@@ -43,6 +43,18 @@ impl<V> Shards<V> {
         self.shards.iter().map(|shard| read(shard).len()).sum()
     }
 
+    /// Shows each value whose id comes after this one to `f`, in any order. What `f` has no use for and
+    /// must not be dropped while a part is locked comes back, and is dropped afterwards.
+    pub(crate) fn look_at_each<T>(&self, after: u64, mut f: impl FnMut(u64, &V) -> Option<T>) {
+        for shard in &self.shards {
+            let shard = read(shard);
+            let later = shard.iter().filter(|(id, _)| **id > after);
+            let unused: Vec<T> = later.filter_map(|(id, value)| f(*id, value)).collect();
+            drop(shard);
+            drop(unused);
+        }
+    }
+
     /// What `f` makes of each value, in the order of their ids.
     pub(crate) fn collect<T>(&self, mut f: impl FnMut(&V) -> Option<T>) -> Vec<T> {
         let mut all = Vec::new();

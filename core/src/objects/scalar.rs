@@ -111,6 +111,16 @@ mod tests {
     }
 
     #[test]
+    fn nothing_is_dropped_that_follows_a_number() {
+        let trailing = Value { data: vec![1, 0xc0].into(), refs: Vec::new() };
+        let mut scalar = scalar(Some(number(1))).unwrap();
+        let error = apply(&mut scalar, add(trailing, ANY)).unwrap_err();
+        assert_eq!(error.reason(), Reason::TypeMismatch);
+        assert!(error.message.contains("1 bytes follow"), "{error}");
+        assert_eq!(apply(&mut scalar, Op::Get(Empty {})), Ok(reply::Result::Value(number(1))));
+    }
+
+    #[test]
     fn a_sum_that_does_not_fit_its_type_changes_nothing() {
         let mut scalar = scalar(Some(number(-120))).unwrap();
         let error = apply(&mut scalar, add(number(-9), ElementType::I8)).unwrap_err();
