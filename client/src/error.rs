@@ -61,11 +61,11 @@ macro_rules! errors {
             #[error("{0}")]
             Configuration(String),
             /// The session is over: the manager did not hear of it for longer than its lease, or
-            /// ended it, or could not be reached for [as long as calls
-            /// wait](crate::Builder::reconnect_timeout); or the task that ran the connection is gone,
-            /// mostly with its runtime; or this process is a fork of the one that connected. Everything
-            /// it held is released, and nothing that was pending has an effect that lasts. But for the
-            /// last two, the next call goes on in a new session.
+            /// ended it; somebody else who has its secret resumed it; it could not be reached for [as
+            /// long as calls wait](crate::Builder::reconnect_timeout); the task that ran the connection
+            /// is gone, mostly with its runtime; or this process is a fork of the one that connected.
+            /// Everything it held is released, and nothing that was pending has an effect that lasts. But
+            /// for the last two, the next call goes on in a new session.
             #[error("{0}")]
             SessionLost(Box<Context>),
             /// A value could not be encoded; nothing was sent.

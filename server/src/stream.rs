@@ -159,12 +159,12 @@ impl Stream for SessionStream {
         let this = self.get_mut();
         // First, so that what is put into the outbox from now on wakes us.
         if !this.stream.register(cx.waker()) {
-            return Poll::Ready(None);
+            return Poll::Ready(this.stream.farewell().map(Ok));
         }
         this.take_in(cx);
         match this.stream.say(&this.host.engine) {
             Some(frame) => Poll::Ready(Some(Ok(frame))),
-            None if this.stream.is_over() => Poll::Ready(None),
+            None if this.stream.is_over() => Poll::Ready(this.stream.farewell().map(Ok)),
             None => Poll::Pending,
         }
     }

@@ -359,3 +359,75 @@ impl tokio_stream::Stream for Beats {
         self.0.poll_recv(cx)
     }
 }
+
+#[cfg(all(test, feature = "embedded"))]
+mod tests {
+    use std::future::pending;
+
+    use mp_manager_server::{Options, Server};
+
+    use super::*;
+    use crate::{
+        error::Error,
+        objects::{Manager, Queue},
+        transport::{authkeys::Authkeys, tls::Connector},
+    };
+
+    /// Nothing here takes as long.
+    const LONG: Duration = Duration::from_secs(100);
+
+    #[expect(clippy::unwrap_used, reason = "what a helper cannot do fails its test")]
+    async fn target() -> Target {
+        let options = Options::new("authkey");
+        let server = Server::bind(&"127.0.0.1:0".parse().unwrap(), options).await.unwrap();
+        let address = server.address().clone();
+        tokio::spawn(server.run(pending()));
+        Target {
+            address,
+            authkeys: Authkeys::new(vec!["authkey".into()]).unwrap(),
+            connector: Connector::new(Default::default()),
+            timeout: LONG,
+            process_name: None,
+            lease: None,
+            reconnect_timeout: LONG,
+            reopen: true,
+        }
+    }
+
+    /// Two holders of one secret would take the session from each other for ever.
+    #[tokio::test]
+    async fn a_session_that_somebody_else_resumed_is_lost_and_not_resumed_back() {
+        let target = target().await;
+        let link = open(&target).await.unwrap();
+        let manager = Manager::new(Arc::clone(&link));
+        let jobs: Queue<u64> = manager.queue("jobs").await.unwrap();
+        let get = tokio::spawn({
+            let jobs = jobs.clone();
+            async move { jobs.get().await }
+        });
+        while manager.inspect(Some("jobs")).await.unwrap().objects[0].waiters.is_empty() {
+            tokio::task::yield_now().await;
+        }
+
+        let policy = Policy { reconnect_timeout: LONG, reopen: true, end_is_death: false };
+        let thief = Arc::new(Session::without_timer(Clock::system(), policy));
+        thief.take_over(link.session.abandoned().unwrap());
+        let authenticated = authenticate(&target, &thief).await.unwrap();
+        let session = authenticated.welcome.session;
+        let stolen = Connection { target, session: thief, link: Weak::new() };
+        let connected = stolen.connected(&authenticated);
+        assert!(connected.resumed);
+        let mut streams = stolen.open_streams(authenticated, connected.connection).await.unwrap();
+
+        let lost = timeout(LONG, get).await.unwrap().unwrap().unwrap_err();
+        let Error::SessionLost(context) = lost else { panic!("{lost:?}") };
+        assert!(context.message.contains("resumed on another connection"), "{context}");
+        assert!(context.message.contains("127.0.0.1"), "{context}");
+        // It goes on in a session of its own, and the other one stays where it is.
+        jobs.put(&1).await.unwrap();
+        let inspection = manager.inspect(None).await.unwrap();
+        assert_eq!(inspection.sessions.len(), 2);
+        assert!(inspection.sessions.iter().any(|info| info.session == session));
+        assert!(timeout(Duration::ZERO, streams.frames.message()).await.is_err());
+    }
+}

@@ -241,6 +241,13 @@ impl Client {
         Some(frame)
     }
 
+    /// Where the session goes on, if it was resumed on another connection than that of this generation.
+    pub(super) fn resumed_by(&self, generation: Generation) -> Option<Arc<str>> {
+        let outbound = lock(&self.outbound);
+        let is_current = outbound.outbox.is_current(generation);
+        (!is_current).then(|| Arc::clone(&outbound.peer))
+    }
+
     /// Whether the stream of this generation has nothing more to say, ever.
     pub(super) fn is_over(&self, generation: Generation) -> bool {
         let outbox = &lock(&self.outbound).outbox;

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     Error, Reason,
-    call::{CallId, ObjectId},
+    call::{CallId, ObjectId, SessionId},
     session::Next,
 };
 
@@ -27,6 +27,8 @@ pub struct Stream {
     has_next: bool,
     /// Nothing more comes from the client.
     is_cut: bool,
+    /// It has said that the session was resumed on another connection.
+    has_said_farewell: bool,
 }
 
 /// What a stream wants next.
@@ -57,7 +59,7 @@ pub enum Started {
 
 impl Stream {
     pub(super) fn new(attachment: Attachment) -> Self {
-        Self { attachment, echo: 0, has_next: false, is_cut: false }
+        Self { attachment, echo: 0, has_next: false, is_cut: false, has_said_farewell: false }
     }
 
     /// The session.
@@ -73,7 +75,7 @@ impl Stream {
     }
 
     /// From now on, `waker` is woken when there is something to say or to do. False if another stream
-    /// speaks for the session now.
+    /// speaks for the session now: there is only its [farewell](Self::farewell) to be said.
     pub fn register(&self, waker: &Waker) -> bool {
         self.attachment.client.register(self.attachment.generation, waker)
     }
@@ -208,11 +210,23 @@ impl Stream {
         client.take_frame(*generation, self.echo, engine.config().frame_bytes)
     }
 
-    /// Whether it has nothing more to say or to do, ever.
+    /// Whether it has nothing more to say or to do, ever, but for its [farewell](Self::farewell).
     #[must_use]
     pub fn is_over(&self) -> bool {
         let Attachment { client, generation } = &self.attachment;
         (self.is_cut && !self.has_next) || client.is_over(*generation)
+    }
+
+    /// The last frame of a stream that is over because the session was resumed on another connection, once.
+    /// Whoever did not do that has to know, and must not resume the session back.
+    pub fn farewell(&mut self) -> Option<ServerFrame> {
+        let Attachment { client, generation } = &self.attachment;
+        let peer = client.resumed_by(*generation)?;
+        if std::mem::replace(&mut self.has_said_farewell, true) {
+            return None;
+        }
+        let ended = Some(resumed_elsewhere(client.id(), &peer));
+        Some(ServerFrame { echo: self.echo, ended, ..ServerFrame::default() })
     }
 }
 
@@ -244,6 +258,15 @@ impl Engine {
         }
         work.drop_all_later(settled.pins);
     }
+}
+
+/// What the older connection of a session is told.
+fn resumed_elsewhere(session: SessionId, peer: &str) -> Error {
+    let message = format!("session {session} was resumed on another connection, from {peer}");
+    Error::new(Reason::SessionEnded, message).with_hint(
+        "somebody else has its resume secret: a copy of this process, or whoever was given the secret; \
+         begin a session of your own",
+    )
 }
 
 fn too_many_losses() -> Error {

@@ -446,8 +446,7 @@ impl Server {
             return;
         }
         if !state.stream.register(&state.waker) {
-            self.connections.remove(&connection);
-            return self.out.push((connection, Down::End));
+            return self.close(connection);
         }
         let session = state.attachment.client.id();
         let job = match state.stream.want(&self.engine) {
@@ -469,9 +468,15 @@ impl Server {
             self.out.push((connection, Down::Frame(frame)));
             self.wake(world, connection);
         } else if state.stream.is_over() || is_stuck {
-            self.connections.remove(&connection);
-            self.out.push((connection, Down::End));
+            self.close(connection);
         }
+    }
+
+    /// A stream has come to its end.
+    fn close(&mut self, connection: ConnectionId) {
+        let Some(mut state) = self.connections.remove(&connection) else { return };
+        self.out.extend(state.stream.farewell().map(|frame| (connection, Down::Frame(frame))));
+        self.out.push((connection, Down::End));
     }
 
     /// What begins a line. Whether the stream has nothing to do until the manager wakes it.
