@@ -77,6 +77,11 @@ impl Acceptor {
         }
     }
 
+    /// Has health checks say that nothing is served any more.
+    pub(crate) async fn shut_down(&self) {
+        self.http.shut_down().await;
+    }
+
     /// Closes the listener at once, and connections as they are not used any more; those that are
     /// left when this is dropped are cut off.
     pub(crate) async fn close(self) {

@@ -10,7 +10,7 @@ use futures_core::Stream;
 use mp_manager_core::{engine::Attachment, v1::Beat};
 use tonic::{Status, Streaming};
 
-use crate::host::Host;
+use crate::{connection::BeatsPlace, host::Host};
 
 /// Answers each beat once its session was heard, and ends with the session, or when that is resumed
 /// on another connection.
@@ -18,12 +18,17 @@ pub(crate) struct Beats {
     host: Arc<Host>,
     attachment: Attachment,
     inbound: Streaming<Beat>,
-    is_over: bool,
+    /// Its place on its connection; `None` once it is over, so that another one can be opened.
+    place: Option<BeatsPlace>,
 }
 
 impl Beats {
-    pub(crate) fn new(host: Arc<Host>, attachment: Attachment, inbound: Streaming<Beat>) -> Self {
-        Self { host, attachment, inbound, is_over: false }
+    pub(crate) fn new(
+        host: Arc<Host>,
+        (attachment, place): (Attachment, BeatsPlace),
+        inbound: Streaming<Beat>,
+    ) -> Self {
+        Self { host, attachment, inbound, place: Some(place) }
     }
 
     fn take_in(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Beat, Status>>> {
@@ -45,11 +50,14 @@ impl Stream for Beats {
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = self.get_mut();
-        if this.is_over {
+        if this.place.is_none() {
             return Poll::Ready(None);
         }
         let beat = ready!(this.take_in(cx));
-        this.is_over = !matches!(beat, Some(Ok(_)));
+        if !matches!(beat, Some(Ok(_))) {
+            // Before the client hears of the end, and may open another one.
+            this.place = None;
+        }
         Poll::Ready(beat)
     }
 }

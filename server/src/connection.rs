@@ -47,7 +47,7 @@ pub(crate) struct Connection {
 }
 
 /// ```text
-///   new ──Handshake──► in handshake ──► authenticated: one Session stream, one KeepAlive stream
+///   new ──Handshake──► in handshake ──► authenticated: one Session stream, one KeepAlive stream at a time
 ///                          └──────────► refused
 /// ```
 enum Phase {
@@ -141,10 +141,11 @@ impl Connection {
         }
     }
 
-    /// Its place in the session, for the one `KeepAlive` stream it may have.
-    pub(crate) fn open_beats(&self) -> Option<Attachment> {
+    /// Its place in the session, for the one `KeepAlive` stream it may have at a time.
+    pub(crate) fn open_beats(self: &Arc<Self>) -> Option<(Attachment, BeatsPlace)> {
         match &mut *lock(&self.phase) {
-            Phase::Authenticated { attachment, has_beats, .. } => claim(attachment, has_beats),
+            Phase::Authenticated { attachment, has_beats, .. } => claim(attachment, has_beats)
+                .map(|attachment| (attachment, BeatsPlace(Arc::clone(self)))),
             _ => None,
         }
     }
@@ -153,6 +154,17 @@ impl Connection {
     /// socket is closed. One that only failed on this side proves nothing.
     pub(crate) fn proves_death(&self) -> bool {
         self.is_unix() && self.is_closed.load(Ordering::Relaxed)
+    }
+}
+
+/// The place of a connection's `KeepAlive` stream. It is free again when this is dropped.
+pub(crate) struct BeatsPlace(Arc<Connection>);
+
+impl Drop for BeatsPlace {
+    fn drop(&mut self) {
+        if let Phase::Authenticated { has_beats, .. } = &mut *lock(&self.0.phase) {
+            *has_beats = false;
+        }
     }
 }
 

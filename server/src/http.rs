@@ -6,12 +6,18 @@ use hyper::server::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use mp_manager_core::v1::manager_server::ManagerServer;
 use mp_manager_proto::FILE_DESCRIPTOR_SET;
-use tonic::service::Routes;
+use tonic::{server::NamedService, service::Routes};
+use tonic_health::{
+    ServingStatus,
+    pb::health_server::HealthServer,
+    server::{HealthReporter, HealthService},
+};
 
 use crate::{
     connection::{Connection, Io},
     gate::Gate,
     host::Host,
+    reflection,
     service::Service,
 };
 
@@ -38,6 +44,7 @@ const PING_TIMEOUT: Duration = Duration::from_secs(20);
 pub(crate) struct Http {
     builder: http2::Builder<TokioExecutor>,
     routes: Routes,
+    health: HealthReporter,
 }
 
 /// A connection that is served.
@@ -58,7 +65,16 @@ impl Http {
             .max_pending_accept_reset_streams(MAX_REMOTE_RESETS)
             .keep_alive_interval(PING_INTERVAL)
             .keep_alive_timeout(PING_TIMEOUT);
-        Self { builder, routes: routes(host) }
+        let health = HealthReporter::new();
+        let routes = routes(host, &health);
+        let serving = health.clone();
+        tokio::spawn(async move { report(&serving, ServingStatus::Serving).await });
+        Self { builder, routes, health }
+    }
+
+    /// Tells whoever watches its health that nothing is served any more.
+    pub(crate) async fn shut_down(&self) {
+        report(&self.health, ServingStatus::NotServing).await;
     }
 
     pub(crate) fn serve(&self, io: Io, connection: Arc<Connection>) -> Serving {
@@ -72,22 +88,25 @@ impl Http {
     }
 }
 
-fn routes(host: &Arc<Host>) -> Routes {
+fn routes(host: &Arc<Host>, health: &HealthReporter) -> Routes {
     let limits = host.limits();
     let service = ManagerServer::new(Service { host: Arc::clone(host) })
         .max_decoding_message_size(limits.max_frame_bytes)
         .max_encoding_message_size(usize::MAX);
-    let (health, health_service) = tonic_health::server::health_reporter();
-    tokio::spawn(async move { health.set_serving::<ManagerServer<Service>>().await });
+    let health_service = HealthServer::new(HealthService::from_health_reporter(health.clone()));
     let routes = Routes::new(service).add_service(health_service);
-    let reflection = tonic_reflection::server::Builder::configure()
-        .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
-        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-        .build_v1();
-    match reflection {
-        Ok(reflection) => routes.add_service(reflection),
-        // Our own descriptors, checked by the tests: they are there or the build is broken.
+    let descriptions = [FILE_DESCRIPTOR_SET, tonic_health::pb::FILE_DESCRIPTOR_SET];
+    match reflection::service(&descriptions) {
+        Ok(v1) => routes.add_service(reflection::V1Alpha(v1.clone())).add_service(v1),
+        // Our own descriptions, checked by the tests: they are there or the build is broken.
         Err(_) => routes,
     }
     .prepare()
+}
+
+/// Has health checks say `status`, of the manager and of the server as a whole.
+async fn report(health: &HealthReporter, status: ServingStatus) {
+    for service in ["", <ManagerServer<Service> as NamedService>::NAME] {
+        health.set_service_status(service, status).await;
+    }
 }

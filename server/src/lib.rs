@@ -35,6 +35,7 @@ mod listener;
 mod lock;
 mod options;
 mod rate;
+mod reflection;
 mod reservation;
 mod server;
 mod service;

@@ -91,6 +91,7 @@ impl Server {
             () = shutdown => {}
             () = host.shutdown.notified() => {}
         }
+        acceptor.shut_down().await;
         host.shut_down();
         // Whoever has not taken note by then is cut off.
         let _ = timeout(host.options.shutdown_grace, acceptor.close()).await;

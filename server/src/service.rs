@@ -61,10 +61,10 @@ impl Manager for Service {
         &self,
         request: Request<Streaming<Beat>>,
     ) -> Result<Response<Self::KeepAliveStream>, Status> {
-        let attachment = connection(&request)?
-            .open_beats()
-            .ok_or_else(|| Status::failed_precondition("a connection has one KeepAlive stream"))?;
-        Ok(Response::new(Beats::new(Arc::clone(&self.host), attachment, request.into_inner())))
+        let opened = connection(&request)?.open_beats().ok_or_else(|| {
+            Status::failed_precondition("a connection has one KeepAlive stream at a time")
+        })?;
+        Ok(Response::new(Beats::new(Arc::clone(&self.host), opened, request.into_inner())))
     }
 }
 
