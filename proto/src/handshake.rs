@@ -86,6 +86,12 @@ impl Transcript {
                 this.part(exporter);
             }
         }
+        // Not for those of before versions were agreed upon, who leave both out.
+        if hello.min_version > 0 && challenge.version > 0 {
+            this.part(b"versions");
+            this.number(hello.min_version.into());
+            this.number(challenge.version.into());
+        }
         this
     }
 
@@ -193,6 +199,7 @@ mod tests {
             server_nonce: Bytes::from_static(&[2; NONCE_LEN]),
             server_id: 3,
             epoch: 4,
+            ..Challenge::default()
         }
     }
 
@@ -222,6 +229,21 @@ mod tests {
         {
             assert!(!transcript(other).verify_client(b"key", &proof));
         }
+    }
+
+    #[test]
+    fn versions_are_proven_by_those_who_agree_upon_them() {
+        let proof = |min_version, version| {
+            let hello = Hello { min_version, ..hello() };
+            let challenge = Challenge { version, ..challenge() };
+            Transcript::new(&hello, &challenge, &Binding::None).client_proof(b"key")
+        };
+        assert_ne!(proof(1, 1), proof(1, 2));
+        assert_ne!(proof(1, 1), proof(2, 1));
+        // As before, if one of them knows of none.
+        assert_eq!(proof(0, 1), proof(0, 0));
+        assert_eq!(proof(1, 0), proof(0, 0));
+        assert_ne!(proof(1, 1), proof(0, 0));
     }
 
     #[test]

@@ -21,6 +21,7 @@ pub mod suite;
 #[cfg(feature = "tls")]
 pub mod tls;
 pub mod value;
+pub mod version;
 
 /// The generated messages of `mp.manager.v1`; with the feature `grpc` also the stubs.
 #[allow(missing_docs, unreachable_pub, clippy::all, clippy::unwrap_used)]
@@ -31,9 +32,6 @@ pub mod v1 {
 
 /// The encoded `FileDescriptorSet` of the service, for server reflection.
 pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
-
-/// The version both sides state in the handshake; it changes when an older peer could not follow.
-pub const PROTOCOL_VERSION: u32 = 1;
 
 /// The leases that a client may ask for, in milliseconds. 0 asks for the manager's default.
 pub const LEASE_RANGE_MS: std::ops::RangeInclusive<u64> = 1_000..=300_000;

@@ -12,9 +12,9 @@ use mp_manager_core::{
     },
 };
 use mp_manager_proto::{
-    PROTOCOL_VERSION,
     error::{Error, Reason},
     handshake::{Binding, NONCE_LEN, Transcript},
+    version,
 };
 use tokio::{sync::mpsc::Sender, time::timeout};
 use tonic::{Status, Streaming};
@@ -57,12 +57,14 @@ impl Handshake {
 
     async fn exchange(&mut self) -> Result<(), Error> {
         let hello = self.hello().await?;
+        let version = version::agree(&hello)?;
         let suite = self.suite(&hello)?;
         let challenge = Challenge {
             suite: suite.into(),
             server_nonce: random::<NONCE_LEN>()?,
             server_id: self.host.engine.config().server_id,
             epoch: self.host.engine.epoch(),
+            version,
         };
         let transcript = Transcript::new(&hello, &challenge, self.binding()?);
         self.say(Step::Challenge(challenge)).await;
@@ -111,16 +113,6 @@ impl Handshake {
         let Some(handshake_request::Step::Hello(hello)) = self.next().await? else {
             return Err(Error::new(Reason::Protocol, "the handshake must begin with Hello"));
         };
-        if hello.version != PROTOCOL_VERSION {
-            return Err(Error::new(
-                Reason::UnsupportedVersion,
-                format!(
-                    "the client speaks protocol version {}, this server speaks {PROTOCOL_VERSION}",
-                    hello.version
-                ),
-            )
-            .with_hint("use the same release on both sides"));
-        }
         if hello.client_nonce.len() != NONCE_LEN {
             return Err(Error::new(
                 Reason::Protocol,

@@ -1,5 +1,6 @@
 //! What the tests that cross crates share: a server on a port of its own.
 
+pub mod before;
 pub mod clock;
 pub mod daemon;
 pub mod fault_proxy;

@@ -12,7 +12,6 @@ use bytes::{Buf, BufMut, Bytes};
 use http_body_util::Full;
 use hyper_util::rt::TokioIo;
 use mp_manager_proto::{
-    PROTOCOL_VERSION,
     handshake::{Binding, NONCE_LEN, Transcript},
     tls::VERSIONS,
     v1::{
@@ -21,6 +20,7 @@ use mp_manager_proto::{
         SeqRange, ServerFrame, Suite, Welcome, directory_op, handshake_request, handshake_response,
         manager_client::ManagerClient, reply, request,
     },
+    version,
 };
 use prost::Message;
 use tokio::{
@@ -251,7 +251,8 @@ const KEY: &[u8] = AUTHKEY.as_bytes();
 #[must_use]
 pub fn hello() -> Hello {
     Hello {
-        version: PROTOCOL_VERSION,
+        version: version::NEWEST,
+        min_version: version::OLDEST,
         suites: vec![Suite::HmacSha256.into()],
         client_nonce: Bytes::from_static(&[7; NONCE_LEN]),
         ..Hello::default()
@@ -345,6 +346,17 @@ impl RawBeats {
         let _ = self.beats.send(Beat { number: self.last_number, ..Beat::default() }).await;
         let answer = self.answers.message().await?;
         assert_eq!(answer.map(|beat| beat.number), Some(self.last_number));
+        Ok(())
+    }
+
+    /// Says no more beats, and waits for the stream's end.
+    ///
+    /// # Errors
+    /// With what the server says.
+    pub async fn finish(self) -> Result<(), Status> {
+        let Self { beats, mut answers, .. } = self;
+        drop(beats);
+        assert_eq!(answers.message().await?, None);
         Ok(())
     }
 

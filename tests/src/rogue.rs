@@ -17,6 +17,7 @@ use mp_manager_proto::{
         handshake_response::Step,
         manager_server::{Manager as Service, ManagerServer},
     },
+    version,
 };
 use tokio::{net::TcpListener, sync::mpsc};
 use tokio_stream::{
@@ -90,6 +91,7 @@ pub fn challenge() -> Challenge {
         server_nonce: Bytes::from_static(&[9; NONCE_LEN]),
         server_id: 1,
         epoch: 1,
+        version: version::NEWEST,
     }
 }
 

@@ -195,7 +195,7 @@ async fn what_was_cancelled_meanwhile_is_taken_back() {
     within(lock.acquire()).await.unwrap().release().await.unwrap();
 }
 
-/// Whoever comes last speaks for the session; the other is not listened to.
+/// Whoever comes last speaks for the session; the other is not listened to, and hears that.
 #[tokio::test]
 async fn of_two_that_resume_at_once_one_is_heard() {
     let server = TestServer::start();
@@ -208,7 +208,9 @@ async fn of_two_that_resume_at_once_one_is_heard() {
             racer.session.reconcile(&[], &[]).await;
             let seq = racer.session.send_request(list, push(1)).await;
             let frame = within(racer.session.hear()).await?;
-            assert_eq!(frame.ended, None);
+            if frame.ended.is_some() {
+                return None;
+            }
             assert_eq!(frame.replies.len(), 1);
             racer.session.acknowledge(seq).await;
             Some(racer)
@@ -216,11 +218,34 @@ async fn of_two_that_resume_at_once_one_is_heard() {
         let (one, two) = tokio::join!(heard(one), heard(two));
         let [winner] = <[Client; 1]>::try_from(one.into_iter().chain(two).collect::<Vec<_>>())
             .unwrap_or_else(|heard| panic!("{} of them were heard", heard.len()));
-        assert_eq!(within(client.session.farewell()).await, None);
+        let ended = within(client.session.farewell()).await.expect("it is told why");
+        assert_eq!(ended.reason(), Reason::SessionEnded, "{ended}");
         client = winner;
     }
     let len = within(client.session.ask(list, list_op(list_op::Op::Len(Empty {})))).await;
     assert_eq!(len, Ok(reply::Result::Number(20)));
+}
+
+/// Whoever did not do it itself must not resume the session back.
+#[tokio::test]
+async fn who_loses_its_session_to_another_connection_is_told_which() {
+    let server = TestServer::start();
+    let mut old = Client::start(&server).await;
+    within(old.session.ask(0, ping())).await.unwrap();
+    let new = old.again(1).await;
+    let ended = within(old.session.farewell()).await.expect("it is told why");
+    assert_eq!(ended.reason(), Reason::SessionEnded, "{ended}");
+    let peer = new.connection.peer();
+    assert!(ended.message.contains("resumed on another connection"), "{ended}");
+    assert!(ended.message.contains(peer), "{ended} does not name {peer}");
+
+    // One that came too late to open its stream is told as well.
+    let late = RawConnection::open(&server.address()).await;
+    within(late.resume(&old.ticket)).await.expect("it is refused");
+    let newest = old.again(1).await;
+    let mut late = within(late.session()).await.expect("no session");
+    let ended = within(late.farewell()).await.expect("it is told why");
+    assert!(ended.message.contains(newest.connection.peer()), "{ended}");
 }
 
 #[tokio::test]
@@ -264,7 +289,8 @@ async fn late_frames_of_an_older_connection_are_discarded() {
     let list = old.session.open(Some("log"), Kind::List, None).await.unwrap();
     let mut new = old.again(1).await;
     old.session.send_request(list, push(1)).await;
-    within(old.session.end()).await;
+    old.session.send(ClientFrame { goodbye: Some(Empty {}), ..ClientFrame::default() }).await;
+    within(old.session.farewell()).await.expect("it is told why");
     new.session.reconcile(&[1], &[]).await;
     let opened = within(new.session.reply(1)).await;
     assert!(matches!(opened, Ok(reply::Result::Opened(_))));
@@ -438,6 +464,20 @@ async fn beats_of_an_older_connection_count_for_nothing() {
     new.session.reconcile(&[], &[]).await;
     within(new.beats().await.beat()).await.unwrap();
     within(new.session.ask(0, ping())).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_stream_of_beats_that_ended_can_be_opened_again() {
+    let server = TestServer::start();
+    let mut client = Client::start(&server).await;
+    for _ in 0..20 {
+        let mut beats = client.beats().await;
+        within(beats.beat()).await.unwrap();
+        let second = within(client.connection.keep_alive()).await.err().expect("there are two");
+        assert_eq!(second.code(), Code::FailedPrecondition);
+        within(beats.finish()).await.unwrap();
+    }
+    within(client.session.ask(0, ping())).await.unwrap();
 }
 
 /// A connection that breaks between Welcome and its stream.

@@ -10,7 +10,6 @@ use std::{
 use bytes::Bytes;
 use hyper_util::rt::TokioIo;
 use mp_manager_proto::{
-    PROTOCOL_VERSION,
     address::Address,
     authkey::Authkey,
     handshake::{Binding, NONCE_LEN, Transcript},
@@ -20,6 +19,7 @@ use mp_manager_proto::{
         Reason, Resume, Suite, Welcome, handshake_request, handshake_response::Step,
         manager_client::ManagerClient,
     },
+    version,
 };
 use tokio::{
     net::{TcpStream, UnixStream},
@@ -267,6 +267,9 @@ async fn shake_hands(
     let Step::Challenge(challenge) = next_step(&mut inbound, target).await? else {
         return Err(authentication_failed(target, "the server sent no challenge").into());
     };
+    if let Err(refusal) = version::agreed(&hello, &challenge) {
+        return Err(Error::refused(refusal, context(target)).into());
+    }
     if !hello.suites.contains(&challenge.suite) {
         let message = "the server asks for a proof that was not offered; it may be an impostor";
         return Err(authentication_failed(target, message).into());
@@ -341,7 +344,8 @@ fn hello(target: &Target, authkey: &Authkey) -> Result<Hello> {
     })?;
     let offered = suite::offered(authkey, target.address.is_local());
     Ok(Hello {
-        version: PROTOCOL_VERSION,
+        version: version::NEWEST,
+        min_version: version::OLDEST,
         suites: offered.into_iter().map(i32::from).collect(),
         client_nonce: Bytes::copy_from_slice(&nonce),
         lease_ms: target

@@ -55,7 +55,7 @@ fn message<M: Message + Default + PartialEq + Debug>(name: &str, data: &[u8]) ->
 
 /// A proof holds for what was said, and for nothing that differs from it.
 fn proves_what_was_said(hello: &Hello, data: &[u8]) {
-    let challenge = Challenge::default();
+    let challenge = Challenge { version: 1, ..Challenge::default() };
     let transcript = |hello| Transcript::new(hello, &challenge, &Binding::None);
     let proof = transcript(hello).client_proof(KEY);
     assert!(transcript(hello).verify_client(KEY, &proof));

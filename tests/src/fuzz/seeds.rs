@@ -138,12 +138,14 @@ fn handshakes() -> Vec<Seed> {
         resume: Some(Resume { session: 5, epoch: 6 }),
         lease_ms: 10_000,
         process: Some(Process { name: "worker".into(), pid: 42, host: "host".into() }),
+        min_version: 1,
     };
     let challenge = Challenge {
         suite: Suite::HmacSha256.into(),
         server_nonce: vec![8; 32].into(),
         server_id: 1,
         epoch: 2,
+        version: 1,
     };
     let proof = Proof { proof: vec![9; 32].into(), resume: vec![10; 32].into() };
     let welcome = Welcome { session: 5, lease_ms: 10_000, resumed: true, ..Welcome::default() };

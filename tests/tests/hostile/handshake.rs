@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use mp_manager::{Error, Manager};
-use mp_manager_proto::v1::{
-    HandshakeRequest, Hello, Process, Proof, Reason, Welcome, handshake_request::Step,
+use mp_manager_proto::{
+    v1::{HandshakeRequest, Hello, Process, Proof, Reason, Welcome, handshake_request::Step},
+    version,
 };
 use mp_manager_tests::{
     AUTHKEY, TestServer, log,
@@ -125,8 +126,10 @@ async fn a_hello_the_server_cannot_follow_is_refused() {
     let server = TestServer::start();
     let innocent = Innocent::on(&server).await;
     let hellos = [
-        (Hello { version: 0, ..hello() }, Reason::UnsupportedVersion, "version 0"),
-        (Hello { version: 2, ..hello() }, Reason::UnsupportedVersion, "version 2"),
+        (of_versions(0, 0), Reason::UnsupportedVersion, "speaks version 0"),
+        (of_versions(0, 2), Reason::UnsupportedVersion, "speaks version 2"),
+        (of_versions(2, 3), Reason::UnsupportedVersion, "speaks versions 2 to 3"),
+        (of_versions(2, 1), Reason::UnsupportedVersion, "this server, mp-manager 0."),
         (Hello { suites: vec![], ..hello() }, Reason::UnsupportedVersion, "suite"),
         (Hello { suites: vec![0, 99], ..hello() }, Reason::UnsupportedVersion, "suite"),
         (Hello { client_nonce: Bytes::new(), ..hello() }, Reason::Protocol, "nonce"),
@@ -140,6 +143,27 @@ async fn a_hello_the_server_cannot_follow_is_refused() {
     let refusal = refused(&server, proof(b"too early")).await;
     assert_eq!(refusal.reason(), Reason::Protocol);
     innocent.is_undisturbed().await;
+}
+
+fn of_versions(min_version: u32, version: u32) -> Hello {
+    Hello { min_version, version, ..hello() }
+}
+
+/// Nobody in between can have them agree upon an older version than both speak.
+#[tokio::test]
+async fn the_version_is_agreed_upon_and_proven() {
+    let server = TestServer::start();
+    let newer = of_versions(1, 9);
+    let connection = RawConnection::open(&server.address()).await;
+    let mut handshake = within(connection.handshake(Step::Hello(newer.clone()))).await.unwrap();
+    let challenge = within(handshake.challenge()).await;
+    assert_eq!(challenge.version, version::NEWEST);
+    // What the client would prove if its words had reached the server.
+    let as_said = Hello { min_version: 0, ..newer };
+    let key = AUTHKEY.as_bytes();
+    handshake.say(proof(&transcript(&as_said, &challenge).client_proof(key))).await;
+    let refusal = within(handshake.refusal()).await;
+    assert_eq!(refusal.reason(), Reason::AuthenticationFailed);
 }
 
 #[tokio::test]

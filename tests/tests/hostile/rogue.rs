@@ -58,6 +58,19 @@ async fn a_server_without_the_authkey_is_refused() {
 }
 
 #[tokio::test]
+async fn a_server_that_speaks_a_version_that_was_not_offered_is_refused() {
+    let newer = || Some(Step::Challenge(Challenge { version: 7, ..challenge() }));
+    let (address, heard) = Rogue::new(newer, |_, _, _| panic!("it got a proof")).serve().await;
+    let error = within(Manager::connect(&address, AUTHKEY)).await.unwrap_err();
+    assert!(matches!(error, Error::Unsupported(_)), "{error:?}");
+    let said = error.to_string();
+    for part in ["version 7", "this client, mp-manager 0.", "version 1", "for both"] {
+        assert!(said.contains(part), "{said}");
+    }
+    assert!(!heard.session_opened());
+}
+
+#[tokio::test]
 async fn a_server_that_says_nothing_is_given_up_on() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
