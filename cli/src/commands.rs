@@ -40,9 +40,6 @@ pub(crate) enum Command {
     Event(event::Event),
     Lock(lock::Lock),
     Completions(completions::Completions),
-    #[cfg(target_os = "linux")]
-    #[command(name = tied::NAME, hide = true)]
-    Tied(tied::Tied),
 }
 
 impl Command {
@@ -63,8 +60,6 @@ impl Command {
             Self::Event(event) => done(block_on(event.run(options))),
             Self::Lock(lock) => block_on(lock.run(options)),
             Self::Completions(completions) => done(completions.run()),
-            #[cfg(target_os = "linux")]
-            Self::Tied(tied) => Err(tied.run()),
         }
     }
 }

@@ -60,6 +60,10 @@ fn main() -> ExitCode {
 }
 
 fn run() -> ExitCode {
+    #[cfg(target_os = "linux")]
+    if let Some(tied) = commands::tied::Tied::from_arguments() {
+        return report(&tied.run());
+    }
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         // Help, too, is no success if it could not be printed.

@@ -54,7 +54,7 @@ fn fish() -> String {
         Some(line) => line.replacen(" help\" -f", "\" -f", 1) + "\n",
         None => format!("{line}\n"),
     };
-    script.lines().map(mend).chain(visible().get_subcommands().map(fish_words)).collect()
+    script.lines().map(mend).chain(Cli::command().get_subcommands().map(fish_words)).collect()
 }
 
 /// Completes the arguments of a command that are one of several words.
@@ -74,16 +74,6 @@ fn fish_words(command: &Command) -> String {
 
 fn generated(shell: Shell, name: &str) -> String {
     let mut script = Vec::new();
-    clap_complete::generate(shell, &mut visible(), name, &mut script);
+    clap_complete::generate(shell, &mut Cli::command(), name, &mut script);
     String::from_utf8_lossy(&script).into_owned()
-}
-
-/// The command line without hidden commands, which clap_complete would offer.
-fn visible() -> Command {
-    let all = Cli::command();
-    let visible = all.get_subcommands().filter(|command| !command.is_hide_set());
-    Command::new(NAME)
-        .version(env!("CARGO_PKG_VERSION"))
-        .args(all.get_arguments())
-        .subcommands(visible)
 }

@@ -1,9 +1,9 @@
 //! The first half of a command that `lock` runs: it sees to it that it ends with its parent, and
 //! becomes the command.
 
-use std::{ffi::OsString, io, os::unix::process::CommandExt, process::Command};
+use std::{env, ffi::OsString, io, os::unix::process::CommandExt, process::Command};
 
-use clap::Args;
+use clap::Parser;
 use rustix::process::{Signal, getppid, set_parent_process_death_signal};
 use tokio::{
     runtime::Builder,
@@ -14,7 +14,8 @@ use crate::error::Error;
 
 pub(crate) const NAME: &str = "run-tied-to-parent";
 
-#[derive(Debug, Args)]
+/// It is for `lock` alone. As a subcommand, even a hidden one, it would be suggested for a typo.
+#[derive(Debug, Parser)]
 pub(crate) struct Tied {
     parent: u32,
     #[arg(last = true, required = true)]
@@ -22,6 +23,13 @@ pub(crate) struct Tied {
 }
 
 impl Tied {
+    /// What this process was started for, if it is this.
+    pub(crate) fn from_arguments() -> Option<Self> {
+        let arguments = || env::args_os().skip(1);
+        let is_asked_for = arguments().next().is_some_and(|first| first == NAME);
+        is_asked_for.then(|| Self::try_parse_from(arguments()).ok()).flatten()
+    }
+
     /// Returns only if the command cannot be started.
     pub(crate) fn run(self) -> Error {
         let error = match self.tie() {

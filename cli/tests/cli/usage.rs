@@ -35,6 +35,16 @@ fn a_negative_number_is_a_wrong_value_and_not_an_unknown_option() {
 }
 
 #[test]
+fn a_typo_suggests_only_commands_that_help_lists() {
+    let home = Home::new();
+    for (typo, suggested) in [("sevre", Some("serve")), ("run-tied-to-parents", None)] {
+        let error = home.run(&[typo]).failed(2);
+        assert!(!error.contains("'run-tied-to-parent'"), "{error}");
+        assert_eq!(suggested, suggested.filter(|command| error.contains(command)), "{error}");
+    }
+}
+
+#[test]
 fn usage_shows_no_option_that_only_the_environment_has() {
     let home = Home::new();
     for arguments in [&["dict", "get", "d"][..], &["lock", "L"], &["queue", "put", "q"]] {
