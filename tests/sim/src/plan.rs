@@ -38,7 +38,7 @@ pub(crate) struct Plan {
 
 impl Plan {
     pub(crate) fn draw<E>(world: &World<E>) -> Self {
-        use Trouble::{Cut, DropDriver, HalfOpen, Kill, Outage, Restart, Stop, StopServer};
+        use Trouble::{Cut, DropDriver, HalfOpen, Kill, Outage, Restart, Steal, Stop, StopServer};
         let mut troubles = vec![Cut, Cut, Cut];
         for (trouble, one_in) in [
             (HalfOpen, 2),
@@ -48,6 +48,7 @@ impl Plan {
             (Restart, 6),
             (DropDriver, 6),
             (Outage, 4),
+            (Steal, 8),
         ] {
             if world.one_in(one_in) {
                 troubles.push(trouble);
@@ -182,4 +183,6 @@ pub(crate) enum Trouble {
     Restart,
     DropDriver,
     Outage,
+    /// Somebody else resumes a process' session, and says nothing more.
+    Steal,
 }

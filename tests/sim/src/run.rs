@@ -2,6 +2,7 @@
 
 use std::{
     cell::RefCell,
+    collections::BTreeMap,
     rc::Rc,
     task::{Poll, Waker},
     time::Duration,
@@ -45,6 +46,8 @@ pub(crate) struct Run {
     unreachable_until: Micros,
     /// By how much the wall clock was set back, in all.
     set_back: Micros,
+    /// Whose session was stolen, and the connection on which they have to hear of it.
+    robbed: BTreeMap<ClientId, ConnectionId>,
 }
 
 /// Runs one seed.
@@ -66,6 +69,7 @@ pub(crate) fn run(seed: u64, verbose: bool) -> Report {
         calm_from,
         unreachable_until: 0,
         set_back: 0,
+        robbed: BTreeMap::new(),
     };
     run.begin();
     run.go_on();
@@ -302,6 +306,10 @@ impl Run {
             return;
         }
         if matches!(down, Down::End) {
+            if self.robbed.remove(&id) == Some(connection) && self.network.arrives_down(connection)
+            {
+                self.oracle.borrow_mut().calls.was_robbed_without_a_word(id);
+            }
             return match self.processes[id].phase {
                 Phase::Greeting { .. } => self.attempt_fails(id, "nobody listens"),
                 _ => self.disconnected(id),
@@ -331,6 +339,7 @@ impl Run {
                 self.processes[id].prove(|process| &mut process.frames_said, frame.echo);
                 let farewell = self.processes[id].wire.receive(number, frame);
                 if let Some(why) = farewell {
+                    self.robbed.remove(&id);
                     self.note(format_args!("process {id} hears the end: {}", why.message));
                     if !matches!(why.reason(), Reason::SessionEnded | Reason::ShuttingDown) {
                         self.oracle.borrow_mut().calls.broke_the_protocol(id, &why.to_string());
@@ -612,6 +621,7 @@ impl Run {
             Trouble::Restart => self.restart(),
             Trouble::DropDriver => self.drop_any_driver(),
             Trouble::Outage => self.outage(),
+            Trouble::Steal => self.steal_any(),
         }
         self.trouble_later();
     }
@@ -629,6 +639,7 @@ impl Run {
         self.note(format_args!("{connection} is cut"));
         let (loses_up, loses_down) = (self.world.one_in(2), self.world.one_in(2));
         let (up, down) = self.network.close(connection, loses_up, loses_down);
+        self.robbed.retain(|_, robbed| *robbed != connection);
         self.world.at(up + self.delay(), Event::Up(connection, Up::End));
         self.world.at(down + self.delay(), Event::Down(connection, Down::End));
     }
@@ -639,6 +650,7 @@ impl Run {
         self.note(format_args!("{connection} falls silent"));
         let (loses_up, loses_down) = (self.world.one_in(2), self.world.one_in(2));
         self.network.close(connection, loses_up, loses_down);
+        self.robbed.retain(|_, robbed| *robbed != connection);
     }
 
     fn any_process(&self) -> Option<ClientId> {
@@ -717,9 +729,27 @@ impl Run {
                 continue;
             }
             let (up, down) = self.network.close(connection, self.world.one_in(2), true);
+            self.robbed.retain(|_, robbed| *robbed != connection);
             self.world.at(up + self.delay(), Event::Up(connection, Up::End));
             self.world.at(down + self.delay(), Event::Down(connection, Down::End));
         }
+    }
+
+    /// Somebody else has the resume secret of a process' session, and takes it. Whatever they are told goes
+    /// nowhere, as they are no process.
+    fn steal_any(&mut self) {
+        let Some(id) = self.any_process() else { return };
+        let process = &self.processes[id];
+        let Phase::Connected { connection, .. } = process.phase else { return };
+        let Some(resume) = process.wire.resume() else { return };
+        self.note(format_args!("the session of process {id} is stolen"));
+        let is_open = self.network.open_ones().contains(&connection);
+        if is_open {
+            self.robbed.insert(id, connection);
+        }
+        self.oracle.borrow_mut().wakeups.somebody_died();
+        let thief = self.network.open(id, self.server.start, false);
+        self.send_up(thief, Up::Hello(Some(resume)));
     }
 
     fn kill_any(&mut self) {
@@ -745,6 +775,7 @@ impl Run {
     fn restart(&mut self) {
         let start = self.server.start + 1;
         self.note(format_args!("the server starts again, {start}"));
+        self.robbed.clear();
         for connection in self.network.open_ones() {
             let loses = self.world.one_in(2);
             let (_, down) = self.network.close(connection, true, loses);

@@ -22,6 +22,12 @@ impl Calls {
         self.violations.push("it goes on and on".into());
     }
 
+    /// Its session was resumed by somebody else, and its connection ended as if it had only broken.
+    pub(crate) fn was_robbed_without_a_word(&mut self, process: usize) {
+        self.violations
+            .push(format!("process {process} does not hear that its session was stolen"));
+    }
+
     pub(crate) fn broke_the_protocol(&mut self, process: usize, why: &str) {
         self.violations.push(format!("the session of process {process} was ended: {why}"));
     }
