@@ -3,6 +3,7 @@
 
 pub mod counts;
 pub mod daemon;
+pub mod flat;
 pub mod process;
 pub mod statistics;
 pub mod work;

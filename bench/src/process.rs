@@ -28,6 +28,12 @@ impl Process {
         Ok(Self { child, stdout: BufReader::new(stdout) })
     }
 
+    /// Its process id.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// The child itself, for its other pipes.
     pub fn child(&mut self) -> &mut Child {
         &mut self.child
