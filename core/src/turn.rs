@@ -3,7 +3,10 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
-use mp_manager_proto::v1::{Error, Reason, Ref, Value};
+use mp_manager_proto::{
+    key::{self, KeyError},
+    v1::{Error, Reason, Ref, Value},
+};
 
 use crate::{
     call::{Answer, CallId, SessionId},
@@ -190,11 +193,29 @@ impl<'a> Turn<'a> {
             )
             .with_hint("use a hash of it as the key, or raise the server's --max-key-bytes"));
         }
-        if key.is_empty() {
-            return Err(Error::new(Reason::InvalidArgument, "the key is no encoded value"));
-        }
+        check_key(&key)?;
         Ok(copy(key))
     }
+}
+
+/// Refuses what is no key, or another encoding of one: it would be another key. Also where a key is
+/// only looked up: "there is none" would be wrong, as it may be there in its one form.
+#[inline]
+pub(crate) fn check_key(key: &[u8]) -> Result<(), Error> {
+    key::check(key).map_err(|error| not_a_key(&error))
+}
+
+/// As [`check_key`], for many.
+pub(crate) fn check_keys(keys: &[Bytes]) -> Result<(), Error> {
+    keys.iter().try_for_each(|key| check_key(key))
+}
+
+#[cold]
+fn not_a_key(error: &KeyError) -> Error {
+    Error::new(Reason::InvalidArgument, error.to_string()).with_hint(
+        "write numbers and lengths in the fewest bytes, strings in UTF-8, -0.0 as 0.0, and the \
+         entries of maps sorted by their encoded keys",
+    )
 }
 
 fn copy(bytes: Bytes) -> Bytes {

@@ -12,6 +12,7 @@ pub mod error;
 pub mod frame;
 #[cfg(feature = "handshake")]
 pub mod handshake;
+pub mod key;
 pub mod kind;
 pub mod operation;
 pub mod order;

@@ -18,7 +18,7 @@ use crate::{
     ordered::OrderedMap,
     page::PageBuilder,
     stored::Stored,
-    turn::Turn,
+    turn::{Turn, check_key, check_keys},
 };
 
 /// Python's `dict`.
@@ -59,6 +59,7 @@ impl Dict {
     }
 
     fn get_or_insert(&mut self, entry: Entry, turn: &Turn<'_>) -> Applied {
+        check_key(&entry.key)?;
         if let Some(value) = self.entries.get(&entry.key) {
             return Answer::value(value).into();
         }
@@ -92,6 +93,7 @@ impl Dict {
     }
 
     fn compare_and_swap(&mut self, op: DictCompareAndSwap, turn: &Turn<'_>) -> Applied {
+        check_key(&op.key)?;
         let current = self.entries.get(&op.key);
         let same = match (current, &op.expected) {
             (Some(current), Some(expected)) => value::equal(current.data(), &expected.data),
@@ -149,6 +151,7 @@ impl Dict {
     }
 
     fn get_many(&self, op: &DictGetMany, turn: &Turn<'_>) -> Applied {
+        check_keys(&op.keys)?;
         let count = if op.partial {
             self.count_together(&op.keys, turn)
         } else {
@@ -204,13 +207,22 @@ impl Machine for Dict {
 
     fn apply(&mut self, _call: Call, op: Op, turn: &mut Turn<'_>) -> Applied {
         match op {
-            Op::Get(key) => Answer::value_or_absent(self.entries.get(&key)).into(),
+            Op::Get(key) => {
+                check_key(&key)?;
+                Answer::value_or_absent(self.entries.get(&key)).into()
+            }
             Op::Insert(entry) => {
                 let (key, value) = store_entry(entry, turn)?;
                 Answer::value_or_absent(self.insert(key, value).as_ref()).into()
             }
-            Op::Contains(key) => Answer::flag(self.entries.contains(&key)).into(),
-            Op::Remove(key) => Answer::value_or_absent(self.remove(&key).as_ref()).into(),
+            Op::Contains(key) => {
+                check_key(&key)?;
+                Answer::flag(self.entries.contains(&key)).into()
+            }
+            Op::Remove(key) => {
+                check_key(&key)?;
+                Answer::value_or_absent(self.remove(&key).as_ref()).into()
+            }
             Op::PopItem(_) => self.pop_item().into(),
             Op::GetOrInsert(entry) => self.get_or_insert(entry, turn),
             Op::Extend(entries) => self.extend(entries.entries, turn),
@@ -224,6 +236,7 @@ impl Machine for Dict {
             Op::CompareAndSwap(op) => self.compare_and_swap(op, turn),
             Op::GetMany(op) => self.get_many(&op, turn),
             Op::RemoveMany(keys) => {
+                check_keys(&keys.keys)?;
                 self.check_together(&keys.keys, turn)?;
                 Self::optionals(keys.keys.iter().map(|key| self.remove(key))).into()
             }

@@ -11,7 +11,7 @@ use crate::{
     machine::{Machine, unsupported},
     ordered::OrderedMap,
     page::PageBuilder,
-    turn::Turn,
+    turn::{Turn, check_key, check_keys},
 };
 
 /// Python's `set`. Unlike there, its order is that of insertion, and `pop` takes the newest.
@@ -177,6 +177,7 @@ impl Set {
                 format!("the set {} was not replaced by its elements", operand.object),
             ));
         }
+        check_keys(&operand.elements)?;
         let mut elements = OrderedMap::new(self.seed);
         for element in operand.elements {
             elements.insert(element, ());
@@ -227,10 +228,19 @@ impl Machine for Set {
     fn apply(&mut self, _call: Call, op: Op, turn: &mut Turn<'_>) -> Applied {
         match op {
             Op::Add(element) => Answer::flag(self.insert(turn.key(element)?)).into(),
-            Op::Remove(element) => self.remove(&element),
-            Op::Discard(element) => Answer::flag(self.discard(&element)).into(),
+            Op::Remove(element) => {
+                check_key(&element)?;
+                self.remove(&element)
+            }
+            Op::Discard(element) => {
+                check_key(&element)?;
+                Answer::flag(self.discard(&element)).into()
+            }
             Op::Pop(_) => self.pop(),
-            Op::Contains(element) => Answer::flag(self.elements.contains(&element)).into(),
+            Op::Contains(element) => {
+                check_key(&element)?;
+                Answer::flag(self.elements.contains(&element)).into()
+            }
             Op::Len(_) => Answer::number(self.elements.len()).into(),
             Op::Clear(_) => {
                 self.elements.clear();
@@ -341,7 +351,8 @@ mod tests {
     #[test]
     fn an_element_too_long_to_be_stored_refuses_the_whole_union() {
         let mut set = set([1]);
-        let elements = vec![key(2), vec![0; 100_000].into()];
+        let long = value::encode_key(&"x".repeat(100_000)).unwrap();
+        let elements = vec![key(2), long.into()];
         let op = combine(Combination::Union, Some(SetOperand { object: 0, elements }), true);
         assert_eq!(apply(&mut set, op).unwrap_err().reason(), Reason::LimitExceeded);
         assert_eq!(set.snapshot(), keys([1]));

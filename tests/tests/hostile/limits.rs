@@ -197,9 +197,9 @@ async fn a_reply_has_a_limit() {
     let mut session = RawSession::start(&server.address()).await;
     let scores = session.open(Some("scores"), Kind::Dict, None).await.unwrap();
     session.ask(scores, insert(1, 1 << 20)).await.unwrap();
-    let keys = |n| Keys { keys: vec![bytes(1).into(); n] };
+    let keys = |n| Keys { keys: vec![key(1).into(); n] };
     let get_many =
-        |n, partial| dict_op::Op::GetMany(DictGetMany { keys: vec![bytes(1).into(); n], partial });
+        |n, partial| dict_op::Op::GetMany(DictGetMany { keys: vec![key(1).into(); n], partial });
     for op in [get_many(100_000, false), dict_op::Op::RemoveMany(keys(100_000))] {
         let refusal = within(session.ask(scores, dict(op))).await.unwrap_err();
         names_limit(&refusal, "the limit is 1048576", "--max-value-bytes");
@@ -332,7 +332,7 @@ async fn a_full_memory_still_gives_and_forgets() {
         assert!(refusal.hint.contains("--max-memory-bytes"), "{refusal}");
     }
 
-    let read = session.ask(scores, dict(dict_op::Op::Get(bytes(1).into()))).await;
+    let read = session.ask(scores, dict(dict_op::Op::Get(key(1).into()))).await;
     assert!(matches!(read, Ok(reply::Result::Value(_))));
     let taken = session.ask(jobs, get()).await;
     assert!(matches!(taken, Ok(reply::Result::Delivery(_))));
@@ -381,7 +381,7 @@ fn value(len: usize) -> Option<Value> {
 }
 
 fn insert(key_len: usize, value_len: usize) -> request::Op {
-    dict(dict_op::Op::Insert(Entry { key: bytes(key_len).into(), value: value(value_len) }))
+    dict(dict_op::Op::Insert(Entry { key: key(key_len).into(), value: value(value_len) }))
 }
 
 fn acquire() -> request::Op {
@@ -400,3 +400,9 @@ fn lease() -> request::Op {
 fn get() -> request::Op {
     request::Op::Queue(QueueOp { op: Some(queue_op::Op::Get(Empty {})) })
 }
+/// A short string as a key of so many bytes.
+fn key(len: usize) -> Vec<u8> {
+    let text = len - 1;
+    [vec![0xa0 | u8::try_from(text).unwrap()], vec![b'k'; text]].concat()
+}
+

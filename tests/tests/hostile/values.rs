@@ -3,7 +3,9 @@
 use bytes::Bytes;
 use mp_manager::{Dict, Error, Manager, Unnamed};
 use mp_manager_proto::v1::{
-    DictAdd, Empty, Entry, Kind, Reason, Ref, Release, Value, dict_op, directory_op, reply, request,
+    Combination, DictAdd, DictAddMany, DictCompareAndSwap, DictGetMany, Empty, Entries, Entry,
+    Keys, Kind, Reason, Ref, Relation, Release, SetCombine, SetCompare, SetOp, SetOperand, Value,
+    dict_op, directory_op, reply, request, set_op,
 };
 use mp_manager_tests::{AUTHKEY, TestServer, raw::RawSession, within};
 
@@ -131,6 +133,73 @@ async fn garbage_is_carried_and_comes_back_in_the_error() {
         let added = session.ask(scores, dict(dict_op::Op::Add(add))).await;
         assert_eq!(added.unwrap_err().reason(), Reason::TypeMismatch);
     }
+    innocent.is_undisturbed().await;
+}
+
+/// Two keys that look the same would be two entries. What is no key is refused wherever one is said, by the
+/// rule and with the key as it has to be.
+#[tokio::test]
+async fn a_key_has_one_form() {
+    let server = TestServer::start();
+    let innocent = Innocent::on(&server).await;
+    let mut session = RawSession::start(&server.address()).await;
+    let scores = session.open(Some("scores"), Kind::Dict, None).await.unwrap();
+    let names = session.open(Some("names"), Kind::Set, None).await.unwrap();
+    let value = || Some(Value { data: vec![1].into(), refs: Vec::new() });
+    let keys: [(&[u8], &str); 5] = [
+        (
+            b"\xd3\0\0\0\0\0\0\0\x01",
+            "0xd30000000000000001 is not canonical MessagePack, which is 0x01",
+        ),
+        (b"\xd9\x01k", "0xd9016b is not canonical MessagePack, which is 0xa16b"),
+        (b"\xc1", "0xc1 cannot be one"),
+        (b"\xa2k", "0xa26b cannot be one"),
+        (b"\xa1\xff", "UTF-8"),
+    ];
+    for (key, why) in keys {
+        let key = || Bytes::from_static(key);
+        let entry = || Entry { key: key(), value: value() };
+        let cas = DictCompareAndSwap { key: key(), replacement: value(), expected: None };
+        let many = DictGetMany { keys: vec![KEY.into(), key()], partial: true };
+        let add = DictAdd { key: key(), delta: value(), sum_type: 0 };
+        let add_many = DictAddMany { entries: vec![entry()], sum_type: 0 };
+        let on_dict = [
+            dict_op::Op::Get(key()),
+            dict_op::Op::Insert(entry()),
+            dict_op::Op::Contains(key()),
+            dict_op::Op::Remove(key()),
+            dict_op::Op::GetOrInsert(entry()),
+            dict_op::Op::Extend(Entries { entries: vec![entry()] }),
+            dict_op::Op::CompareAndSwap(cas),
+            dict_op::Op::GetMany(many),
+            dict_op::Op::RemoveMany(Keys { keys: vec![KEY.into(), key()] }),
+            dict_op::Op::Add(add),
+            dict_op::Op::AddMany(add_many),
+        ];
+        let other = || Some(SetOperand { object: 0, elements: vec![key()] });
+        let combine = |in_place| {
+            let combination = Combination::Union.into();
+            set_op::Op::Combine(SetCombine { combination, other: other(), in_place })
+        };
+        let compare = SetCompare { relation: Relation::Disjoint.into(), other: other() };
+        let on_set = [
+            set_op::Op::Add(key()),
+            set_op::Op::Remove(key()),
+            set_op::Op::Discard(key()),
+            set_op::Op::Contains(key()),
+            combine(false),
+            combine(true),
+            set_op::Op::Compare(compare),
+        ];
+        let on_set = on_set.map(|op| (names, request::Op::Set(SetOp { op: Some(op) })));
+        for (object, op) in on_dict.map(|op| (scores, dict(op))).into_iter().chain(on_set) {
+            let refusal = within(session.ask(object, op.clone())).await.expect_err(why);
+            assert_eq!(refusal.reason(), Reason::InvalidArgument, "{op:?}: {refusal}");
+            assert!(refusal.message.contains(why), "{op:?}: {refusal}");
+            assert!(refusal.hint.contains("fewest bytes"), "{op:?}: {refusal}");
+        }
+    }
+    assert_eq!(session.ask(scores, len()).await.unwrap(), reply::Result::Number(0));
     innocent.is_undisturbed().await;
 }
 
