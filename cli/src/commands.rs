@@ -22,7 +22,7 @@ use std::{future::Future, process::ExitCode};
 use clap::Subcommand;
 use tokio::runtime::Builder;
 
-use crate::{error::Error, options::Options};
+use crate::{error::Error, json::undecoded_values, options::Options};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
@@ -65,7 +65,11 @@ impl Command {
 }
 
 fn done(result: Result<(), Error>) -> Result<ExitCode, Error> {
-    result.map(|()| ExitCode::SUCCESS)
+    result?;
+    match undecoded_values() {
+        0 => Ok(ExitCode::SUCCESS),
+        count => Err(Error::Undecodable(count)),
+    }
 }
 
 /// Runs a client's command, on this thread alone.

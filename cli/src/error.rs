@@ -12,6 +12,7 @@ Exit codes:
   1      an error that is none of the following
   2      wrong usage or configuration
   3      there is no such object, key, index or value
+  65     done, but something that was printed is no MessagePack: it stands as {\"$undecodable\": HEX}
   69     cannot connect, or the session was lost (the message says whether something may be done)
   73     the grant of --fence does not stand: nothing was written
   75     the timeout passed, of connecting and waiting together
@@ -36,6 +37,7 @@ commands find it.";
 const FAILED: u8 = 1;
 const USAGE: u8 = 2;
 const ABSENT: u8 = 3;
+const UNDECODABLE: u8 = 65;
 const UNAVAILABLE: u8 = 69;
 const FENCED: u8 = 73;
 const TIMED_OUT: u8 = 75;
@@ -72,6 +74,11 @@ pub(crate) enum Error {
     Io { what: String, error: io::Error },
     #[error("{0}")]
     Failed(String),
+    /// It was printed as its bytes, and nothing else went wrong.
+    #[error(
+        "{0} of the values printed cannot be decoded: {{\"$undecodable\": …}} has their bytes in hexadecimal"
+    )]
+    Undecodable(usize),
     #[error("ended by signal {0}")]
     Interrupted(i32),
 }
@@ -116,6 +123,7 @@ impl Error {
             Self::TimedOut(_) => TIMED_OUT,
             Self::Unconfirmed(_) => UNAVAILABLE,
             Self::LockLost(_) => LOCK_LOST,
+            Self::Undecodable(_) => UNDECODABLE,
             Self::Start { error, .. } if error.kind() == io::ErrorKind::NotFound => {
                 COMMAND_NOT_FOUND
             }

@@ -1,7 +1,8 @@
 //! JSON in, JSON out: how a shell sees shared values.
 //!
 //! Everything in JSON is stored as it is, and read back the same. Values of other clients may hold
-//! what JSON has no word for; it is printed as an object with one entry whose key begins with `$`.
+//! what JSON has no word for; it is printed as an object with one entry whose key begins with `$`. So is
+//! what is no value at all.
 
 use std::{
     collections::HashSet,
@@ -9,9 +10,10 @@ use std::{
     fs::File,
     io::{self, Read},
     os::fd::AsFd,
+    sync::atomic::{AtomicUsize, Ordering},
 };
 
-use mp_manager::Kind;
+use mp_manager::{Kind, UNDECODED};
 use serde::{
     Deserialize, Deserializer, Serialize, Serializer,
     de::{self, MapAccess, SeqAccess, Visitor},
@@ -110,10 +112,37 @@ impl Serialize for Json {
     }
 }
 
-/// Whatever another client may have stored can be printed.
+/// Whatever another client may have stored can be printed, also what is no value at all.
 impl<'de> Deserialize<'de> for Json {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(JsonVisitor).map(Self)
+        deserializer.deserialize_newtype_struct(UNDECODED, StoredVisitor).map(Self)
+    }
+}
+
+/// How many values could not be decoded.
+static UNDECODED_VALUES: AtomicUsize = AtomicUsize::new(0);
+
+/// How many values could not be decoded so far, and are printed as their bytes.
+pub(crate) fn undecoded_values() -> usize {
+    UNDECODED_VALUES.load(Ordering::Relaxed)
+}
+
+struct StoredVisitor;
+
+impl<'de> Visitor<'de> for StoredVisitor {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a value")
+    }
+
+    fn visit_newtype_struct<D: Deserializer<'de>>(self, value: D) -> Result<Value, D::Error> {
+        value.deserialize_any(JsonVisitor)
+    }
+
+    fn visit_bytes<E>(self, undecoded: &[u8]) -> Result<Value, E> {
+        UNDECODED_VALUES.fetch_add(1, Ordering::Relaxed);
+        Ok(json!({"$undecodable": hex(undecoded)}))
     }
 }
 

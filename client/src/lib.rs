@@ -111,6 +111,7 @@ pub use mp_manager_proto::{
     address::Address,
     authkey::Authkey,
     tls::Pem,
+    undecoded::UNDECODED,
     v1::{Holding, Inspection, Kind, ObjectInfo, SessionInfo, Statistics, Waiting},
 };
 pub use objects::{

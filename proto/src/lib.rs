@@ -21,6 +21,7 @@ pub mod reply;
 pub mod suite;
 #[cfg(feature = "tls")]
 pub mod tls;
+pub mod undecoded;
 pub mod value;
 pub mod version;
 

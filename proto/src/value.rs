@@ -8,7 +8,10 @@ use std::{borrow::Cow, cell::Cell};
 use rmp::Marker;
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::depth::{Level, Limited};
+use crate::{
+    depth::{Level, Limited},
+    undecoded::Undecoded,
+};
 
 /// How deep arrays and maps may nest.
 pub const MAX_DEPTH: usize = 128;
@@ -88,11 +91,16 @@ pub fn encode_key<T: Serialize + ?Sized>(key: &T) -> Result<Vec<u8>, CodecError>
     }
 }
 
-/// Decodes a value, to its last byte.
+/// Decodes a value, to its last byte. A type that [can be made](crate::undecoded::UNDECODED) of what cannot
+/// be decoded is.
 ///
 /// # Errors
 /// If the bytes are not exactly one value of this type.
 pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CodecError> {
+    read(bytes).or_else(|error| T::deserialize(Undecoded(bytes)).map_err(|_| error))
+}
+
+fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CodecError> {
     let mut rest = bytes;
     let mut deserializer = rmp_serde::Deserializer::new(&mut rest);
     // Its own count leaves out the variants of enums, and so is not relied upon.

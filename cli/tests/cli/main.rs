@@ -14,4 +14,5 @@ mod state;
 #[cfg(target_os = "linux")]
 mod stderr;
 mod tls;
+mod undecodable;
 mod usage;
