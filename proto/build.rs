@@ -1,10 +1,13 @@
 //! Compiles the .proto files with `protox`, so that nobody needs a `protoc`.
 
-use std::{env, error::Error, fs, path::Path};
+use std::{collections::BTreeMap, env, error::Error, fmt::Write as _, fs, path::Path};
 
 use prost::Message;
 use prost_build::Config;
-use prost_types::FileDescriptorSet;
+use prost_types::{
+    DescriptorProto, FieldDescriptorProto, FileDescriptorSet,
+    field_descriptor_proto::{Label, Type},
+};
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed=proto");
@@ -16,8 +19,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut config = Config::new();
     config.bytes(["."]);
     generate(config, descriptors.clone())?;
-    let encoded = descriptors.encode_to_vec();
-    fs::write(Path::new(&env::var("OUT_DIR")?).join("descriptors.bin"), encoded)?;
+    let out = env::var("OUT_DIR")?;
+    fs::write(Path::new(&out).join("frame_fields.rs"), frame_fields(&descriptors)?)?;
+    fs::write(Path::new(&out).join("descriptors.bin"), descriptors.encode_to_vec())?;
     Ok(())
 }
 
@@ -27,6 +31,7 @@ fn generate(config: Config, descriptors: FileDescriptorSet) -> Result<(), Box<dy
         // Who connects brings a channel of their own.
         .build_transport(false)
         .compile_fds_with_config(descriptors, config)?;
+    generate_server();
     Ok(())
 }
 
@@ -34,4 +39,104 @@ fn generate(config: Config, descriptors: FileDescriptorSet) -> Result<(), Box<dy
 fn generate(mut config: Config, descriptors: FileDescriptorSet) -> Result<(), Box<dyn Error>> {
     config.compile_fds(descriptors)?;
     Ok(())
+}
+
+/// The service as the server has it: the frames of a session come as they are, and are weighed before
+/// they are decoded.
+#[cfg(feature = "grpc")]
+fn generate_server() {
+    use tonic_build::manual::{Builder, Method, Service};
+
+    let method = |name: &str, route: &str, input: &str, output: &str, codec: &str| {
+        Method::builder()
+            .name(name)
+            .route_name(route)
+            .input_type(input)
+            .output_type(output)
+            .codec_path(codec)
+            .client_streaming()
+            .server_streaming()
+            .build()
+    };
+    let prost = "tonic_prost::ProstCodec";
+    let (request, response) = ("crate::v1::HandshakeRequest", "crate::v1::HandshakeResponse");
+    let (beat, frame) = ("crate::v1::Beat", "crate::v1::ServerFrame");
+    let service = Service::builder()
+        .name("Manager")
+        .package("mp.manager.v1")
+        .method(method("handshake", "Handshake", request, response, prost))
+        .method(method("session", "Session", "bytes::Bytes", frame, "crate::frame::RawCodec"))
+        .method(method("keep_alive", "KeepAlive", beat, beat, prost))
+        .build();
+    Builder::new().build_client(false).compile(&[service]);
+}
+
+/// What weighing a frame (`src/frame/weight.rs`) has to know of every message that can be in one: for
+/// each field, by its number, what its elements take once they are decoded.
+fn frame_fields(descriptors: &FileDescriptorSet) -> Result<String, Box<dyn Error>> {
+    let messages: BTreeMap<&str, &DescriptorProto> =
+        descriptors.file.iter().flat_map(|f| &f.message_type).map(|m| (m.name(), m)).collect();
+    let mut found = vec!["ClientFrame"];
+    let mut tables = String::new();
+    let mut at = 0;
+    while let Some(&name) = found.get(at) {
+        at += 1;
+        let message = messages.get(name).ok_or_else(|| format!("there is no message {name}"))?;
+        let mut fields = BTreeMap::new();
+        for field in &message.field {
+            fields.insert(field.number(), frame_field(name, field, &messages, &mut found)?);
+        }
+        let last = fields.last_key_value().map_or(0, |(number, _)| *number);
+        writeln!(tables, "    // {name}\n    &[")?;
+        for number in 0..=last {
+            let field = fields.get(&number).map_or("Field::Inline", String::as_str);
+            writeln!(tables, "        {field},")?;
+        }
+        writeln!(tables, "    ],")?;
+    }
+    Ok(format!("static MESSAGES: [&[Field]; {}] = [\n{tables}];\n", found.len()))
+}
+
+fn frame_field<'a>(
+    message: &str,
+    field: &'a FieldDescriptorProto,
+    messages: &BTreeMap<&'a str, &DescriptorProto>,
+    found: &mut Vec<&'a str>,
+) -> Result<String, Box<dyn Error>> {
+    let is_repeated = field.label() == Label::Repeated;
+    let counter = match (message, field.name()) {
+        ("ClientFrame", "requests") => "Counter::Requests",
+        ("ClientFrame", "acks") => "Counter::Acks",
+        ("ClientFrame", "cancels") => "Counter::Cancels",
+        ("Reconcile", "open") => "Counter::Open",
+        ("Reconcile", "cancelled") => "Counter::Cancelled",
+        _ => "Counter::Elements",
+    };
+    Ok(match (field.r#type(), is_repeated) {
+        (Type::Message, _) => {
+            let name = field.type_name().rsplit('.').next().unwrap_or_default();
+            let (&name, _) = messages
+                .get_key_value(name)
+                .ok_or_else(|| format!("there is no message {name}"))?;
+            let known = found.iter().position(|there| *there == name);
+            let index = known.unwrap_or_else(|| {
+                found.push(name);
+                found.len() - 1
+            });
+            if is_repeated {
+                format!("Field::Messages({index}, size_of::<crate::v1::{name}>(), {counter})")
+            } else {
+                format!("Field::Message({index})")
+            }
+        }
+        (Type::Bytes, true) => "Field::Bytes".into(),
+        (Type::String, false) => "Field::Text".into(),
+        (Type::Uint64, true) => format!("Field::Numbers({counter})"),
+        (other, true) => {
+            return Err(
+                format!("weighing a frame does not know repeated fields of {other:?}").into()
+            );
+        }
+        (_, false) => "Field::Inline".into(),
+    })
 }

@@ -1,10 +1,17 @@
-//! A client's frame as it is built: its requests are written into it one by one, and stay where they
-//! are until they have been answered.
+//! A client's frame, as it is built and as it arrives. Its requests are written into it one by one, and
+//! stay where they are until they have been answered; at the other end it is weighed before it is decoded.
 
-use bytes::BufMut;
+mod weight;
+
+use bytes::{BufMut, Bytes};
 use prost::Message;
 
-use crate::v1::{ClientFrame, Request};
+pub use weight::{Limits, Weight};
+
+use crate::{
+    error::{Error, Reason},
+    v1::{ClientFrame, Request},
+};
 
 /// The number of the field that requests are in.
 const REQUESTS: u32 = 5;
@@ -43,20 +50,35 @@ impl EncodedFrame {
     }
 }
 
+/// Decodes a frame that was [weighed](Limits::look).
+///
+/// # Errors
+/// If it is none.
+pub fn decode(frame: Bytes) -> Result<ClientFrame, Error> {
+    ClientFrame::decode(frame)
+        .map_err(|error| Error::new(Reason::Protocol, format!("a frame cannot be read: {error}")))
+}
+
 /// What a `Session` call is made with, from frames that are encoded already.
 #[cfg(feature = "grpc")]
 #[derive(Debug, Clone, Copy, Default)]
 pub struct FrameCodec;
 
+/// What a `Session` call is served with: frames arrive as they are.
+#[cfg(feature = "grpc")]
+#[derive(Debug, Clone, Copy, Default)]
+pub struct RawCodec;
+
 #[cfg(feature = "grpc")]
 mod codec {
+    use bytes::{Buf, Bytes};
     use tonic::{
         Status,
-        codec::{Codec, EncodeBuf, Encoder},
+        codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder},
     };
-    use tonic_prost::{ProstCodec, ProstDecoder};
+    use tonic_prost::{ProstCodec, ProstDecoder, ProstEncoder};
 
-    use super::{EncodedFrame, FrameCodec};
+    use super::{EncodedFrame, FrameCodec, RawCodec};
     use crate::v1::{ClientFrame, ServerFrame};
 
     impl Codec for FrameCodec {
@@ -81,6 +103,30 @@ mod codec {
         fn encode(&mut self, frame: EncodedFrame, into: &mut EncodeBuf<'_>) -> Result<(), Status> {
             frame.put(into);
             Ok(())
+        }
+    }
+
+    impl Codec for RawCodec {
+        type Encode = ServerFrame;
+        type Decode = Bytes;
+        type Encoder = ProstEncoder<ServerFrame>;
+        type Decoder = Self;
+
+        fn encoder(&mut self) -> Self::Encoder {
+            ProstCodec::<ServerFrame, ClientFrame>::default().encoder()
+        }
+
+        fn decoder(&mut self) -> Self {
+            *self
+        }
+    }
+
+    impl Decoder for RawCodec {
+        type Item = Bytes;
+        type Error = Status;
+
+        fn decode(&mut self, frame: &mut DecodeBuf<'_>) -> Result<Option<Bytes>, Status> {
+            Ok(Some(frame.copy_to_bytes(frame.remaining())))
         }
     }
 }

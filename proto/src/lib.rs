@@ -32,6 +32,15 @@ pub mod v1 {
     include!(concat!(env!("OUT_DIR"), "/mp.manager.v1.rs"));
 }
 
+/// The service as the server has it: as in [`v1`], but for the frames of a session, which come as they
+/// are, to be [weighed](frame::Limits::look) before they are [decoded](frame::decode).
+#[cfg(feature = "grpc")]
+#[allow(missing_docs, unreachable_pub, clippy::all, clippy::unwrap_used)]
+#[doc(hidden)]
+pub mod service {
+    include!(concat!(env!("OUT_DIR"), "/mp.manager.v1.Manager.rs"));
+}
+
 /// The encoded `FileDescriptorSet` of the service, for server reflection.
 pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
 

@@ -8,6 +8,7 @@ use tokio::{sync::Notify, task::spawn_blocking};
 use crate::{
     authkeys::Authkeys,
     clock::ServerClock,
+    decoding::Decoding,
     options::{Limits, Options},
     reservation::Reservation,
 };
@@ -19,6 +20,7 @@ const FRAME_BYTES: usize = 1 << 20;
 pub(crate) struct Host {
     pub(crate) engine: Engine,
     pub(crate) clock: ServerClock,
+    pub(crate) decoding: Decoding,
     pub(crate) options: Options,
     pub(crate) authkeys: Arc<Authkeys>,
     pub(crate) reservation: Reservation,
@@ -57,6 +59,7 @@ impl Host {
         Self {
             engine: Engine::new(config, Box::new(clock), tokens),
             clock,
+            decoding: Decoding::new(&options.limits),
             options,
             authkeys: Arc::new(authkeys),
             reservation,

@@ -4,8 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use hyper::server::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use mp_manager_core::v1::manager_server::ManagerServer;
-use mp_manager_proto::FILE_DESCRIPTOR_SET;
+use mp_manager_proto::{FILE_DESCRIPTOR_SET, service::manager_server::ManagerServer};
 use tonic::{server::NamedService, service::Routes};
 use tonic_health::{
     ServingStatus,

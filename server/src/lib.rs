@@ -24,6 +24,7 @@ mod beats;
 mod clock;
 mod connection;
 mod deadlines;
+mod decoding;
 mod error;
 mod gate;
 mod handle;

@@ -73,7 +73,8 @@ pub struct Limits {
     pub max_key_bytes: usize,
     /// The longest encoded value.
     pub max_value_bytes: usize,
-    /// The longest frame a client may send.
+    /// The longest frame a client may send. What it becomes in memory may be 32 times as long, and the large
+    /// ones that are being decoded, of all sessions together, 16 times as long as this.
     pub max_frame_bytes: usize,
     /// Requests in one frame.
     pub max_requests_per_frame: usize,

@@ -2,10 +2,9 @@
 
 use std::sync::Arc;
 
-use mp_manager_core::v1::{
-    Beat, ClientFrame, HandshakeRequest, HandshakeResponse, handshake_response,
-    manager_server::Manager,
-};
+use bytes::Bytes;
+use mp_manager_core::v1::{Beat, HandshakeRequest, HandshakeResponse, handshake_response};
+use mp_manager_proto::service::manager_server::Manager;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
@@ -47,7 +46,7 @@ impl Manager for Service {
 
     async fn session(
         &self,
-        request: Request<Streaming<ClientFrame>>,
+        request: Request<Streaming<Bytes>>,
     ) -> Result<Response<SessionStream>, Status> {
         let connection = connection(&request)?;
         let attachment = connection

@@ -8,9 +8,10 @@ use std::{
     error::Error as _,
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
+use bytes::Bytes;
 use futures_core::Stream;
 use mp_manager_core::{
     Error, Reason,
@@ -19,7 +20,11 @@ use mp_manager_core::{
 };
 use tonic::{Code, Status, Streaming};
 
-use crate::{connection::Connection, host::Host};
+use crate::{
+    connection::Connection,
+    decoding::{Frame, HeavyFrame},
+    host::Host,
+};
 
 /// After this many operations a poll says what it has and lets others run.
 const OPERATIONS_PER_POLL: usize = 1024;
@@ -28,19 +33,29 @@ const OPERATIONS_PER_POLL: usize = 1024;
 pub(crate) struct SessionStream {
     host: Arc<Host>,
     stream: engine::Stream,
-    inbound: Streaming<ClientFrame>,
+    inbound: Streaming<Bytes>,
+    /// The frame that is taken in next, if it is decoded elsewhere.
+    heavy: Option<HeavyFrame>,
     connection: Arc<Connection>,
     work: Work,
+}
+
+/// Why no frame comes.
+enum Fault {
+    Connection(Status),
+    /// It cannot be read, or has too much in it.
+    Frame(Error),
 }
 
 impl SessionStream {
     pub(crate) fn new(
         host: Arc<Host>,
         attachment: &Attachment,
-        inbound: Streaming<ClientFrame>,
+        inbound: Streaming<Bytes>,
         connection: Arc<Connection>,
     ) -> Self {
-        Self { host, stream: attachment.stream(), inbound, connection, work: Work::default() }
+        let (stream, work) = (attachment.stream(), Work::default());
+        Self { host, stream, inbound, heavy: None, connection, work }
     }
 
     /// Processes the frames that have arrived, as far as one poll goes.
@@ -59,14 +74,36 @@ impl SessionStream {
                     Some(started) => operations += started,
                     None => return,
                 },
-                Want::Frame => match Pin::new(&mut self.inbound).poll_next(cx) {
+                Want::Frame => match self.poll_frame(cx) {
                     Poll::Pending => return,
                     Poll::Ready(Some(Ok(frame))) => self.process(frame),
-                    Poll::Ready(Some(Err(status))) => self.broken(&status),
+                    Poll::Ready(Some(Err(Fault::Frame(why)))) => self.end(why),
+                    Poll::Ready(Some(Err(Fault::Connection(status)))) => self.broken(&status),
                     Poll::Ready(None) => self.closed(),
                 },
             }
             operations += 1;
+        }
+    }
+
+    /// The next frame, decoded. One that is heavy keeps those after it waiting, and nobody else.
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<ClientFrame, Fault>>> {
+        loop {
+            if let Some(heavy) = &mut self.heavy {
+                let decoded = ready!(heavy.poll(cx));
+                self.heavy = None;
+                return Poll::Ready(Some(decoded.map_err(Fault::Frame)));
+            }
+            match ready!(Pin::new(&mut self.inbound).poll_next(cx)) {
+                Some(Ok(frame)) => match self.host.decoding.decode(frame) {
+                    Frame::Decoded(decoded) => {
+                        return Poll::Ready(Some(decoded.map_err(Fault::Frame)));
+                    }
+                    Frame::Heavy(heavy) => self.heavy = Some(heavy),
+                },
+                Some(Err(status)) => return Poll::Ready(Some(Err(Fault::Connection(status)))),
+                None => return Poll::Ready(None),
+            }
         }
     }
 
@@ -114,7 +151,12 @@ impl SessionStream {
             && matches!(status.code(), Code::OutOfRange | Code::Internal | Code::InvalidArgument);
         if cannot_be_read {
             let why = format!("a frame cannot be read: {}", status.message());
-            self.end(Error::new(Reason::Protocol, why));
+            let why = Error::new(Reason::Protocol, why);
+            self.end(if status.code() == Code::OutOfRange {
+                why.with_hint("the server's --max-frame-bytes raises the limit")
+            } else {
+                why
+            });
         } else {
             self.closed();
         }

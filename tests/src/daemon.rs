@@ -80,6 +80,15 @@ impl Daemon {
         aside(move || builder.connect(&address).expect("it is there")).await
     }
 
+    /// The most memory that it has had at a time, in bytes. `None` where the system does not say.
+    ///
+    /// # Panics
+    /// If it does not run.
+    #[must_use]
+    pub fn peak_bytes(&self) -> Option<usize> {
+        self.process.as_ref().expect("it does not run").peak_bytes()
+    }
+
     /// Stops it where it is, for so long.
     ///
     /// # Panics

@@ -13,6 +13,7 @@ mod seeds;
 mod sessions;
 mod texts;
 mod values;
+mod weights;
 
 pub use self::{
     messages::{client_frames, handshakes, server_frames},
@@ -23,13 +24,14 @@ pub use self::{
     sessions::{client_sessions, server_sessions},
     texts::{addresses, authkeys, fences},
     values::values,
+    weights::weights,
 };
 
 /// A target's name and what it runs.
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All of them.
-pub const TARGETS: [Target; 12] = [
+pub const TARGETS: [Target; 13] = [
     ("addresses", addresses),
     ("authkeys", authkeys),
     ("client_frames", client_frames),
@@ -42,4 +44,5 @@ pub const TARGETS: [Target; 12] = [
     ("server_frames", server_frames),
     ("server_sessions", server_sessions),
     ("values", values),
+    ("weights", weights),
 ];

@@ -44,6 +44,15 @@ impl Victim {
         line.expect("the victim ended")
     }
 
+    /// The most memory that it has had at a time, in bytes. `None` where the system does not say.
+    #[must_use]
+    pub fn peak_bytes(&self) -> Option<usize> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.process.id()?)).ok()?;
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+        let kib: usize = peak.trim().strip_suffix(" kB")?.parse().ok()?;
+        Some(kib << 10)
+    }
+
     /// Stops it where it is, so that it takes no note of anything any more.
     ///
     /// # Panics

@@ -93,7 +93,7 @@ limit_options! {
     max_key_bytes: Bytes,
     /// The longest value
     max_value_bytes: Bytes,
-    /// The longest frame a client may send
+    /// The longest frame a client may send; decoding takes no more than 16 of them
     max_frame_bytes: Bytes,
     /// Requests in one frame
     max_requests_per_frame: usize,

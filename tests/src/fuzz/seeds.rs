@@ -36,6 +36,7 @@ pub fn seeds() -> Vec<Seed> {
         orders(),
         sessions(),
         values(),
+        weights(),
     ]
     .concat()
 }
@@ -96,6 +97,22 @@ fn client_frames() -> Vec<Seed> {
 
 fn frame(number: u64) -> ClientFrame {
     ClientFrame { number, ..ClientFrame::default() }
+}
+
+/// Frames that say the same again and again.
+fn weights() -> Vec<Seed> {
+    let seed =
+        |name, times: u8, once: &[u8]| ("weights", name, [&[0, times, times][..], once].concat());
+    vec![
+        seed("empty-requests", 70, &[0x2a, 0]),
+        seed("empty-acks", 70, &[0x1a, 0]),
+        seed("cancels", 60, &[0x22, 4, 1, 2, 3, 4]),
+        // Within one request, of a list (`extend`) and of a queue (`put_many`).
+        seed("empty-values", 50, &[0x2a, 9, 0x8a, 1, 6, 0x22, 4, 0x0a, 0, 0x0a, 0]),
+        seed("empty-items", 50, &[0x2a, 9, 0xe2, 1, 6, 0x12, 4, 0x0a, 0, 0x0a, 0]),
+        seed("group", 2, &[0xfb, 7, 0x08, 1, 0xfc, 7]),
+        made("weights"),
+    ]
 }
 
 fn server_frames() -> Vec<Seed> {

@@ -13,6 +13,7 @@ mod rogue;
 mod room;
 mod stalled;
 mod values;
+mod weight;
 
 use mp_manager::{Dict, Lock, Manager};
 use mp_manager_proto::v1::{DictOp, LockOp, dict_op, lock_op, request};

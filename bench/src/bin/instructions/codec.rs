@@ -4,7 +4,7 @@ use std::{hint::black_box, io};
 
 use bytes::Bytes;
 use mp_manager_proto::{
-    frame::EncodedFrame,
+    frame::{EncodedFrame, Limits},
     v1::{
         ClientFrame, DictOp, Entry, Reply, Request, SeqRange, ServerFrame, Value, dict_op, reply,
         request,
@@ -85,6 +85,19 @@ pub(crate) fn requests_decode(times: u32) -> io::Result<()> {
     let bytes = Bytes::from(ClientFrame { requests, ..frame }.encode_to_vec());
     for _ in 0..times / PER_FRAME {
         black_box(ClientFrame::decode(bytes.clone()).map_err(io::Error::other)?);
+    }
+    Ok(())
+}
+
+/// A frame that is long enough to be weighed before it is decoded. One operation is one request.
+pub(crate) fn requests_weigh(times: u32) -> io::Result<()> {
+    const TOGETHER: u32 = 16;
+    let limits = Limits { max_requests: 1024, max_open_requests: 65_536 };
+    let (frame, requests) = frame_and_requests();
+    let requests = (0..TOGETHER).flat_map(|_| requests.clone()).collect();
+    let bytes = ClientFrame { requests, ..frame }.encode_to_vec();
+    for _ in 0..times / (PER_FRAME * TOGETHER) {
+        black_box(limits.look(black_box(&bytes)).map_err(io::Error::other)?);
     }
     Ok(())
 }

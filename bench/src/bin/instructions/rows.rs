@@ -36,6 +36,7 @@ pub(crate) const ROWS: &[Row] = &[
     pure("codec/value-decode", codec::value_decode),
     pure("codec/key-encode", codec::key_encode),
     pure("codec/requests-encode", codec::requests_encode),
+    pure("codec/requests-weigh", codec::requests_weigh),
     pure("codec/requests-decode", codec::requests_decode),
     pure("codec/replies-encode", codec::replies_encode),
     pure("codec/replies-decode", codec::replies_decode),
