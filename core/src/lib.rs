@@ -21,6 +21,7 @@
 
 mod call;
 mod calls;
+mod description;
 #[cfg(test)]
 mod fixture;
 mod lock;

@@ -3,14 +3,16 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use mp_manager_proto::{
-    encoded_len,
     reply::{Payload, class},
-    v1::{Error, Lost, Reason, Reconcile, Reply, SeqRange, ServerFrame, Value, reply},
+    v1::{
+        Error, Lost, ObjectInfo, Reason, Reconcile, Reply, SeqRange, ServerFrame, Value, reply,
+    },
 };
 
 use crate::{
     call::{Answer, ObjectId, Seq},
     calls::Calls,
+    description::{self, session_weight},
     losses::Losses,
     session::{Generation, Load, Session, Settle, protocol},
     stored::{self, Pin},
@@ -509,6 +511,7 @@ const SMALL: usize = 16;
 fn weight(result: &reply::Result) -> usize {
     let length = |value: &Value| stored::length(&value.data, value.refs.len());
     let optional = |value: &Option<Value>| value.as_ref().map_or(0, length);
+    let objects = |infos: &[ObjectInfo]| infos.iter().map(description::weight).sum::<usize>();
     SMALL
         + match class(result).payload {
             Payload::None | Payload::Reference(_) => 0,
@@ -526,8 +529,12 @@ fn weight(result: &reply::Result) -> usize {
             Payload::Deliveries(all) => {
                 all.deliveries.iter().map(|delivery| SMALL + optional(&delivery.value)).sum()
             }
-            Payload::Listing(listing) => encoded_len(listing),
-            Payload::Inspection(inspection) => encoded_len(inspection),
+            // In memory, several times as much as in a frame.
+            Payload::Listing(listing) => objects(&listing.objects),
+            Payload::Inspection(inspection) => {
+                let sessions = inspection.sessions.iter().map(session_weight).sum::<usize>();
+                objects(&inspection.objects) + sessions
+            }
         }
 }
 

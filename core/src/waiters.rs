@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 
 use mp_manager_proto::v1::{ObjectInfo, Waiting};
 
-use crate::call::{CallId, SessionId};
+use crate::{
+    call::{CallId, SessionId},
+    description::add_waiters,
+};
 
 /// Parked calls in the order they came, each with what the object needs to know of it.
 ///
@@ -83,11 +86,12 @@ impl<T> Waiters<T> {
 
     /// Adds the line to an object's description.
     pub(crate) fn describe(&self, info: &mut ObjectInfo, what: impl Fn(&T) -> String) {
-        info.waiters.extend(self.line.values().map(|(call, with)| Waiting {
+        let waiting = |(call, with): &(CallId, T)| Waiting {
             session: call.session,
             seq: call.seq,
             what: what(with),
-        }));
+        };
+        add_waiters(info, self.line.values().map(waiting));
     }
 
     /// The memory it takes, about.

@@ -106,15 +106,17 @@ pub async fn look(manager: &Manager, name: &str) -> Result<ObjectInfo> {
     Ok(inspection.objects.pop().expect("it was asked for one object"))
 }
 
-/// Waits until `n` calls wait inside an object, and says which.
+/// Waits until `n` calls wait inside an object, and says which; of very many, the first.
 ///
 /// # Panics
 /// If there is no such object.
 pub async fn waiters(manager: &Manager, name: &str, n: usize) -> Vec<Waiting> {
     until(async || {
         // Who is to wait may be about to create it.
-        let waiters = look(manager, name).await.map_or_else(|_| Vec::new(), |info| info.waiters);
-        (waiters.len() == n).then_some(waiters)
+        let info = look(manager, name).await.unwrap_or_default();
+        let count =
+            info.waiters.len() + usize::try_from(info.more_waiters).expect("they are counted");
+        (count == n).then_some(info.waiters)
     })
     .await
 }

@@ -49,12 +49,19 @@ fn print_tables(inspection: &Inspection) -> Result<(), Error> {
                 name.clone(),
                 session(holding.session),
                 holding.what.clone(),
+        let more = |count| format!("and {count} more");
+        if object.more_holders > 0 {
+            holders.push([name.clone(), more(object.more_holders), String::new(), String::new()]);
+        }
                 holding.token.to_string(),
             ]
         }));
         waiters.extend(
             object
                 .waiters
+        if object.more_waiters > 0 {
+            waiters.push([name.clone(), more(object.more_waiters), String::new()]);
+        }
                 .iter()
                 .map(|waiting| [name.clone(), session(waiting.session), waiting.what.clone()]),
         );
@@ -139,7 +146,9 @@ fn object_json(object: &ObjectInfo) -> Value {
         "len": object.len,
         "bytes": object.bytes,
         "state": object.state,
+        "more_waiters": object.more_waiters,
         "holders": object.holders.iter().map(holding_json).collect::<Value>(),
+        "more_holders": object.more_holders,
         "waiters": object.waiters.iter().map(waiting_json).collect::<Value>(),
     })
 }

@@ -247,7 +247,11 @@ impl Manager {
     }
 
     /// Everything: objects, who holds them and who waits for what, and sessions; or all of that for
-    /// one object.
+    /// one object. Of each object the first thousand holders and waiters are named, and the others
+    /// counted.
+    ///
+    /// The manager is asked for a page at a time: what comes or goes meanwhile may be in it or not, and what
+    /// is there throughout is in it once.
     ///
     /// # Errors
     /// [`Error::ObjectNotFound`] if there is no object with this name.
@@ -266,8 +270,22 @@ impl Manager {
     /// ```
     #[doc(alias = "_debug_info")]
     pub async fn inspect(&self, name: Option<&str>) -> Result<Inspection> {
-        let inspect = Inspect { name: name.map(str::to_owned) };
-        self.directory("inspect", name, Op::Inspect(inspect)).await?.inspection()
+        let mut all = Inspection::default();
+        let mut wanted = Inspect { name: name.map(str::to_owned), ..Inspect::default() };
+        loop {
+            let reply = self.directory("inspect", name, Op::Inspect(wanted)).await?;
+            let page = reply.inspection()?;
+            all.objects.extend(page.objects);
+            all.sessions.extend(page.sessions);
+            all.statistics = page.statistics;
+            if page.next.is_none() && page.next_session.is_none() {
+                return Ok(all);
+            }
+            // After the largest number there is nothing. One object is on the first page.
+            let after = page.next.unwrap_or(u64::MAX);
+            let after_session = page.next_session.unwrap_or(u64::MAX);
+            wanted = Inspect { after, after_session, ..Inspect::default() };
+        }
     }
 
     /// Stops the manager, for everybody: a daemon ends, and so does an embedded one.

@@ -12,7 +12,7 @@ use std::{
 
 use mp_manager_proto::v1::{Kind, Ref, request};
 
-use super::shards::Shards;
+use super::shards::{Page, Shards};
 use crate::{
     call::{Call, CallId, ObjectId, SessionId},
     lock::lock,
@@ -133,28 +133,14 @@ impl Objects {
         self.cells.read(id, Weak::upgrade).flatten()
     }
 
+    /// Those made after the one with this id, in the order they were made, `max` at most.
+    pub(super) fn page(&self, after: ObjectId, max: usize) -> Page<Arc<Cell>> {
+        self.cells.page(after, max, Weak::upgrade)
+    }
+
     /// All of them, in the order they were made.
     pub(super) fn all(&self) -> Vec<Arc<Cell>> {
         self.cells.collect(Weak::upgrade)
-    }
-
-    /// The first `max` of those without a name whose ids come after this one, in the order of their ids.
-    /// Deleted ones, to which somebody still refers, are among them.
-    pub(super) fn unnamed_after(&self, after: ObjectId, max: usize) -> Vec<Arc<Cell>> {
-        let mut first: BTreeMap<ObjectId, Arc<Cell>> = BTreeMap::new();
-        self.cells.look_at_each(after, |id, cell| {
-            // Most are too far away to be looked at.
-            if first.len() >= max && first.last_key_value().is_some_and(|(last, _)| id > *last) {
-                return None;
-            }
-            let cell = cell.upgrade()?;
-            if cell.name.is_some() {
-                return Some(cell);
-            }
-            first.insert(id, cell);
-            if first.len() > max { first.pop_last().map(|(_, cell)| cell) } else { None }
-        });
-        first.into_values().collect()
     }
 
     pub(super) fn count(&self) -> usize {

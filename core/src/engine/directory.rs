@@ -11,14 +11,16 @@ use super::{
     Engine,
     cell::Cell,
     client::Client,
+    shards::Page,
     step::{Step, Work},
 };
 use crate::{
-    Error, Object, ObjectId, Reason, Referent, call::Answer, lock::lock, object::unsupported,
+    Error, Object, ObjectId, Reason, Referent, call::Answer, description, lock::lock,
+    object::unsupported,
 };
 
-/// How many objects a page of a listing has at most.
-const MAX_LISTING: usize = 1000;
+/// How many objects a page has at most, and how many sessions.
+const MAX_ON_A_PAGE: usize = 1000;
 
 impl Engine {
     /// Executes an operation on the directory.
@@ -38,7 +40,7 @@ impl Engine {
                 let exists = lock(&self.names).contains_key(&name);
                 Ok(Answer::new(reply::Result::Flag(exists)))
             }
-            Some(Op::Inspect(inspect)) => self.inspect(inspect),
+            Some(Op::Inspect(inspect)) => self.inspect(&inspect),
             Some(Op::Release(release)) => {
                 if let Some(pin) = client.release(release.object, release.count)? {
                     work.drop_later(pin);
@@ -49,7 +51,7 @@ impl Engine {
                 work.orders().shut_down = true;
                 Ok(Answer::done())
             }
-            Some(Op::Statistics(_)) => Ok(self.inspection(Vec::new(), Vec::new())),
+            Some(Op::Statistics(_)) => Ok(self.inspection(Inspection::default())),
             Some(Op::Ping(_)) => Ok(Answer::done()),
             None => Err(unsupported()),
         }
@@ -128,23 +130,30 @@ impl Engine {
         Answer::done()
     }
 
+    /// A page of the objects without a name. It is looked for among as many objects as a page may have: it may
+    /// be empty, and not the last one.
     fn list_unnamed(&self, list: &List) -> Answer {
-        let max = page_len(list);
-        let (mut cells, mut after) = (Vec::new(), list.after_id);
-        while cells.len() <= max {
-            let next = self.objects.unnamed_after(after, max + 1);
-            let Some(last) = next.last() else { break };
-            after = last.id;
-            cells.extend(next.into_iter().filter(|cell| !cell.is_deleted()));
+        let (mut room, max) = (self.page_room(), on_a_page(list.max));
+        let page = self.objects.page(list.after_id, MAX_ON_A_PAGE);
+        let (mut objects, mut last, mut next) = (Vec::new(), list.after_id, page.next);
+        for (id, cell) in page.values {
+            if cell.name.is_none() && !cell.is_deleted() {
+                if objects.len() == max || room.is_full() {
+                    next = Some(last);
+                    break;
+                }
+                let info = cell.describe();
+                room.take(description::weight(&info));
+                objects.push(info);
+            }
+            last = id;
         }
-        let more = cells.len() > max;
-        cells.truncate(max);
-        let objects = cells.iter().map(|cell| cell.describe()).collect();
-        Answer::new(reply::Result::Listing(Listing { objects, more }))
+        let (more, next_id) = (next.is_some(), next.unwrap_or_default());
+        Answer::new(reply::Result::Listing(Listing { objects, more, next_id }))
     }
 
     fn list(&self, list: &List) -> Answer {
-        let max = page_len(list);
+        let max = on_a_page(list.max);
         let start = if list.after > list.prefix { &list.after } else { &list.prefix };
         let mut cells: Vec<Arc<Cell>> = lock(&self.names)
             .range::<String, _>(start..)
@@ -153,26 +162,50 @@ impl Engine {
             .take(max + 1)
             .map(|(_, cell)| Arc::clone(cell))
             .collect();
-        let more = cells.len() > max;
+        let mut more = cells.len() > max;
         cells.truncate(max);
-        let objects = cells.iter().map(|cell| cell.describe()).collect();
-        Answer::new(reply::Result::Listing(Listing { objects, more }))
-    }
-
-    fn inspect(&self, inspect: Inspect) -> Result<Answer, Error> {
-        let cells = match inspect.name {
-            Some(name) => {
-                let cell = lock(&self.names).get(&name).cloned();
-                vec![cell.ok_or_else(|| not_found(&name))?]
+        let (mut room, mut objects) = (self.page_room(), Vec::new());
+        for cell in cells {
+            if room.is_full() {
+                more = true;
+                break;
             }
-            None => self.objects(),
-        };
-        let objects = cells.iter().map(|cell| cell.describe()).collect();
-        let sessions = self.clients().iter().map(|client| session_info(client)).collect();
-        Ok(self.inspection(objects, sessions))
+            let info = cell.describe();
+            room.take(description::weight(&info));
+            objects.push(info);
+        }
+        Answer::new(reply::Result::Listing(Listing { objects, more, next_id: 0 }))
     }
 
-    fn inspection(&self, objects: Vec<ObjectInfo>, sessions: Vec<SessionInfo>) -> Answer {
+    /// A page of objects and sessions. What it would weigh is known while it is made: it ends where it is
+    /// full.
+    fn inspect(&self, inspect: &Inspect) -> Result<Answer, Error> {
+        let (mut room, max) = (self.page_room(), on_a_page(inspect.max));
+        let page = match &inspect.name {
+            Some(name) => {
+                let cell = lock(&self.names).get(name).cloned();
+                let cell = cell.ok_or_else(|| not_found(name))?;
+                let is_after = cell.id > inspect.after;
+                Page { values: Vec::from_iter(is_after.then_some((cell.id, cell))), next: None }
+            }
+            None => self.objects.page(inspect.after, max),
+        };
+        let describe = |cell: &Arc<Cell>| cell.describe();
+        let (objects, next) = room.fill(page, inspect.after, describe, description::weight);
+        let after = inspect.after_session;
+        let page = self.clients.page(after, max, |client| Some(Arc::clone(client)));
+        let describe = |client: &Arc<Client>| session_info(client);
+        let (sessions, next_session) =
+            room.fill(page, after, describe, description::session_weight);
+        Ok(self.inspection(Inspection { objects, sessions, next, next_session, statistics: None }))
+    }
+
+    /// The room that a page has.
+    fn page_room(&self) -> Room {
+        Room { bytes: self.config.objects.page_bytes, is_empty: true }
+    }
+
+    fn inspection(&self, inspection: Inspection) -> Answer {
         let uptime = self.clock.monotonic().saturating_sub(self.started);
         let statistics = Statistics {
             objects: self.objects.count() as u64,
@@ -184,8 +217,55 @@ impl Engine {
             version: env!("CARGO_PKG_VERSION").into(),
             server_id: self.config.server_id,
         };
-        let inspection = Inspection { objects, sessions, statistics: Some(statistics) };
+        let inspection = Inspection { statistics: Some(statistics), ..inspection };
         Answer::new(reply::Result::Inspection(inspection))
+    }
+}
+
+/// The room that is left on a page. Its first entry always has a place.
+struct Room {
+    bytes: usize,
+    is_empty: bool,
+}
+
+impl Room {
+    fn is_full(&self) -> bool {
+        self.bytes == 0 && !self.is_empty
+    }
+
+    fn take(&mut self, bytes: usize) {
+        self.bytes = self.bytes.saturating_sub(bytes);
+        self.is_empty = false;
+    }
+
+    /// Describes what is on a page that begins after `after`, as far as there is room, and says after which
+    /// id the next page begins, if there may be more.
+    fn fill<S, T>(
+        &mut self,
+        page: Page<S>,
+        after: u64,
+        describe: impl Fn(&S) -> T,
+        weight: impl Fn(&T) -> usize,
+    ) -> (Vec<T>, Option<u64>) {
+        let (mut entries, mut last) = (Vec::new(), after);
+        for (id, source) in page.values {
+            if self.is_full() {
+                return (entries, Some(last));
+            }
+            let entry = describe(&source);
+            self.take(weight(&entry));
+            entries.push(entry);
+            last = id;
+        }
+        (entries, page.next)
+    }
+}
+
+/// How many a page has that was asked to have at most so many.
+fn on_a_page(max: u32) -> usize {
+    match max as usize {
+        0 => MAX_ON_A_PAGE,
+        max => max.min(MAX_ON_A_PAGE),
     }
 }
 
@@ -221,10 +301,6 @@ fn opened(cell: Arc<Cell>, created: bool) -> Answer {
     let parameters = cell.look(Object::parameters).flatten();
     let opened = Opened { r#ref: Some(cell.reference()), created, parameters };
     Answer { pins: vec![cell], ..Answer::new(reply::Result::Opened(opened)) }
-}
-
-fn page_len(list: &List) -> usize {
-    if list.max == 0 { MAX_LISTING } else { MAX_LISTING.min(list.max as usize) }
 }
 
 fn nothing_to_open() -> Error {

@@ -1,9 +1,15 @@
 //! A map that many threads use at a time.
 
-use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::{
+    collections::BTreeSet,
+    ops::Bound,
+    sync::{Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
+};
 
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
+
+use crate::lock::lock;
 
 /// Enough that threads rarely meet; a power of two.
 const SHARDS: u64 = 64;
@@ -13,11 +19,23 @@ const SHARDS: u64 = 64;
 #[derive(Debug)]
 pub(crate) struct Shards<V> {
     shards: Box<[RwLock<HashMap<u64, V, FixedState>>]>,
+    /// The ids in their order, for those who look at all of them a page at a time. It is used when a value
+    /// comes or goes, and never to find one.
+    ids: Mutex<BTreeSet<u64>>,
+}
+
+/// A page of what there is.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Page<T> {
+    /// By their ids.
+    pub(crate) values: Vec<(u64, T)>,
+    /// The id after which the next page begins, if there may be more.
+    pub(crate) next: Option<u64>,
 }
 
 impl<V> Default for Shards<V> {
     fn default() -> Self {
-        Self { shards: (0..SHARDS).map(|_| RwLock::default()).collect() }
+        Self { shards: (0..SHARDS).map(|_| RwLock::default()).collect(), ids: Mutex::default() }
     }
 }
 
@@ -32,27 +50,36 @@ impl<V> Shards<V> {
     }
 
     pub(crate) fn insert(&self, id: u64, value: V) -> Option<V> {
-        write(self.shard(id)).insert(id, value)
+        let old = write(self.shard(id)).insert(id, value);
+        lock(&self.ids).insert(id);
+        old
     }
 
     pub(crate) fn remove(&self, id: u64) -> Option<V> {
-        write(self.shard(id)).remove(&id)
+        let removed = write(self.shard(id)).remove(&id);
+        lock(&self.ids).remove(&id);
+        removed
     }
 
     pub(crate) fn len(&self) -> usize {
         self.shards.iter().map(|shard| read(shard).len()).sum()
     }
 
-    /// Shows each value whose id comes after this one to `f`, in any order. What `f` has no use for and
-    /// must not be dropped while a part is locked comes back, and is dropped afterwards.
-    pub(crate) fn look_at_each<T>(&self, after: u64, mut f: impl FnMut(u64, &V) -> Option<T>) {
-        for shard in &self.shards {
-            let shard = read(shard);
-            let later = shard.iter().filter(|(id, _)| **id > after);
-            let unused: Vec<T> = later.filter_map(|(id, value)| f(*id, value)).collect();
-            drop(shard);
-            drop(unused);
-        }
+    /// What `find` makes of the values after an id, in the order of their ids, `max` at most. The work is that
+    /// of the page, however many values there are, and what is there throughout is in exactly one page.
+    pub(crate) fn page<T>(
+        &self,
+        after: u64,
+        max: usize,
+        find: impl Fn(&V) -> Option<T>,
+    ) -> Page<T> {
+        let range = (Bound::Excluded(after), Bound::Unbounded);
+        let mut ids: Vec<u64> = lock(&self.ids).range(range).take(max + 1).copied().collect();
+        let has_more = ids.len() > max;
+        ids.truncate(max);
+        let next = if has_more { ids.last().copied() } else { None };
+        let value = |id| Some((id, self.read(id, &find).flatten()?));
+        Page { values: ids.into_iter().filter_map(value).collect(), next }
     }
 
     /// What `f` makes of each value, in the order of their ids.
@@ -91,5 +118,25 @@ mod tests {
         assert_eq!(map.read(64, |value| *value), None);
         assert_eq!(map.len(), 4);
         assert_eq!(map.collect(|value| (*value != 31).then_some(*value)), [10, 700, 1280]);
+    }
+
+    #[test]
+    fn pages_have_every_value_once_in_order() {
+        let map = Shards::default();
+        for id in [70, 3, 64, 1, 128] {
+            map.insert(id, id * 10);
+        }
+        map.remove(64);
+        let page = |after, max| map.page(after, max, |value| Some(*value));
+        let values = |ids: &[u64]| ids.iter().map(|id| (*id, id * 10)).collect::<Vec<_>>();
+        assert_eq!(page(0, 3), Page { values: values(&[1, 3, 70]), next: Some(70) });
+        // What comes meanwhile has its place, and what goes leaves none.
+        map.insert(65, 650);
+        map.remove(128);
+        assert_eq!(page(70, 3), Page { values: vec![], next: None });
+        assert_eq!(page(0, 4), Page { values: values(&[1, 3, 65, 70]), next: None });
+        let skipping = map.page(0, 2, |value| (*value != 10).then_some(*value));
+        assert_eq!(skipping, Page { values: values(&[3]), next: Some(3) });
+        assert_eq!(page(u64::MAX, 3), Page { values: vec![], next: None });
     }
 }

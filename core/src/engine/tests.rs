@@ -1,3 +1,5 @@
+mod pages;
+
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -41,7 +43,11 @@ impl Clock for StandingClock {
 
 impl Fixture {
     fn new() -> Self {
-        let config = Config {
+        Self::with(|_| {})
+    }
+
+    fn with(change: impl FnOnce(&mut Config)) -> Self {
+        let mut config = Config {
             server_id: 1,
             hash_seed: 1,
             ephemeral: false,
@@ -62,6 +68,7 @@ impl Fixture {
             clients: v1::Limits::default(),
             frame_bytes: 1 << 20,
         };
+        change(&mut config);
         let engine = Engine::new(config, Box::new(StandingClock), Reservation::unrecorded(100));
         Self { engine, heavy: Vec::new() }
     }

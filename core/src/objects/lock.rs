@@ -4,6 +4,7 @@ use mp_manager_proto::v1::{Error, Holding, ObjectInfo, Reason, lock_op::Op};
 
 use crate::{
     call::{Answer, Applied, Call, CallId, Outcome, SessionId},
+    description::add_holders,
     machine::{Machine, deleted},
     turn::Turn,
     waiters::Waiters,
@@ -130,11 +131,14 @@ impl Machine for Lock {
     fn describe(&self, info: &mut ObjectInfo) {
         info.len = self.holder.is_some().into();
         info.state = if self.holder.is_some() { "locked" } else { "free" }.into();
-        info.holders.extend(self.holder.as_ref().map(|holder| Holding {
-            session: holder.call.session,
-            token: holder.token,
-            what: "lock".into(),
-        }));
+        add_holders(
+            info,
+            self.holder.iter().map(|holder| Holding {
+                session: holder.call.session,
+                token: holder.token,
+                what: "lock".into(),
+            }),
+        );
         self.waiters.describe(info, |()| "acquire".into());
     }
 

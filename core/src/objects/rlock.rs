@@ -7,6 +7,7 @@ use mp_manager_proto::v1::{Error, Holding, ObjectInfo, Reason, Woken, r_lock_op:
 use super::lock::not_held;
 use crate::{
     call::{Answer, Applied, Call, CallId, Outcome, SessionId},
+    description::add_holders,
     machine::{Machine, deleted},
     turn::Turn,
     waiters::Waiters,
@@ -370,11 +371,14 @@ impl Reentrant {
 
     /// Adds holder and line to an object's description.
     pub(crate) fn describe(&self, info: &mut ObjectInfo) {
-        info.holders.extend(self.holder.as_ref().map(|holder| Holding {
-            session: holder.owner.session,
-            token: holder.token,
-            what: format!("lock, owner {}, depth {}", holder.owner.number, holder.depth),
-        }));
+        add_holders(
+            info,
+            self.holder.iter().map(|holder| Holding {
+                session: holder.owner.session,
+                token: holder.token,
+                what: format!("lock, owner {}, depth {}", holder.owner.number, holder.depth),
+            }),
+        );
         self.line.describe(info, |claim| claim.what().into());
     }
 

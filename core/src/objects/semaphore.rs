@@ -9,6 +9,7 @@ use mp_manager_proto::v1::{
 use super::lock::not_held;
 use crate::{
     call::{Answer, Applied, Call, CallId, Outcome, SessionId},
+    description::add_holders,
     machine::{Machine, deleted, differs},
     turn::Turn,
     waiters::Waiters,
@@ -348,15 +349,18 @@ impl Machine for Semaphore {
         let bound = if self.parameters.bounded { ", bounded" } else { "" };
         info.len = self.available;
         info.state = format!("{} of {} available{bound}", self.available, self.total);
-        info.holders.extend(self.grants.iter().map(|(&token, held)| Holding {
-            session: held.call.session,
-            token,
-            what: format!(
-                "{}{}",
-                permits(held.permits),
-                if held.detached { ", detached" } else { "" }
-            ),
-        }));
+        add_holders(
+            info,
+            self.grants.iter().map(|(&token, held)| Holding {
+                session: held.call.session,
+                token,
+                what: format!(
+                    "{}{}",
+                    permits(held.permits),
+                    if held.detached { ", detached" } else { "" }
+                ),
+            }),
+        );
         self.line.describe(info, |&count| format!("acquire {}", permits(count)));
     }
 

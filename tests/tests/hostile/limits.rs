@@ -2,8 +2,8 @@
 
 use mp_manager::{Error, Manager, Unnamed};
 use mp_manager_proto::v1::{
-    ArrayParameters, DictGetMany, DictPage, DirectoryOp, ElementType, Empty, Entry, Keys, Kind,
-    ListOp, LockOp, Open, Parameters, QueueItem, QueueOp, Reason, Ref, Value, dict_op,
+    ArrayParameters, DictGetMany, DictPage, DirectoryOp, ElementType, Empty, Entry, Inspect, Keys,
+    Kind, ListOp, LockOp, Open, Parameters, QueueItem, QueueOp, Reason, Ref, Value, dict_op,
     directory_op, list_op, lock_op, parameters, queue_op, reply, request,
 };
 use mp_manager_tests::{AUTHKEY, TestServer, raw::RawSession, within};
@@ -280,6 +280,36 @@ async fn a_reply_may_be_longer_than_any_value() {
     }
     let inspection = within(innocent.manager.inspect(None)).await.unwrap();
     assert_eq!(inspection.objects.len(), frames * per_frame + 2);
+    let ids = inspection.objects.iter().map(|object| object.object);
+    assert!(ids.is_sorted_by(|a, b| a < b), "each once, in their order");
+    assert!(inspection.statistics.is_some() && inspection.sessions.len() >= 2);
+    let listed = within(innocent.manager.list_objects("0")).await.unwrap();
+    assert_eq!(listed.len(), frames * per_frame);
+    // Who knows of no pages has the first, and hears that there are more.
+    let first = within(session.directory(directory_op::Op::Inspect(Inspect::default()))).await;
+    let Ok(reply::Result::Inspection(first)) = first else { panic!("{first:?}") };
+    assert_eq!(first.next, first.objects.last().map(|object| object.object));
+    assert!(first.objects.len() <= 1000 && first.next.is_some());
+    innocent.is_undisturbed().await;
+}
+
+/// Three thousand who wait are a line of a thousand names, and a number.
+#[tokio::test]
+async fn who_waits_is_named_up_to_a_thousand() {
+    let server = TestServer::start();
+    let innocent = Innocent::on(&server).await;
+    let mut session = RawSession::start(&server.address()).await;
+    let jobs = session.open(Some("jobs"), Kind::Queue, None).await.unwrap();
+    for _ in 0..3 {
+        let gets: Vec<_> = (0..1000).map(|_| session.request(jobs, get())).collect();
+        session.send_requests(gets).await;
+    }
+    within(session.directory(directory_op::Op::Ping(Empty {}))).await.unwrap();
+    let inspection = innocent.manager.inspect(Some("jobs")).await.unwrap();
+    let [object] = &inspection.objects[..] else { panic!("{inspection:?}") };
+    assert_eq!((object.waiters.len(), object.more_waiters), (1000, 2000));
+    let seqs = object.waiters.iter().map(|waiting| waiting.seq);
+    assert!(seqs.eq(2..1002), "the first in line");
     innocent.is_undisturbed().await;
 }
 
@@ -371,6 +401,12 @@ fn names_limit(refusal: &mp_manager_proto::v1::Error, message: &str, flag: &str)
     assert!(refusal.hint.contains(flag), "{refusal}");
 }
 
+/// A short string as a key of so many bytes.
+fn key(len: usize) -> Vec<u8> {
+    let text = len - 1;
+    [vec![0xa0 | u8::try_from(text).unwrap()], vec![b'k'; text]].concat()
+}
+
 /// So many bytes that are no value.
 fn bytes(len: usize) -> Vec<u8> {
     vec![0xc1; len]
@@ -400,9 +436,3 @@ fn lease() -> request::Op {
 fn get() -> request::Op {
     request::Op::Queue(QueueOp { op: Some(queue_op::Op::Get(Empty {})) })
 }
-/// A short string as a key of so many bytes.
-fn key(len: usize) -> Vec<u8> {
-    let text = len - 1;
-    [vec![0xa0 | u8::try_from(text).unwrap()], vec![b'k'; text]].concat()
-}
-

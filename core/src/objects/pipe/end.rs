@@ -9,6 +9,7 @@ use mp_manager_proto::v1::{
 use super::{closed, full};
 use crate::{
     call::{Answer, CallId, SessionId},
+    description::add_holders,
     machine::deleted,
     stored::Stored,
     turn::{Turn, missing_value},
@@ -214,16 +215,22 @@ impl End {
     }
 
     pub(super) fn describe(&self, number: usize, info: &mut ObjectInfo) {
-        info.holders.extend(self.attached.keys().map(|session| Holding {
-            session: *session,
-            token: 0,
-            what: format!("end {number}"),
-        }));
-        info.holders.extend(self.unacknowledged.iter().map(|(call, (ticket, _))| Holding {
-            session: call.session,
-            token: 0,
-            what: format!("message {ticket} to end {number}"),
-        }));
+        add_holders(
+            info,
+            self.attached.keys().map(|session| Holding {
+                session: *session,
+                token: 0,
+                what: format!("end {number}"),
+            }),
+        );
+        add_holders(
+            info,
+            self.unacknowledged.iter().map(|(call, (ticket, _))| Holding {
+                session: call.session,
+                token: 0,
+                what: format!("message {ticket} to end {number}"),
+            }),
+        );
         self.receivers.describe(info, |_| format!("receive at end {number}"));
         self.pollers.describe(info, |()| format!("poll at end {number}"));
         self.senders.describe(info, |_| format!("send to end {number}"));

@@ -5,7 +5,10 @@ use std::collections::BTreeMap;
 use mp_manager_proto::v1::{Holding, ObjectInfo};
 
 use super::items::Taken;
-use crate::call::{CallId, SessionId};
+use crate::{
+    call::{CallId, SessionId},
+    description::add_holders,
+};
 
 /// Deliveries by the call they answered, and leases also by their item.
 #[derive(Debug, Default, Clone)]
@@ -67,14 +70,17 @@ impl Deliveries {
     }
 
     pub(super) fn describe(&self, info: &mut ObjectInfo) {
-        info.holders.extend(self.by_call.iter().map(|(call, handed)| Holding {
-            session: call.session,
-            token: 0,
-            what: match &handed.items[..] {
-                [taken] => format!("item {}", taken.ticket()),
-                items => format!("{} items", items.len()),
-            },
-        }));
+        add_holders(
+            info,
+            self.by_call.iter().map(|(call, handed)| Holding {
+                session: call.session,
+                token: 0,
+                what: match &handed.items[..] {
+                    [taken] => format!("item {}", taken.ticket()),
+                    items => format!("{} items", items.len()),
+                },
+            }),
+        );
     }
 
     fn remove(&mut self, call: CallId) -> Option<Handed> {
