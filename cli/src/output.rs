@@ -17,7 +17,7 @@ use crate::{
     error::Error,
     json::{self, Json, Texts},
     options::Format,
-    table::table,
+    table::{Columns, table},
 };
 
 /// Fails if nothing can be printed: commands that take or change something and print it call this
@@ -48,7 +48,12 @@ pub(crate) fn print_line(line: &str) -> Result<(), Error> {
 /// Prints one line on another thread: a slow reader stops this one from nothing, so that the session
 /// lives on. If this is cancelled, some of the line may be printed.
 pub(crate) async fn print_line_aside(line: String) -> Result<(), Error> {
-    spawn_blocking(move || print_line(&line))
+    print_aside(line + "\n").await
+}
+
+/// Prints text as it is, as [`print_line_aside`] prints a line.
+pub(crate) async fn print_aside(text: String) -> Result<(), Error> {
+    spawn_blocking(move || print(&text))
         .await
         .unwrap_or_else(|error| Err(Error::Failed(format!("cannot print: {error}"))))
 }
@@ -64,6 +69,56 @@ pub(crate) fn print_rows<T, const N: usize>(
     match format {
         Format::Table => print(&table(headings, items.iter().map(row).collect())),
         Format::Json => print_line(&json::line(&Value::from_iter(items.iter().map(value)))),
+    }
+}
+
+/// Rows that are printed as they come: as a table, or as what they are made from in one JSON array.
+pub(crate) struct Rows<const N: usize> {
+    format: Format,
+    columns: Columns<N>,
+    /// Those of the table, until there is a row.
+    headings: Option<[&'static str; N]>,
+    /// What stands before the next element of the array.
+    separator: &'static str,
+}
+
+impl<const N: usize> Rows<N> {
+    pub(crate) fn new(format: Format, headings: [&'static str; N]) -> Self {
+        Self { format, columns: Columns::default(), headings: Some(headings), separator: "[" }
+    }
+
+    /// The text of the next rows.
+    pub(crate) fn text<T>(
+        &mut self,
+        items: &[T],
+        row: impl Fn(&T) -> [String; N],
+        value: impl Fn(&T) -> Value,
+    ) -> String {
+        match self.format {
+            Format::Table => {
+                let headings = self.headings.take().map(|headings| headings.map(str::to_owned));
+                self.columns.lay_out(headings.into_iter().chain(items.iter().map(row)))
+            }
+            Format::Json => items
+                .iter()
+                .map(|item| {
+                    format!(
+                        "{}{}",
+                        std::mem::replace(&mut self.separator, ","),
+                        json::line(&value(item))
+                    )
+                })
+                .collect(),
+        }
+    }
+
+    /// The text after the last rows.
+    pub(crate) fn end(self) -> &'static str {
+        match (self.format, self.separator) {
+            (Format::Table, _) => "",
+            (Format::Json, "[") => "[]\n",
+            (Format::Json, _) => "]\n",
+        }
     }
 }
 

@@ -31,14 +31,11 @@ impl Inspect {
     }
 }
 
-/// Prints objects without what goes on in them.
-pub(crate) fn print_objects(format: Format, objects: &[ObjectInfo]) -> Result<(), Error> {
-    let headings = ["NAME", "KIND", "LEN", "BYTES", "STATE"];
-    print_rows(format, headings, objects, object_row, object_json)
-}
+/// What is said of an object without what goes on in it.
+pub(crate) const OBJECT_HEADINGS: [&str; 5] = ["NAME", "KIND", "LEN", "BYTES", "STATE"];
 
 fn print_tables(inspection: &Inspection) -> Result<(), Error> {
-    print_objects(Format::Table, &inspection.objects)?;
+    print_rows(Format::Table, OBJECT_HEADINGS, &inspection.objects, object_row, object_json)?;
     let mut holders = Vec::new();
     let mut waiters = Vec::new();
     for object in &inspection.objects {
@@ -49,22 +46,22 @@ fn print_tables(inspection: &Inspection) -> Result<(), Error> {
                 name.clone(),
                 session(holding.session),
                 holding.what.clone(),
+                holding.token.to_string(),
+            ]
+        }));
         let more = |count| format!("and {count} more");
         if object.more_holders > 0 {
             holders.push([name.clone(), more(object.more_holders), String::new(), String::new()]);
         }
-                holding.token.to_string(),
-            ]
-        }));
         waiters.extend(
             object
                 .waiters
-        if object.more_waiters > 0 {
-            waiters.push([name.clone(), more(object.more_waiters), String::new()]);
-        }
                 .iter()
                 .map(|waiting| [name.clone(), session(waiting.session), waiting.what.clone()]),
         );
+        if object.more_waiters > 0 {
+            waiters.push([name.clone(), more(object.more_waiters), String::new()]);
+        }
     }
     print_section(["OBJECT", "HELD BY", "WHAT", "TOKEN"], holders)?;
     print_section(["OBJECT", "WAITED FOR BY", "IN"], waiters)?;
@@ -83,7 +80,7 @@ fn print_section<const N: usize>(headings: [&str; N], rows: Vec<[String; N]>) ->
     if rows.is_empty() { Ok(()) } else { print(&format!("\n{}", table(headings, rows))) }
 }
 
-fn object_row(object: &ObjectInfo) -> [String; 5] {
+pub(crate) fn object_row(object: &ObjectInfo) -> [String; 5] {
     [
         object_name(object),
         kind_name(object.kind()),
@@ -138,7 +135,7 @@ fn inspection_json(inspection: &Inspection) -> Value {
     })
 }
 
-fn object_json(object: &ObjectInfo) -> Value {
+pub(crate) fn object_json(object: &ObjectInfo) -> Value {
     json!({
         "id": object.object,
         "name": (!object.name.is_empty()).then_some(&object.name),
@@ -146,10 +143,10 @@ fn object_json(object: &ObjectInfo) -> Value {
         "len": object.len,
         "bytes": object.bytes,
         "state": object.state,
-        "more_waiters": object.more_waiters,
         "holders": object.holders.iter().map(holding_json).collect::<Value>(),
         "more_holders": object.more_holders,
         "waiters": object.waiters.iter().map(waiting_json).collect::<Value>(),
+        "more_waiters": object.more_waiters,
     })
 }
 

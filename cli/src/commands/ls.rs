@@ -1,8 +1,17 @@
 //! `mp-manager ls`
 
 use clap::Args;
+use mp_manager::{ObjectInfo, Pages};
 
-use crate::{commands::inspect, error::Error, options::Options};
+use crate::{
+    commands::inspect::{OBJECT_HEADINGS, object_json, object_row},
+    error::Error,
+    options::Options,
+    output::{Rows, print_aside},
+};
+
+/// As many rows are printed at a time.
+const ROWS: usize = 1000;
 
 /// List the named objects, or those without a name
 #[derive(Debug, Args)]
@@ -17,15 +26,35 @@ pub(crate) struct Ls {
 
 impl Ls {
     pub(crate) async fn run(self, options: &Options) -> Result<(), Error> {
+        let rows = Rows::new(options.output, OBJECT_HEADINGS);
         let Self { prefix, unnamed } = &self;
-        let objects = options
+        options
             .session("ls", async |manager| {
-                Ok(match unnamed {
-                    true => manager.list_unnamed().await?,
-                    false => manager.list_objects(prefix).await?,
-                })
+                let objects = match unnamed {
+                    true => manager.iter_unnamed(),
+                    false => manager.iter_objects(prefix),
+                };
+                print_objects(objects, rows).await
             })
-            .await?;
-        inspect::print_objects(options.output, &objects)
+            .await
+    }
+}
+
+/// Prints the objects as they come: there may be more of them than anybody has room for.
+async fn print_objects(
+    mut objects: Pages<ObjectInfo>,
+    mut rows: Rows<{ OBJECT_HEADINGS.len() }>,
+) -> Result<(), Error> {
+    loop {
+        let mut some: Vec<ObjectInfo> = Vec::new();
+        while some.len() < ROWS
+            && let Some(object) = objects.next().await?
+        {
+            some.push(object);
+        }
+        print_aside(rows.text(&some, object_row, object_json)).await?;
+        if some.len() < ROWS {
+            return print_aside(rows.end().into()).await;
+        }
     }
 }

@@ -4,7 +4,11 @@ use std::{ffi::OsString, path::PathBuf, time::Duration};
 
 use mp_manager_proto::{authkey::Authkey, tls::Pem, v1::ObjectInfo};
 
-use crate::{Inspection, Statistics, blocking::wait, error::Result};
+use crate::{
+    Inspection, Statistics,
+    blocking::{pages::Pages, wait},
+    error::Result,
+};
 
 /// A session with a manager, as [`crate::Manager`]. Its connection runs on a thread of its own.
 ///
@@ -225,6 +229,25 @@ impl Manager {
     /// ```
     pub fn list_objects(&self, prefix: &str) -> Result<Vec<ObjectInfo>> {
         wait(self.inner.list_objects(prefix))
+    }
+
+    /// The named objects whose names begin with `prefix`, a page at a time, as
+    /// [`crate::Manager::iter_objects`].
+    ///
+    /// ```
+    /// # use mp_manager::blocking::Manager;
+    /// # fn main() -> mp_manager::Result<()> {
+    /// # let manager = Manager::start()?;
+    /// manager.lock("migrate").open()?;
+    /// for object in manager.iter_objects("mig") {
+    ///     println!("{}", object?.name);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn iter_objects(&self, prefix: &str) -> Pages<ObjectInfo> {
+        Pages::new(self.inner.iter_objects(prefix))
     }
 
     /// How many objects and sessions there are, and how much memory they take, as

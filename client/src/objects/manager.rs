@@ -3,12 +3,13 @@
 use std::{ffi::OsString, sync::Arc};
 
 use mp_manager_proto::v1::{
-    DirectoryOp, Empty, Inspect, Inspection, List, ObjectInfo, Request, Statistics,
+    DirectoryOp, Empty, Inspect, Inspection, List, Listing, ObjectInfo, Request, Statistics,
     directory_op::Op, request,
 };
 
 use crate::{
     error::{Context, Error, Result},
+    objects::pages::Pages,
     protocol::{Failure, Scope, closed},
     rpc::{reply::Reply, subject::Subject},
     session::{call::Call, link::Link},
@@ -186,16 +187,37 @@ impl Manager {
     /// # }
     /// ```
     pub async fn list_unnamed(&self) -> Result<Vec<ObjectInfo>> {
-        let mut all: Vec<ObjectInfo> = Vec::new();
-        loop {
-            let after_id = all.last().map_or(0, |object| object.object);
+        self.iter_unnamed().collect().await
+    }
+
+    /// The objects without a name, in the order in which they were made, a page at a time.
+    ///
+    /// ```
+    /// # use mp_manager::{Manager, Unnamed};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> mp_manager::Result<()> {
+    /// # let manager = Manager::start().await?;
+    /// # let numbers = manager.list::<u64>(Unnamed).await?;
+    /// let mut objects = manager.iter_unnamed();
+    /// while let Some(object) = objects.next().await? {
+    ///     println!("{}: {}", object.object, object.state);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn iter_unnamed(&self) -> Pages<ObjectInfo> {
+        let manager = self.clone();
+        Pages::new(move |after| {
+            let manager = manager.clone();
+            let after_id = after.unwrap_or_default();
             let list = List { unnamed: true, after_id, ..List::default() };
-            let listing = self.directory("list", None, Op::List(list)).await?.listing()?;
-            all.extend(listing.objects);
-            if !listing.more {
-                return Ok(all);
+            async move {
+                let reply = manager.directory("list", None, Op::List(list)).await?;
+                let Listing { objects, more, next_id } = reply.listing()?;
+                Ok((objects, more.then_some(next_id)))
             }
-        }
+        })
     }
 
     /// The named objects whose names begin with `prefix`, in the order of their names.
@@ -214,16 +236,37 @@ impl Manager {
     /// # }
     /// ```
     pub async fn list_objects(&self, prefix: &str) -> Result<Vec<ObjectInfo>> {
-        let mut all: Vec<ObjectInfo> = Vec::new();
-        loop {
-            let after = all.last().map_or_else(String::new, |object| object.name.clone());
-            let list = List { prefix: prefix.into(), after, ..List::default() };
-            let listing = self.directory("list", None, Op::List(list)).await?.listing()?;
-            all.extend(listing.objects);
-            if !listing.more {
-                return Ok(all);
+        self.iter_objects(prefix).collect().await
+    }
+
+    /// The named objects whose names begin with `prefix`, in the order of their names, a page at a time.
+    ///
+    /// ```
+    /// # use mp_manager::Manager;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> mp_manager::Result<()> {
+    /// # let manager = Manager::start().await?;
+    /// manager.lock("migrate").await?;
+    /// let mut objects = manager.iter_objects("mig");
+    /// while let Some(object) = objects.next().await? {
+    ///     println!("{}: {}", object.name, object.state);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn iter_objects(&self, prefix: &str) -> Pages<ObjectInfo> {
+        let (manager, prefix) = (self.clone(), prefix.to_owned());
+        Pages::by_name(move |after| {
+            let manager = manager.clone();
+            let list = List { prefix: prefix.clone(), after, ..List::default() };
+            async move {
+                let reply = manager.directory("list", None, Op::List(list)).await?;
+                let Listing { objects, more, .. } = reply.listing()?;
+                let last = objects.last().map(|object| object.name.clone());
+                Ok((objects, last.filter(|_| more)))
             }
-        }
+        })
     }
 
     /// How many objects and sessions there are, and how much memory they take.

@@ -4,9 +4,20 @@ use std::{collections::vec_deque::VecDeque, fmt, pin::Pin};
 
 use crate::error::Result;
 
-type Fetched<T> = Result<(Vec<T>, Option<u64>)>;
-type Fetch<T> =
-    Box<dyn Fn(Option<u64>) -> Pin<Box<dyn Future<Output = Fetched<T>> + Send>> + Send + Sync>;
+/// Elements, and where the next page begins.
+type Fetched<T, C> = Result<(Vec<T>, Option<C>)>;
+type Fetch<T> = Box<
+    dyn Fn(Option<Cursor>) -> Pin<Box<dyn Future<Output = Fetched<T, Cursor>> + Send>>
+        + Send
+        + Sync,
+>;
+
+/// Where a page begins.
+#[derive(Debug, Clone)]
+enum Cursor {
+    At(u64),
+    AfterName(String),
+}
 
 /// The elements of a shared collection, fetched a page (about 1 MiB) at a time.
 ///
@@ -32,19 +43,43 @@ pub struct Pages<T> {
     next: Next,
 }
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 enum Next {
     First,
-    At(u64),
+    At(Cursor),
     Over,
 }
 
 impl<T> Pages<T> {
     pub(crate) fn new<F>(fetch: impl Fn(Option<u64>) -> F + Send + Sync + 'static) -> Self
     where
-        F: Future<Output = Fetched<T>> + Send + 'static,
+        F: Future<Output = Fetched<T, u64>> + Send + 'static,
     {
-        let fetch: Fetch<T> = Box::new(move |cursor| Box::pin(fetch(cursor)));
+        Self::fetched_by(Box::new(move |cursor| {
+            let at = if let Some(Cursor::At(at)) = cursor { Some(at) } else { None };
+            let fetched = fetch(at);
+            Box::pin(async move {
+                fetched.await.map(|(elements, next)| (elements, next.map(Cursor::At)))
+            })
+        }))
+    }
+
+    /// Pages that begin after a name; the first one after the empty name.
+    pub(crate) fn by_name<F>(fetch: impl Fn(String) -> F + Send + Sync + 'static) -> Self
+    where
+        F: Future<Output = Fetched<T, String>> + Send + 'static,
+    {
+        Self::fetched_by(Box::new(move |cursor| {
+            let after =
+                if let Some(Cursor::AfterName(name)) = cursor { name } else { String::new() };
+            let fetched = fetch(after);
+            Box::pin(async move {
+                fetched.await.map(|(elements, next)| (elements, next.map(Cursor::AfterName)))
+            })
+        }))
+    }
+
+    fn fetched_by(fetch: Fetch<T>) -> Self {
         Self { fetch, fetched: VecDeque::new(), next: Next::First }
     }
 
@@ -54,9 +89,9 @@ impl<T> Pages<T> {
     /// If the next page cannot be fetched, or an element is not of the type it should be.
     pub async fn next(&mut self) -> Result<Option<T>> {
         while self.fetched.is_empty() {
-            let cursor = match self.next {
+            let cursor = match &self.next {
                 Next::First => None,
-                Next::At(cursor) => Some(cursor),
+                Next::At(cursor) => Some(cursor.clone()),
                 Next::Over => return Ok(None),
             };
             let (elements, next) = (self.fetch)(cursor).await?;
