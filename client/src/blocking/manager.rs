@@ -212,6 +212,25 @@ impl Manager {
         wait(self.inner.list_unnamed())
     }
 
+    /// The objects without a name, in the order in which they were made, a page at a time, as
+    /// [`crate::Manager::iter_unnamed`].
+    ///
+    /// ```
+    /// # use mp_manager::{Unnamed, blocking::Manager};
+    /// # fn main() -> mp_manager::Result<()> {
+    /// # let manager = Manager::start()?;
+    /// # let numbers = manager.list::<u64>(Unnamed).open()?;
+    /// for object in manager.iter_unnamed() {
+    ///     println!("{}", object?.object);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn iter_unnamed(&self) -> Pages<ObjectInfo> {
+        Pages::new(self.inner.iter_unnamed())
+    }
+
     /// The named objects whose names begin with `prefix`, in the order of their names, as
     /// [`crate::Manager::list_objects`].
     ///
