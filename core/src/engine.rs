@@ -52,7 +52,7 @@ use cell::Objects;
 use deadlines::Deadlines;
 use shards::Shards;
 
-pub use attach::Hello;
+pub use attach::{Hello, SHORTEST_FRAMES};
 pub use cell::Cell;
 pub use client::{Attachment, Client, ClientState};
 pub use config::{Clock, Config, Totals};

@@ -43,12 +43,11 @@ impl Losses {
         self.index() < self.notices.len()
     }
 
-    /// Takes note of what goes out on this stream now.
-    pub(crate) fn send(&mut self) -> Vec<Lost> {
-        let unsent: Vec<Lost> = self.notices.range(self.index()..).copied().collect();
+    /// Takes note of what goes out on this stream now, `max` at most.
+    pub(crate) fn send(&mut self, max: usize) -> Vec<Lost> {
+        let unsent: Vec<Lost> = self.notices.range(self.index()..).take(max).copied().collect();
         self.sent += unsent.len() as u64;
-        // Nothing is left behind: never less than on an older stream.
-        self.ever_sent = self.sent;
+        self.ever_sent = self.ever_sent.max(self.sent);
         unsent
     }
 
@@ -94,23 +93,23 @@ mod tests {
     #[test]
     fn what_is_not_confirmed_is_sent_again_on_the_next_stream() {
         let mut losses = with([11, 12, 13]);
-        assert_eq!(tokens(losses.send()), [11, 12, 13]);
+        assert_eq!(tokens(losses.send(usize::MAX)), [11, 12, 13]);
         assert!(!losses.are_unsent());
         losses.confirm(1).unwrap();
         assert!(!losses.are_unsent());
         losses.rewind();
         losses.push(Lost { object: 1, token: 14 });
-        assert_eq!(tokens(losses.send()), [12, 13, 14]);
+        assert_eq!(tokens(losses.send(usize::MAX)), [12, 13, 14]);
     }
 
     /// It had come on the older stream, whose last frames were never confirmed.
     #[test]
     fn what_came_on_an_older_stream_may_be_confirmed_on_the_next() {
         let mut losses = with([11, 12, 13]);
-        losses.send();
+        losses.send(usize::MAX);
         losses.rewind();
         losses.confirm(2).unwrap();
-        assert_eq!(tokens(losses.send()), [13]);
+        assert_eq!(tokens(losses.send(usize::MAX)), [13]);
         losses.confirm(0).unwrap();
         losses.confirm(1).unwrap();
         assert!(!losses.are_unsent());
@@ -122,7 +121,7 @@ mod tests {
     fn what_was_not_sent_cannot_be_confirmed() {
         let mut losses = with([11, 12]);
         assert_eq!(losses.confirm(1).unwrap_err().reason(), Reason::Protocol);
-        losses.send();
+        losses.send(usize::MAX);
         assert_eq!(losses.confirm(3).unwrap_err().reason(), Reason::Protocol);
         losses.confirm(2).unwrap();
     }
@@ -130,10 +129,24 @@ mod tests {
     #[test]
     fn they_have_a_limit() {
         let mut losses = with(0..MAX_UNCONFIRMED as u64);
-        losses.send();
+        losses.send(usize::MAX);
         assert!(!losses.are_too_many());
         losses.push(Lost::default());
         assert!(losses.are_too_many());
         assert_eq!(losses.notices.len(), MAX_UNCONFIRMED);
+    }
+
+    #[test]
+    fn a_frame_that_has_no_room_leaves_the_rest_to_the_next() {
+        let mut losses = with([11, 12, 13]);
+        assert_eq!(tokens(losses.send(2)), [11, 12]);
+        assert!(losses.are_unsent());
+        assert_eq!(losses.confirm(3).unwrap_err().reason(), Reason::Protocol);
+        losses.rewind();
+        // A shorter frame on the next stream: what the older one said may be confirmed all the same.
+        assert_eq!(tokens(losses.send(1)), [11]);
+        losses.confirm(2).unwrap();
+        assert_eq!(tokens(losses.send(2)), [13]);
+        assert!(!losses.are_unsent());
     }
 }

@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, VecDeque};
 use mp_manager_proto::{
     reply::{Payload, class},
     v1::{
-        Error, Lost, ObjectInfo, Reason, Reconcile, Reply, SeqRange, ServerFrame, Value, reply,
+        Delivery, Error, Lost, ObjectInfo, Reason, Reconcile, Reply, SeqRange, ServerFrame, Value,
+        reply,
     },
 };
 
@@ -377,8 +378,8 @@ impl<H> Outbox<H> {
         }
     }
 
-    /// What the stream of this generation has to say, if anything: replies of about `max_bytes`,
-    /// but one at least. There may be more to say.
+    /// What the stream of this generation has to say, if anything: replies that weigh no more than
+    /// `max_bytes`, but one at least. There may be more to say.
     pub fn take_frame(
         &mut self,
         generation: Generation,
@@ -391,23 +392,26 @@ impl<H> Outbox<H> {
         let mut frame = ServerFrame { echo, ..ServerFrame::default() };
         if !self.is_silent {
             self.take_replies(&mut frame.replies, max_bytes);
-            frame.lost = self.losses.send();
+            frame.lost = self.losses.send(1 + max_bytes / 4 / LOST_BYTES);
         }
         frame.ended = self.ended.as_mut().and_then(Option::take);
         Some(frame)
     }
 
     fn take_replies(&mut self, into: &mut Vec<Reply>, max_bytes: usize) {
-        into.reserve(self.unsent.len().min(1 + max_bytes / SMALL));
+        into.reserve(self.unsent.len().min(1 + max_bytes / ENVELOPE));
         let (mut bytes, mut near) = (0, 0);
-        while bytes < max_bytes
-            && let Some(seq) = self.unsent.pop_front()
-        {
+        while let Some(&seq) = self.unsent.front() {
             if let Some(Open::Replied(kept)) = self.open.get_mut_near(seq, &mut near) {
+                let with_it = bytes + kept.bytes + ENVELOPE * (into.len() + 1);
+                if with_it > max_bytes && !into.is_empty() {
+                    break;
+                }
                 kept.is_sent = true;
                 bytes += kept.bytes;
                 into.push(Reply { seq, result: Some(kept.result.clone()) });
             }
+            self.unsent.pop_front();
         }
         self.unsent_bytes -= bytes;
     }
@@ -507,17 +511,27 @@ fn split(result: Result<Answer, Error>) -> (reply::Result, Vec<Pin>) {
 /// What a reply weighs that says next to nothing.
 const SMALL: usize = 16;
 
+/// What a reply may take in a frame beside what it weighs: its seq, lengths, tokens, parameters.
+const ENVELOPE: usize = 56;
+
+/// What the notice of a lost grant takes in a frame at most.
+const LOST_BYTES: usize = 24;
+
 /// What a reply weighs in a frame, about.
 fn weight(result: &reply::Result) -> usize {
     let length = |value: &Value| stored::length(&value.data, value.refs.len());
     let optional = |value: &Option<Value>| value.as_ref().map_or(0, length);
     let objects = |infos: &[ObjectInfo]| infos.iter().map(description::weight).sum::<usize>();
+    let priority = |result: &reply::Result| match result {
+        reply::Result::Delivery(delivery) => optional(&delivery.priority),
+        _ => 0,
+    };
     SMALL
         + match class(result).payload {
             Payload::None | Payload::Reference(_) => 0,
             Payload::Error(error) => error.message.len() + error.hint.len(),
             Payload::Bytes(bytes) => bytes.len(),
-            Payload::Value(value) => length(value),
+            Payload::Value(value) => length(value) + priority(result),
             Payload::Entry(entry) => entry.key.len() + optional(&entry.value),
             Payload::Page(page) => {
                 page.keys.iter().map(|key| SMALL + key.len()).sum::<usize>()
@@ -527,7 +541,8 @@ fn weight(result: &reply::Result) -> usize {
                 all.items.iter().map(|item| SMALL + optional(&item.value)).sum()
             }
             Payload::Deliveries(all) => {
-                all.deliveries.iter().map(|delivery| SMALL + optional(&delivery.value)).sum()
+                let parts = |item: &Delivery| optional(&item.value) + optional(&item.priority);
+                all.deliveries.iter().map(|item| 2 * SMALL + parts(item)).sum()
             }
             // In memory, several times as much as in a frame.
             Payload::Listing(listing) => objects(&listing.objects),
@@ -823,6 +838,48 @@ mod tests {
         assert_eq!(outbox.load().unsent_bytes, 0);
         ack(&mut outbox, &[(1, 1)]);
         assert!((1..both - 1000).contains(&outbox.load().unacknowledged_bytes));
+    }
+
+    /// A frame is on the wire three times what it may weigh at most, and has one reply at least.
+    #[test]
+    fn frames_keep_to_their_length() {
+        let mut outbox = TestOutbox::default();
+        let texts = (0..60).map(|n| Error::new(Reason::Empty, "x".repeat(n * 20)));
+        for (seq, error) in (1..).zip(texts) {
+            drop(outbox.conclude(seq, Err(error)));
+        }
+        for seq in 61..1000 {
+            answer(&mut outbox, seq, grant());
+        }
+        for token in 0..1000 {
+            outbox.lose(u64::MAX, u64::MAX - token);
+        }
+        let (mut replies, mut lost, mut longest) = (0, 0, 0);
+        while let Some(frame) = outbox.take_frame(Session::FIRST, u64::MAX, 1000) {
+            let length = encoded_len(&frame);
+            assert!(length <= 3000 || frame.replies.len() == 1, "{length}");
+            assert!(!frame.replies.is_empty() || !frame.lost.is_empty());
+            longest = longest.max(length);
+            (replies, lost) = (replies + frame.replies.len(), lost + frame.lost.len());
+        }
+        assert_eq!((replies, lost), (999, 1000));
+        assert!(longest > 500, "frames are not needlessly short");
+    }
+
+    #[test]
+    fn a_reply_that_does_not_fit_comes_alone() {
+        let mut outbox = TestOutbox::default();
+        for (seq, length) in [(1, 10), (2, 5000), (3, 10), (4, 10)] {
+            answer(&mut outbox, seq, Answer::raw(vec![0; length]));
+        }
+        let mut frame = || {
+            let frame = outbox.take_frame(Session::FIRST, 0, 1000)?;
+            Some(frame.replies.into_iter().map(|reply| reply.seq).collect::<Vec<_>>())
+        };
+        assert_eq!(
+            [frame(), frame(), frame(), frame()],
+            [Some(vec![1]), Some(vec![2]), Some(vec![3, 4]), None]
+        );
     }
 
     #[test]

@@ -9,7 +9,7 @@ use hkdf::Hkdf;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::{Digest, Sha256};
 
-use crate::v1::{Challenge, Hello, Welcome};
+use crate::v1::{Binding as Offered, Challenge, Hello, Welcome};
 
 /// How many bytes a nonce has.
 pub const NONCE_LEN: usize = 32;
@@ -38,6 +38,9 @@ pub enum Binding {
         /// The `EXPORTER-Channel-Binding` keying material.
         exporter: [u8; 32],
     },
+    /// TLS, for a client that cannot export: SHA-256 of the server's leaf certificate alone. Who has
+    /// the certificate's private key can pass everything on; nobody else can.
+    Certificate([u8; 32]),
 }
 
 impl Binding {
@@ -47,17 +50,44 @@ impl Binding {
     pub fn tls(certificate: &[u8], exporter: [u8; 32]) -> Self {
         Self::Tls { certificate: Sha256::digest(certificate).into(), exporter }
     }
+
+    /// The same connection, for a client that proves only its certificate. Others stay as they are.
+    #[must_use]
+    pub fn without_exporter(self) -> Self {
+        match self {
+            Self::Tls { certificate, .. } => Self::Certificate(certificate),
+            other => other,
+        }
+    }
+}
+
+/// What a server takes of the bindings that a client offers for TLS, if anything. The exporter comes
+/// first, as it is the stronger one.
+#[must_use]
+pub fn chosen(offered: &[i32]) -> Option<Offered> {
+    if offered.is_empty() {
+        return Some(Offered::Unspecified);
+    }
+    let is_offered = |binding: &Offered| offered.contains(&(*binding).into());
+    [Offered::TlsExporter, Offered::TlsCertificate].into_iter().find(is_offered)
 }
 
 /// Everything both sides said, hashed.
+///
+/// What a client of the first release does not say is not in its transcript: the fields `bindings` and
+/// `max_frame_bytes` come in, each after a label of its own, where the client has set them.
 #[derive(Debug, Clone)]
-pub struct Transcript(Sha256);
+pub struct Transcript {
+    hash: Sha256,
+    /// The client has said how long the server's frames may be, and expects an answer.
+    bounds_frames: bool,
+}
 
 impl Transcript {
     /// The transcript up to the client's proof.
     #[must_use]
     pub fn new(hello: &Hello, challenge: &Challenge, binding: &Binding) -> Self {
-        let mut this = Self(Sha256::new());
+        let mut this = Self { hash: Sha256::new(), bounds_frames: hello.max_frame_bytes != 0 };
         this.part(LABEL);
         this.number(hello.version.into());
         this.number(hello.suites.len() as u64);
@@ -77,6 +107,18 @@ impl Transcript {
         this.part(&challenge.server_nonce);
         this.number(challenge.server_id);
         this.number(challenge.epoch);
+        if !hello.bindings.is_empty() {
+            this.part(b"bindings");
+            this.number(hello.bindings.len() as u64);
+            for &binding in &hello.bindings {
+                this.number(binding as u64);
+            }
+            this.number(challenge.binding as u64);
+        }
+        if this.bounds_frames {
+            this.part(b"frames");
+            this.number(hello.max_frame_bytes.into());
+        }
         match binding {
             Binding::None => this.part(b"none"),
             Binding::Unix => this.part(b"unix"),
@@ -84,6 +126,10 @@ impl Transcript {
                 this.part(b"tls");
                 this.part(certificate);
                 this.part(exporter);
+            }
+            Binding::Certificate(certificate) => {
+                this.part(b"tls-server-end-point");
+                this.part(certificate);
             }
         }
         // Not for those of before versions were agreed upon, who leave both out.
@@ -151,6 +197,9 @@ impl Transcript {
         ] {
             self.number(limit.into());
         }
+        if self.bounds_frames {
+            self.number(limits.max_server_frame_bytes.into());
+        }
         self
     }
 
@@ -162,14 +211,14 @@ impl Transcript {
             Hkdf::<Sha256>::new(None, authkey).expand(label, &mut key).expect("32 bytes");
             Hmac::<Sha256>::new_from_slice(&key).expect("any length")
         };
-        mac.update(&self.0.clone().finalize());
+        mac.update(&self.hash.clone().finalize());
         mac
     }
 
     /// Length first, so that no two transcripts have the same bytes.
     fn part(&mut self, bytes: &[u8]) {
-        self.0.update((bytes.len() as u64).to_be_bytes());
-        self.0.update(bytes);
+        self.hash.update((bytes.len() as u64).to_be_bytes());
+        self.hash.update(bytes);
     }
 
     fn number(&mut self, n: u64) {
@@ -244,6 +293,65 @@ mod tests {
         assert_eq!(proof(0, 1), proof(0, 0));
         assert_eq!(proof(1, 0), proof(0, 0));
         assert_ne!(proof(1, 1), proof(0, 0));
+    }
+
+    #[test]
+    fn without_an_exporter_the_certificate_is_proven() {
+        let hello = Hello { bindings: vec![Offered::TlsCertificate.into()], ..hello() };
+        let challenge = Challenge { binding: Offered::TlsCertificate.into(), ..challenge() };
+        let transcript = |binding: Binding| Transcript::new(&hello, &challenge, &binding);
+        let of = |certificate| Binding::tls(certificate, [1; 32]).without_exporter();
+        let proof = transcript(of(b"a")).client_proof(b"key");
+        assert!(transcript(of(b"a")).verify_client(b"key", &proof));
+        for other in [of(b"b"), Binding::tls(b"a", [1; 32]), Binding::Unix, Binding::None] {
+            assert!(!transcript(other).verify_client(b"key", &proof));
+        }
+    }
+
+    #[test]
+    fn nobody_is_talked_down_to_another_binding() {
+        let (exporter, certificate) =
+            (i32::from(Offered::TlsExporter), i32::from(Offered::TlsCertificate));
+        for (offered, taken) in [
+            (&[][..], Some(Offered::Unspecified)),
+            (&[exporter], Some(Offered::TlsExporter)),
+            (&[certificate], Some(Offered::TlsCertificate)),
+            (&[certificate, exporter, 99], Some(Offered::TlsExporter)),
+            (&[0, 99], None),
+        ] {
+            assert_eq!(chosen(offered), taken, "{offered:?}");
+        }
+        // What was offered and what was taken is in the transcript, whatever the connection is bound to.
+        let proof = |offered: &[i32], taken| {
+            let hello = Hello { bindings: offered.to_vec(), ..hello() };
+            let challenge = Challenge { binding: taken, ..challenge() };
+            Transcript::new(&hello, &challenge, &Binding::None).client_proof(b"key")
+        };
+        let both = proof(&[exporter, certificate], exporter);
+        for other in [
+            proof(&[], 0),
+            proof(&[certificate], certificate),
+            proof(&[exporter, certificate], certificate),
+            proof(&[certificate, exporter], exporter),
+        ] {
+            assert_ne!(both, other);
+        }
+    }
+
+    #[test]
+    fn how_long_frames_may_be_is_proven_if_it_is_said() {
+        let welcome = |max_server_frame_bytes| Welcome {
+            limits: Some(crate::v1::Limits { max_server_frame_bytes, ..Default::default() }),
+            ..Welcome::default()
+        };
+        let proof = |max_frame_bytes, said| {
+            let hello = Hello { max_frame_bytes, ..hello() };
+            let transcript = Transcript::new(&hello, &challenge(), &Binding::None);
+            transcript.server_proof(b"key", b"proof", &welcome(said))
+        };
+        assert_eq!(proof(0, 1), proof(0, 2), "a client of the first release does not know of it");
+        assert_ne!(proof(1, 1), proof(1, 2));
+        assert_ne!(proof(1, 1), proof(2, 1));
     }
 
     #[test]

@@ -7,13 +7,13 @@ use mp_manager_core::{
     SessionId,
     engine::{self, Attachment},
     v1::{
-        Challenge, HandshakeRequest, HandshakeResponse, Hello, Proof, Suite, handshake_request,
-        handshake_response::Step,
+        Binding as Offered, Challenge, HandshakeRequest, HandshakeResponse, Hello, Proof, Suite,
+        handshake_request, handshake_response::Step,
     },
 };
 use mp_manager_proto::{
     error::{Error, Reason},
-    handshake::{Binding, NONCE_LEN, Transcript},
+    handshake::{self, Binding, NONCE_LEN, Transcript},
     version,
 };
 use tokio::{sync::mpsc::Sender, time::timeout};
@@ -59,14 +59,16 @@ impl Handshake {
         let hello = self.hello().await?;
         let version = version::agree(&hello)?;
         let suite = self.suite(&hello)?;
+        let (taken, binding) = self.binding(&hello)?;
         let challenge = Challenge {
             suite: suite.into(),
             server_nonce: random::<NONCE_LEN>()?,
             server_id: self.host.engine.config().server_id,
             epoch: self.host.engine.epoch(),
             version,
+            binding: taken.into(),
         };
-        let transcript = Transcript::new(&hello, &challenge, self.binding()?);
+        let transcript = Transcript::new(&hello, &challenge, &binding);
         self.say(Step::Challenge(challenge)).await;
         let proof = self.proof().await?;
         let authkey = self
@@ -84,6 +86,7 @@ impl Handshake {
             Some(resumed) => resumed,
             None => self.begin(&hello)?,
         };
+        let attachment = attachment.with_frames_of(hello.max_frame_bytes);
         let mut welcome = self.host.engine.welcome(&attachment);
         welcome.proof = transcript.server_proof(authkey.secret(), &proof.proof, &welcome).into();
         let (session, peer, resumed) = (welcome.session, &self.connection.peer, welcome.resumed);
@@ -132,9 +135,25 @@ impl Handshake {
         })
     }
 
-    fn binding(&self) -> Result<&Binding, Error> {
+    /// What the proofs are bound to: the connection has it, and for TLS the client a choice.
+    fn binding(&self, hello: &Hello) -> Result<(Offered, Binding), Error> {
         let unbound = || Error::new(Reason::Protocol, "the connection is not yet open");
-        self.connection.binding().ok_or_else(unbound)
+        let binding = self.connection.binding().ok_or_else(unbound)?.clone();
+        if !matches!(binding, Binding::Tls { .. }) {
+            return Ok((Offered::Unspecified, binding));
+        }
+        let taken = handshake::chosen(&hello.bindings).ok_or_else(|| {
+            Error::new(
+                Reason::UnsupportedVersion,
+                "the client offers no binding to TLS that this server knows",
+            )
+            .with_hint(
+                "offer BINDING_TLS_EXPORTER, or BINDING_TLS_CERTIFICATE where the exporter of RFC 9266 \
+                 cannot be had",
+            )
+        })?;
+        let is_certificate = taken == Offered::TlsCertificate;
+        Ok((taken, if is_certificate { binding.without_exporter() } else { binding }))
     }
 
     async fn proof(&mut self) -> Result<Proof, Error> {

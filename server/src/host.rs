@@ -13,7 +13,8 @@ use crate::{
     reservation::Reservation,
 };
 
-/// Replies beyond this go into the next frame.
+/// Replies that weigh more than this together go into several frames. On the wire a frame is three
+/// times as long at most, which gRPC libraries take by default (4 MiB).
 const FRAME_BYTES: usize = 1 << 20;
 
 /// What the connections of a server share.

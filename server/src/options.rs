@@ -139,6 +139,8 @@ impl Limits {
             max_value_bytes: wire(self.max_value_bytes),
             max_key_bytes: wire(self.max_key_bytes),
             max_name_bytes: wire(self.max_name_bytes),
+            // The engine says it of each connection.
+            ..v1::Limits::default()
         }
     }
 

@@ -204,7 +204,7 @@ impl Stream for SessionStream {
             return Poll::Ready(this.stream.farewell().map(Ok));
         }
         this.take_in(cx);
-        match this.stream.say(&this.host.engine) {
+        match this.stream.say() {
             Some(frame) => Poll::Ready(Some(Ok(frame))),
             None if this.stream.is_over() => Poll::Ready(this.stream.farewell().map(Ok)),
             None => Poll::Pending,

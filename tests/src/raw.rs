@@ -125,6 +125,12 @@ impl RawConnection {
         &self.peer
     }
 
+    /// What a handshake on it is bound to.
+    #[must_use]
+    pub fn binding(&self) -> &Binding {
+        &self.binding
+    }
+
     /// What was said on this connection.
     #[must_use]
     pub fn transcript(&self, hello: &Hello, challenge: &Challenge) -> Transcript {

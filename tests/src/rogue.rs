@@ -92,6 +92,7 @@ pub fn challenge() -> Challenge {
         server_id: 1,
         epoch: 1,
         version: version::NEWEST,
+        ..Challenge::default()
     }
 }
 

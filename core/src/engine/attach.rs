@@ -8,7 +8,7 @@ use std::{
 use bytes::Bytes;
 use mp_manager_proto::{
     LEASE_RANGE_MS,
-    v1::{Process, Resume, Welcome},
+    v1::{self, Process, Resume, Welcome},
 };
 
 use super::{
@@ -20,6 +20,13 @@ use crate::{Error, Reason, lock::lock, session::Session};
 
 /// What a session's lease is unless its client asks for another.
 const DEFAULT_LEASE_MS: u64 = 10_000;
+
+/// The shortest frames that a client may ask for, in bytes.
+pub const SHORTEST_FRAMES: usize = 4 << 10;
+
+/// A frame is no longer than this many times what its replies weigh: a reference is in a value and beside
+/// it, and notices of loss come on top.
+const FRAME_BYTES_PER_WEIGHT: usize = 3;
 
 /// What a client says of itself when its session begins.
 #[derive(Debug, Clone)]
@@ -53,7 +60,8 @@ impl Engine {
     ) -> Option<Attachment> {
         let generation = state.session.attach(self.lease_time())?;
         client.attach(generation, peer);
-        Some(Attachment { client: Arc::clone(client), generation })
+        let frame_bytes = self.config.frame_bytes;
+        Some(Attachment { client: Arc::clone(client), generation, frame_bytes })
     }
 
     /// Begins a session.
@@ -79,18 +87,22 @@ impl Engine {
         let client = Arc::new(Client::new(session, process, &peer, resume_secret));
         self.clients.insert(id, Arc::clone(&client));
         lock(&self.leases).watch(id, lease_end);
-        Ok(Attachment { client, generation: Session::FIRST })
+        let frame_bytes = self.config.frame_bytes;
+        Ok(Attachment { client, generation: Session::FIRST, frame_bytes })
     }
 
     /// What a client is told that is in, but for the proof.
     #[must_use]
     pub fn welcome(&self, attachment: &Attachment) -> Welcome {
-        let Attachment { client, generation } = attachment;
+        let Attachment { client, generation, .. } = attachment;
         Welcome {
             session: client.id(),
             resume_secret: client.resume_secret().clone(),
             lease_ms: u64::try_from(client.lock().session.lease().as_millis()).unwrap_or(u64::MAX),
-            limits: Some(self.config.clients),
+            limits: Some(v1::Limits {
+                max_server_frame_bytes: attachment.longest_frame(),
+                ..self.config.clients
+            }),
             resumed: *generation > Session::FIRST,
             ephemeral: self.config.ephemeral,
             ..Welcome::default()
@@ -99,6 +111,22 @@ impl Engine {
 }
 
 impl Attachment {
+    /// Keeps frames on this connection to `max_bytes`, but no shorter than [`SHORTEST_FRAMES`]. 0, and
+    /// what is longer than the engine's own frames, changes nothing.
+    #[must_use]
+    pub fn with_frames_of(mut self, max_bytes: u32) -> Self {
+        if max_bytes != 0 {
+            let asked = (max_bytes as usize).max(SHORTEST_FRAMES) / FRAME_BYTES_PER_WEIGHT;
+            self.frame_bytes = self.frame_bytes.min(asked);
+        }
+        self
+    }
+
+    /// How long a frame can be on the wire, unless a single reply alone is longer.
+    fn longest_frame(&self) -> u32 {
+        u32::try_from(self.frame_bytes.saturating_mul(FRAME_BYTES_PER_WEIGHT)).unwrap_or(u32::MAX)
+    }
+
     /// The stream of this connection, which speaks for the session.
     #[must_use]
     pub fn stream(&self) -> Stream {

@@ -63,6 +63,8 @@ pub struct Attachment {
     pub client: Arc<Client>,
     /// It speaks for the session until that is resumed elsewhere.
     pub generation: Generation,
+    /// What replies in one frame may weigh together.
+    pub(super) frame_bytes: usize,
 }
 
 impl ClientState {

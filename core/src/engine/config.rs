@@ -23,7 +23,8 @@ pub struct Config {
     pub sessions: session::Limits,
     /// What clients keep to.
     pub clients: v1::Limits,
-    /// Replies beyond this go into the next frame.
+    /// Replies that weigh more than this together go into several frames, unless the client asks for
+    /// shorter ones.
     pub frame_bytes: usize,
 }
 

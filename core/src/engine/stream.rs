@@ -91,7 +91,7 @@ impl Stream {
             return Want::End(too_many_losses());
         }
         // What it would have to say must have room: a small frame can ask for very much.
-        if load.unsent_bytes >= engine.config().frame_bytes || engine.is_shutting_down() {
+        if load.unsent_bytes >= self.attachment.frame_bytes || engine.is_shutting_down() {
             return Want::Nothing;
         }
         if self.has_next { Want::Start } else { Want::Frame }
@@ -131,7 +131,7 @@ impl Stream {
         let load = self.client().load();
         // A shutdown ends one session after the other; whoever is told first may rely on it that the
         // others are not served any longer.
-        if engine.is_shutting_down() || load.unsent_bytes >= engine.config().frame_bytes {
+        if engine.is_shutting_down() || load.unsent_bytes >= self.attachment.frame_bytes {
             return Started::Nothing;
         }
         let client = &self.attachment.client;
@@ -205,15 +205,15 @@ impl Stream {
 
     /// What there is to say, if anything.
     #[must_use]
-    pub fn say(&self, engine: &Engine) -> Option<ServerFrame> {
-        let Attachment { client, generation } = &self.attachment;
-        client.take_frame(*generation, self.echo, engine.config().frame_bytes)
+    pub fn say(&self) -> Option<ServerFrame> {
+        let Attachment { client, generation, frame_bytes } = &self.attachment;
+        client.take_frame(*generation, self.echo, *frame_bytes)
     }
 
     /// Whether it has nothing more to say or to do, ever, but for its [farewell](Self::farewell).
     #[must_use]
     pub fn is_over(&self) -> bool {
-        let Attachment { client, generation } = &self.attachment;
+        let Attachment { client, generation, .. } = &self.attachment;
         (self.is_cut && !self.has_next) || client.is_over(*generation)
     }
 

@@ -73,14 +73,18 @@ impl Fixture {
         Self { engine, heavy: Vec::new() }
     }
 
-    fn connect(&self) -> Peer {
-        let attachment = self.engine.begin(Hello {
+    fn begin(&self) -> Attachment {
+        let hello = Hello {
             process: Process::default(),
             peer: "test".into(),
             lease_ms: 0,
             resume_secret: Bytes::new(),
-        });
-        Peer { stream: attachment.unwrap().stream(), frames: 0, seq: 0 }
+        };
+        self.engine.begin(hello).unwrap()
+    }
+
+    fn connect(&self) -> Peer {
+        Peer { stream: self.begin().stream(), frames: 0, seq: 0 }
     }
 
     fn perform(&mut self, work: &mut Work) {
@@ -116,7 +120,7 @@ impl Fixture {
                 break;
             }
         }
-        peer.stream.say(&self.engine).map(|frame| frame.replies).unwrap_or_default()
+        peer.stream.say().map(|frame| frame.replies).unwrap_or_default()
     }
 
     fn frame(&mut self, peer: &mut Peer, mut frame: ClientFrame) -> Vec<Reply> {
@@ -555,4 +559,14 @@ fn a_deleted_object_without_a_name_is_not_listed() {
     assert_eq!((listing.objects[0].object, listing.more), (2, true));
     let again = fixture.directory(&mut peer, directory_op::Op::DeleteId(1)).unwrap_err();
     assert_eq!(again.reason(), Reason::ObjectNotFound, "{again}");
+}
+
+#[test]
+fn a_client_may_ask_for_shorter_frames() {
+    let fixture = Fixture::new();
+    for (asked, said) in [(0, 3 << 20), (6000, 6000), (1, 4095), (u32::MAX, 3 << 20)] {
+        let attachment = fixture.begin().with_frames_of(asked);
+        let limits = fixture.engine.welcome(&attachment).limits.unwrap();
+        assert_eq!(limits.max_server_frame_bytes, said, "{asked}");
+    }
 }

@@ -165,6 +165,7 @@ impl Server {
             max_value_bytes: 1 << 16,
             max_key_bytes: 1 << 10,
             max_name_bytes: 1 << 8,
+            ..mp_manager_core::v1::Limits::default()
         };
         let config = Config {
             server_id: start,
@@ -464,7 +465,7 @@ impl Server {
             return self.begin(world, Some(session), Some(connection), job);
         }
         let is_stuck = state.is_closed;
-        if let Some(frame) = state.stream.say(&self.engine) {
+        if let Some(frame) = state.stream.say() {
             self.out.push((connection, Down::Frame(frame)));
             self.wake(world, connection);
         } else if state.stream.is_over() || is_stuck {

@@ -156,6 +156,7 @@ fn handshakes() -> Vec<Seed> {
         lease_ms: 10_000,
         process: Some(Process { name: "worker".into(), pid: 42, host: "host".into() }),
         min_version: 1,
+        ..Hello::default()
     };
     let challenge = Challenge {
         suite: Suite::HmacSha256.into(),
@@ -163,6 +164,7 @@ fn handshakes() -> Vec<Seed> {
         server_id: 1,
         epoch: 2,
         version: 1,
+        ..Challenge::default()
     };
     let proof = Proof { proof: vec![9; 32].into(), resume: vec![10; 32].into() };
     let welcome = Welcome { session: 5, lease_ms: 10_000, resumed: true, ..Welcome::default() };

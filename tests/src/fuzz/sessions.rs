@@ -359,6 +359,7 @@ impl ClientHalf {
                 max_value_bytes: 1 << 12,
                 max_key_bytes: 1 << 8,
                 max_name_bytes: 1 << 8,
+                ..WireLimits::default()
             }),
             resumed: resumes,
             ..Welcome::default()

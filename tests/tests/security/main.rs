@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "what a helper cannot do fails its test")]
 
 mod authkeys;
+mod bindings;
 mod certificates;
 mod clients;
 mod environment;

@@ -106,6 +106,7 @@ impl Client {
             max_value_bytes: 16 << 20,
             max_key_bytes: 64 << 10,
             max_name_bytes: 1 << 10,
+            ..Limits::default()
         };
         let welcome = Welcome {
             session: 1,
