@@ -22,7 +22,7 @@ use tokio::{
 };
 use tokio_rustls::server::TlsStream;
 
-use crate::{admission::Permit, host::Host, lock::lock, tls::Wire};
+use crate::{admission::Permit, authority::Authorities, host::Host, lock::lock, tls::Wire};
 
 /// All that is read from a client before it has authenticated: what is beyond waits in the system's
 /// buffers. A handshake takes about a thousand bytes.
@@ -211,11 +211,15 @@ pub(crate) struct Io {
     allowance: Option<usize>,
     /// How many bytes were read since there was nothing to read.
     stretch: usize,
+    /// On a unix socket, whose name is a path.
+    authorities: Option<Authorities>,
 }
 
 impl Io {
     pub(crate) fn new(socket: Socket, connection: Arc<Connection>) -> Self {
-        Self { socket, connection, allowance: Some(MAX_UNAUTHENTICATED_BYTES), stretch: 0 }
+        let authorities = matches!(socket, Socket::Unix(_)).then(Authorities::default);
+        let allowance = Some(MAX_UNAUTHENTICATED_BYTES);
+        Self { socket, connection, allowance, stretch: 0, authorities }
     }
 
     /// Whether nothing more may be read. Who authenticates after all is told so, which has this
@@ -286,7 +290,11 @@ impl AsyncRead for Io {
             self.stretch = 0;
             return Poll::Pending;
         };
-        let count = buffer.filled().len() - before;
+        let read_now = &mut buffer.filled_mut()[before..];
+        let count = read_now.len();
+        if let Some(authorities) = &mut self.authorities {
+            authorities.rewrite(read_now);
+        }
         self.allowance = self.allowance.map(|left| left.saturating_sub(count));
         self.stretch += count;
         if read.is_err() || (count == 0 && buffer.remaining() > 0) {

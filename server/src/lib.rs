@@ -20,6 +20,7 @@
 mod acceptor;
 mod admission;
 mod authkeys;
+mod authority;
 mod beats;
 mod clock;
 mod connection;
