@@ -1,5 +1,6 @@
 //! The commands, one file each.
 
+mod cert;
 mod completions;
 mod dict;
 mod event;
@@ -28,6 +29,7 @@ use crate::{error::Error, json::undecoded_values, options::Options};
 pub(crate) enum Command {
     Serve(serve::Serve),
     Keygen(keygen::Keygen),
+    Cert(cert::Cert),
     Ping(ping::Ping),
     Ls(ls::Ls),
     Inspect(inspect::Inspect),
@@ -48,6 +50,7 @@ impl Command {
         match self {
             Self::Serve(serve) => serve.run(options),
             Self::Keygen(keygen) => done(keygen.run()),
+            Self::Cert(cert) => done(block_on(cert.run(options))),
             Self::Ping(ping) => done(block_on(ping.run(options))),
             Self::Ls(ls) => done(block_on(ls.run(options))),
             Self::Inspect(inspect) => done(block_on(inspect.run(options))),

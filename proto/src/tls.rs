@@ -179,6 +179,71 @@ pub fn roots(text: &[u8]) -> Result<Arc<RootCertStore>, String> {
     Ok(Arc::new(roots))
 }
 
+/// A certificate as PEM text.
+#[must_use]
+pub fn certificate_to_pem(certificate: &CertificateDer<'_>) -> String {
+    to_pem("CERTIFICATE", certificate)
+}
+
+/// A private key as PEM text: PKCS #8, as [`private_key`] reads it.
+#[must_use]
+pub fn private_key_to_pem(pkcs8: &[u8]) -> Zeroizing<String> {
+    Zeroizing::new(to_pem("PRIVATE KEY", pkcs8))
+}
+
+fn to_pem(label: &str, bytes: &[u8]) -> String {
+    // All at once: text that grew would leave copies of a private key behind.
+    let mut text = String::with_capacity(bytes.len() / 2 * 3 + 2 * label.len() + 64);
+    text.extend(["-----BEGIN ", label, "-----\n"]);
+    for line in bytes.chunks(48) {
+        line.chunks(3).for_each(|group| push_base64(&mut text, group));
+        text.push('\n');
+    }
+    text.extend(["-----END ", label, "-----\n"]);
+    text
+}
+
+/// Up to three bytes as four characters.
+fn push_base64(text: &mut String, group: &[u8]) {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let byte = |i: usize| u32::from(group.get(i).copied().unwrap_or_default());
+    let bits = byte(0) << 16 | byte(1) << 8 | byte(2);
+    for i in 0..4 {
+        let digit = DIGITS[(bits >> (18 - 6 * i)) as usize & 63];
+        text.push(if i <= group.len() { char::from(digit) } else { '=' });
+    }
+}
+
 fn unreadable(error: &pem::Error) -> String {
     format!("it is no PEM: {error}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_as_pem_is_read_back() {
+        for length in 0..200 {
+            let bytes: Vec<u8> = (0..length).map(|i| (i * 7) as u8).collect();
+            let text = certificate_to_pem(&CertificateDer::from(bytes.clone()));
+            assert!(text.lines().all(|line| line.len() <= 64), "{text}");
+            assert_eq!(certificates(text.as_bytes()).unwrap(), [CertificateDer::from(bytes)]);
+        }
+        assert_eq!(
+            certificate_to_pem(&CertificateDer::from(b"any carnal pleas".to_vec())),
+            "-----BEGIN CERTIFICATE-----\nYW55IGNhcm5hbCBwbGVhcw==\n-----END CERTIFICATE-----\n"
+        );
+    }
+
+    #[test]
+    fn a_private_key_and_its_certificate_share_a_file() {
+        let file = format!(
+            "{}{}",
+            *private_key_to_pem(b"key"),
+            certificate_to_pem(&CertificateDer::from(b"certificate".to_vec()))
+        );
+        assert_eq!(private_key(file.as_bytes()).unwrap().secret_der(), b"key");
+        assert_eq!(certificates(file.as_bytes()).unwrap()[0].as_ref(), b"certificate");
+    }
 }

@@ -4,8 +4,6 @@ use std::{io, path::PathBuf};
 
 use mp_manager_proto::{address::Address, authkey::STRONG_LEN};
 
-use crate::tls::TlsError;
-
 /// Why a server could not start, or stopped.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -70,4 +68,15 @@ pub enum ServeError {
     /// The system has no random numbers.
     #[error("the system gives no random numbers: {0}")]
     Random(getrandom::Error),
+}
+
+/// A certificate, private key or authority that cannot be used.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("cannot set up TLS: {0}")]
+pub struct TlsError(String);
+
+impl TlsError {
+    pub(crate) fn new(problem: impl ToString) -> Self {
+        Self(problem.to_string())
+    }
 }

@@ -32,6 +32,7 @@ mod handle;
 mod handshake;
 mod host;
 mod http;
+mod identity;
 mod leases;
 mod listener;
 mod lock;
@@ -47,8 +48,9 @@ mod stream;
 mod tls;
 
 pub use authkeys::MAX_AUTHKEYS;
-pub use error::ServeError;
+pub use error::{ServeError, TlsError};
 pub use handle::Handle;
+pub use identity::{CERTIFICATE_NAME, kept_certificate};
 pub use mp_manager_proto::{
     address::Address,
     authkey::Authkey,
@@ -56,4 +58,4 @@ pub use mp_manager_proto::{
 };
 pub use options::{Limits, Options};
 pub use server::Server;
-pub use tls::{Tls, TlsError};
+pub use tls::Tls;

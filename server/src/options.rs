@@ -29,10 +29,11 @@ pub struct Options {
     pub ephemeral: bool,
     /// How long a shutdown waits for clients to take note of it.
     pub shutdown_grace: Duration,
-    /// A directory for what outlasts the server: how far fencing tokens have come. It is created in one
-    /// that exists, and no two servers can use it at a time.
+    /// A directory for what outlasts the server: how far fencing tokens have come, and the certificate
+    /// that it makes for TLS if it is given none. It is created in one that exists, and no two servers can
+    /// use it at a time.
     ///
-    /// Without it fencing tokens start at the Unix time in microseconds. They are then larger than those
+    /// Without it a certificate is made at each start, and fencing tokens start at the Unix time in microseconds. They are then larger than those
     /// of the server's former starts only as long as nobody sets the clock back.
     pub state_dir: Option<PathBuf>,
 }

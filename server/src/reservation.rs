@@ -3,7 +3,7 @@
 //! While the disk fails the rest of a block is handed out; should it fail for so long that a block is used
 //! up, nothing is granted until it works again.
 
-use std::{convert::Infallible, io, path::Path, sync::Arc, time::Duration};
+use std::{convert::Infallible, io, sync::Arc, time::Duration};
 
 use mp_manager_core::engine;
 use tokio::{sync::Notify, task::spawn_blocking, time::sleep};
@@ -28,11 +28,11 @@ impl Reservation {
     /// Reserves the first block. Its tokens are larger than `now_us`, the Unix time in microseconds, and
     /// with a state directory larger than those of all servers that have used it.
     pub(crate) fn new(
-        state_dir: Option<&Path>,
+        state: Option<Arc<StateDir>>,
         now_us: u64,
     ) -> Result<(Self, engine::Reservation), ServeError> {
-        match state_dir {
-            Some(path) => Self::in_blocks(StateDir::open(path)?, now_us, BLOCK),
+        match state {
+            Some(state) => Self::in_blocks(state, now_us, BLOCK),
             None => {
                 let tokens = engine::Reservation::unrecorded(now_us);
                 Ok((Self { is_low: Notify::new(), state: None }, tokens))
@@ -41,7 +41,7 @@ impl Reservation {
     }
 
     fn in_blocks(
-        state: StateDir,
+        state: Arc<StateDir>,
         now_us: u64,
         block: u64,
     ) -> Result<(Self, engine::Reservation), ServeError> {
@@ -53,7 +53,7 @@ impl Reservation {
         state
             .set_ceiling(tokens.ceiling())
             .map_err(|error| failed(format!("cannot reserve fencing tokens: {error}")))?;
-        Ok((Self { is_low: Notify::new(), state: Some(Arc::new(state)) }, tokens))
+        Ok((Self { is_low: Notify::new(), state: Some(state) }, tokens))
     }
 
     /// Reserves block after block as they are needed, until this is dropped.
@@ -96,7 +96,8 @@ mod tests {
     const NOW_US: u64 = 1_000_000;
 
     fn open(directory: &TempDir, now_us: u64, block: u64) -> (Reservation, engine::Reservation) {
-        Reservation::in_blocks(StateDir::open(directory.path()).unwrap(), now_us, block).unwrap()
+        let state = Arc::new(StateDir::open(directory.path()).unwrap());
+        Reservation::in_blocks(state, now_us, block).unwrap()
     }
 
     fn on_disk(directory: &TempDir) -> u64 {
@@ -127,7 +128,7 @@ mod tests {
     #[test]
     fn a_ceiling_without_room_above_it_is_an_error() {
         let directory = tempfile::tempdir().unwrap();
-        let state = StateDir::open(directory.path()).unwrap();
+        let state = Arc::new(StateDir::open(directory.path()).unwrap());
         state.set_ceiling(u64::MAX - 5).unwrap();
         let error = Reservation::in_blocks(state, NOW_US, 10).unwrap_err().to_string();
         assert!(error.contains(&directory.path().display().to_string()), "{error}");

@@ -11,8 +11,8 @@ use tokio::time::timeout;
 
 use crate::{
     acceptor::Acceptor, authkeys::Authkeys, deadlines, error::ServeError, handle::Handle,
-    host::Host, leases, listener::Listener, options::Options, reservation::Reservation,
-    tls::Terminator,
+    host::Host, identity::Own, leases, listener::Listener, options::Options,
+    reservation::Reservation, state_dir::StateDir, tls::Terminator,
 };
 
 /// A server that is bound to its address.
@@ -41,17 +41,21 @@ impl Server {
             }
             tracing::warn!("plain text on {address}: others on the way can read and change it");
         }
-        let terminator = match address {
-            Address::Tls { .. } => Some(Arc::new(Terminator::new(&options.tls)?)),
+        if !matches!(address, Address::Tls { .. }) && options.tls.is_set() {
             // Said in vain, it would be missed when it is too late.
-            _ if options.tls.is_set() => {
-                return Err(ServeError::NotTls { address: address.clone() });
+            return Err(ServeError::NotTls { address: address.clone() });
+        }
+        let state = options.state_dir.as_deref().map(StateDir::open).transpose()?.map(Arc::new);
+        let terminator = match address {
+            Address::Tls { .. } => {
+                let own = Own::new(state.as_ref());
+                Some(Arc::new(Terminator::new(&options.tls, own)?))
             }
             _ => None,
         };
         let now_us = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_micros();
         let now_us = u64::try_from(now_us).unwrap_or(u64::MAX / 2);
-        let reserved = Reservation::new(options.state_dir.as_deref(), now_us)?;
+        let reserved = Reservation::new(state, now_us)?;
         let (listener, bound) = Listener::bind(address, terminator.clone())
             .await
             .map_err(|source| ServeError::Bind { address: address.clone(), source })?;

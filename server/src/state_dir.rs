@@ -1,6 +1,7 @@
 //! What a server keeps on disk, so that its next start knows of this one.
 //!
-//! A directory of its own, with two files. `lock` is `flock`ed while a server uses the directory.
+//! A directory of its own, with three files. `lock` is `flock`ed while a server uses the directory.
+//! `tls-identity.pem` has the private key and the certificate that a server made for itself.
 //! `fencing-tokens` has the ceiling up to which fencing tokens may have been handed out:
 //!
 //! ```text
@@ -16,16 +17,19 @@ use std::{
 };
 
 use rustix::fs::{AtFlags, Mode, OFlags, openat, renameat, unlinkat};
+use zeroize::Zeroizing;
 
 use crate::error::ServeError;
 
 const LOCK: &str = "lock";
 const TOKENS: &str = "fencing-tokens";
 const NEW_TOKENS: &str = "fencing-tokens.new";
+pub(crate) const IDENTITY: &str = "tls-identity.pem";
+const NEW_IDENTITY: &str = "tls-identity.pem.new";
 const MAGIC: &str = "mp-manager fencing-tokens ";
 const VERSION: &str = "1";
-/// More than the file has.
-const MAX_BYTES: u64 = 1 << 10;
+/// More than a file has.
+const MAX_BYTES: u64 = 64 << 10;
 
 /// A directory that this server alone uses.
 ///
@@ -63,28 +67,51 @@ impl StateDir {
 
     /// The ceiling that was set last; `None` if none was.
     pub(crate) fn ceiling(&self) -> Result<Option<u64>, ServeError> {
-        let file = match open_at(&self.directory, TOKENS, OFlags::RDONLY) {
-            Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(self.unreadable(&error.to_string())),
-        };
-        let mut bytes = Vec::new();
-        file.take(MAX_BYTES)
-            .read_to_end(&mut bytes)
-            .map_err(|error| self.unreadable(&error.to_string()))?;
-        parse(&bytes).map(Some).map_err(|problem| self.unreadable(problem))
+        match self.read(TOKENS) {
+            Ok(Some(bytes)) => parse(&bytes).map(Some).map_err(|problem| self.unreadable(problem)),
+            Ok(None) => Ok(None),
+            Err(error) => Err(self.unreadable(&error.to_string())),
+        }
     }
 
     /// Returns once the ceiling would outlast a crash of the machine. After an error either ceiling may
     /// be there.
     pub(crate) fn set_ceiling(&self, ceiling: u64) -> io::Result<()> {
+        let text = format!("{MAGIC}{VERSION}\nceiling {ceiling}\n");
+        self.replace(TOKENS, NEW_TOKENS, text.as_bytes())
+    }
+
+    /// The private key and certificate that a server has made, if one has.
+    pub(crate) fn identity(&self) -> io::Result<Option<Zeroizing<Vec<u8>>>> {
+        Ok(self.read(IDENTITY)?.map(Zeroizing::new))
+    }
+
+    /// Returns once they would outlast a crash of the machine.
+    pub(crate) fn set_identity(&self, text: &str) -> io::Result<()> {
+        self.replace(IDENTITY, NEW_IDENTITY, text.as_bytes())
+    }
+
+    /// What is in a file, if there is one.
+    fn read(&self, name: &str) -> io::Result<Option<Vec<u8>>> {
+        let file = match open_at(&self.directory, name, OFlags::RDONLY) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let mut bytes = Vec::new();
+        file.take(MAX_BYTES).read_to_end(&mut bytes)?;
+        Ok(Some(bytes))
+    }
+
+    /// Puts a file in the place of another: whoever reads it sees one or the other.
+    fn replace(&self, name: &str, new_name: &str, bytes: &[u8]) -> io::Result<()> {
         // Never the file of an attempt that failed: after a failed fsync nobody knows what is in it.
-        let _ = unlinkat(&self.directory, NEW_TOKENS, AtFlags::empty());
+        let _ = unlinkat(&self.directory, new_name, AtFlags::empty());
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL;
-        let mut file = open_at(&self.directory, NEW_TOKENS, flags)?;
-        file.write_all(format!("{MAGIC}{VERSION}\nceiling {ceiling}\n").as_bytes())?;
+        let mut file = open_at(&self.directory, new_name, flags)?;
+        file.write_all(bytes)?;
         file.sync_all()?;
-        renameat(&self.directory, NEW_TOKENS, &self.directory, TOKENS)?;
+        renameat(&self.directory, new_name, &self.directory, name)?;
         self.directory.sync_all()
     }
 

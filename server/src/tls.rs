@@ -10,10 +10,9 @@ use mp_manager_proto::{
     handshake::Binding,
     tls::{self, ALPN, Identity, Pem, VERSIONS},
 };
-use rcgen::{CertificateParams, DnType, KeyPair};
 use rustls::{
     ServerConfig,
-    pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer},
+    pki_types::CertificateDer,
     server::{NoServerSessionStorage, WebPkiClientVerifier},
 };
 use tokio::{
@@ -25,7 +24,7 @@ use tokio::{
 };
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
-use crate::lock::lock;
+use crate::{error::TlsError, identity::Own, lock::lock};
 
 /// The first byte of whoever speaks TLS: a handshake record.
 const HANDSHAKE_RECORD: u8 = 0x16;
@@ -37,15 +36,13 @@ const MAX_HANDSHAKE_BYTES: u64 = 16 << 10;
 /// And before its client has authenticated: twice what may be in it, as records have headers.
 const MAX_UNAUTHENTICATED_BYTES: u64 = 128 << 10;
 
-/// What a certificate of our own is for: nobody asks.
-const NAME: &str = "mp-manager";
-
 /// How a server speaks TLS, if its address says so.
 #[derive(Debug, Clone, Default)]
 #[non_exhaustive]
 pub struct Tls {
-    /// What it shows to clients. Without one it makes a certificate of its own when it starts:
-    /// clients know the server by its proof of the authkey, which is bound to the connection.
+    /// What it shows to clients. Without one it makes a certificate of its own for
+    /// [`CERTIFICATE_NAME`](crate::CERTIFICATE_NAME), and keeps it in its [state directory](crate::Options::state_dir) if it has
+    /// one: clients know the server by its proof of the authkey, which is bound to the connection.
     pub identity: Option<Identity>,
     /// Authorities, one of which must have signed a client's certificate. Without them clients need
     /// none.
@@ -58,23 +55,16 @@ impl Tls {
     }
 }
 
-/// A certificate, private key or authority that cannot be used.
-#[derive(Debug, Clone, thiserror::Error)]
-#[error("cannot set up TLS: {0}")]
-pub struct TlsError(String);
-
-impl TlsError {
-    fn new(problem: impl ToString) -> Self {
-        Self(problem.to_string())
-    }
-}
-
 /// What TLS runs on: a connection of which only so much is read before TLS is up, and then before its
 /// client has authenticated.
 pub(crate) type Wire = Join<Take<OwnedReadHalf>, OwnedWriteHalf>;
 
 /// Where TLS ends: what new connections are shown.
-pub(crate) struct Terminator(Mutex<Arc<Shown>>);
+pub(crate) struct Terminator {
+    shown: Mutex<Arc<Shown>>,
+    /// What it shows if it is told nothing else: the same however often it is told that.
+    own: Own,
+}
 
 struct Shown {
     config: Arc<ServerConfig>,
@@ -82,14 +72,14 @@ struct Shown {
 }
 
 impl Terminator {
-    pub(crate) fn new(tls: &Tls) -> Result<Self, TlsError> {
-        shown(tls).map(|shown| Self(Mutex::new(Arc::new(shown))))
+    pub(crate) fn new(tls: &Tls, own: Own) -> Result<Self, TlsError> {
+        Ok(Self { shown: Mutex::new(Arc::new(shown(tls, &own)?)), own })
     }
 
     /// Shows something else from now on; on an error all stays as it is.
     pub(crate) fn replace(&self, tls: &Tls) -> Result<(), TlsError> {
-        let shown = Arc::new(shown(tls)?);
-        *lock(&self.0) = shown;
+        let shown = Arc::new(shown(tls, &self.own)?);
+        *lock(&self.shown) = shown;
         Ok(())
     }
 
@@ -99,7 +89,7 @@ impl Terminator {
         &self,
         stream: TcpStream,
     ) -> Result<(Box<TlsStream<Wire>>, Binding), (io::Error, Option<Wire>)> {
-        let shown = Arc::clone(&lock(&self.0));
+        let shown = Arc::clone(&lock(&self.shown));
         let acceptor = TlsAcceptor::from(Arc::clone(&shown.config));
         let (read, write) = stream.into_split();
         let wire = join(read.take(MAX_HANDSHAKE_BYTES), write);
@@ -112,13 +102,16 @@ impl Terminator {
     }
 }
 
-fn shown(tls: &Tls) -> Result<Shown, TlsError> {
+fn shown(tls: &Tls, own: &Own) -> Result<Shown, TlsError> {
     let (chain, key) = match &tls.identity {
         Some(identity) => (
             identity.certificate.load(read, tls::certificates).map_err(TlsError::new)?,
             identity.key.load(read, tls::private_key).map_err(TlsError::new)?,
         ),
-        None => self_signed()?,
+        None => {
+            let own = own.get()?;
+            (vec![own.certificate.clone()], own.key.clone_key())
+        }
     };
     let leaf = chain.first().cloned().ok_or_else(|| TlsError::new("there is no certificate"))?;
     let provider = tls::provider();
@@ -129,13 +122,15 @@ fn shown(tls: &Tls) -> Result<Shown, TlsError> {
         Some(ca) => {
             let roots = ca.load(read, tls::roots).map_err(TlsError::new)?;
             let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider).build();
-            config.with_client_cert_verifier(verifier.map_err(|e| TlsError(format!("{ca}: {e}")))?)
+            config.with_client_cert_verifier(
+                verifier.map_err(|e| TlsError::new(format!("{ca}: {e}")))?,
+            )
         }
         None => config.with_no_client_auth(),
     };
     let mut config = config.with_single_cert(chain, key).map_err(|error| match &tls.identity {
         Some(Identity { certificate, key }) => {
-            TlsError(format!("{certificate} with the private key {key}: {error}"))
+            TlsError::new(format!("{certificate} with the private key {key}: {error}"))
         }
         None => TlsError::new(error),
     })?;
@@ -149,18 +144,6 @@ fn shown(tls: &Tls) -> Result<Shown, TlsError> {
 
 fn read(path: &Path) -> io::Result<Vec<u8>> {
     fs::read(path)
-}
-
-/// A certificate with ECDSA on P-256, whose private key never leaves this process.
-fn self_signed() -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), TlsError> {
-    let make = || {
-        let mut params = CertificateParams::new([NAME.to_owned()])?;
-        params.distinguished_name.push(DnType::CommonName, NAME);
-        let key = KeyPair::generate()?;
-        let certificate = params.self_signed(&key)?;
-        Ok((vec![certificate.into()], PrivatePkcs8KeyDer::from(key.serialize_der()).into()))
-    };
-    make().map_err(|error: rcgen::Error| TlsError(format!("no certificate can be made: {error}")))
 }
 
 /// Whether the first byte is TLS's, once it has come; it stays where it is.

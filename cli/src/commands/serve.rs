@@ -23,8 +23,9 @@ use crate::{
 /// listens only where no other machine can reach it.
 ///
 /// Where other machines can reach it, it speaks TLS. It needs no certificate for that: without
-/// --tls-cert it makes one when it starts, and clients accept it because the manager proves the
-/// authkey with it.
+/// --tls-cert it makes one when it starts, or uses the one it has made in its --state-dir, and clients
+/// accept it because the manager proves the authkey with it. `mp-manager cert` prints it for clients in
+/// other languages, which may have to pin it.
 ///
 /// SIGHUP makes it read its authkeys and certificates again. To replace an authkey, write a new one
 /// above the old one with `mp-manager keygen FILE --add`, send SIGHUP, give the new one to the
@@ -50,8 +51,9 @@ pub(crate) struct Serve {
     /// How long clients have to take note of a shutdown
     #[arg(long, value_name = "SECONDS", value_parser = parse::seconds, allow_negative_numbers = true, default_value = "2")]
     shutdown_grace: Duration,
-    /// A directory that keeps fencing tokens rising across restarts, even if the clock is set back;
-    /// without it they start at the clock's time [default: $STATE_DIRECTORY]
+    /// A directory that keeps fencing tokens rising across restarts, even if the clock is set back, and
+    /// the manager's own certificate; without it tokens start at the clock's time, and each start makes
+    /// another certificate [default: $STATE_DIRECTORY]
     #[arg(long, value_name = "DIR")]
     state_dir: Option<PathBuf>,
     #[command(flatten)]

@@ -1,6 +1,6 @@
 //! Beyond one machine: TLS, certificates, and authkeys that are replaced.
 
-use std::fs;
+use std::{fs, os::unix::fs::PermissionsExt};
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, date_time_ymd};
 use rustix::process::Signal;
@@ -227,4 +227,75 @@ fn a_certificate_of_another_time_is_to_be_renewed() {
         let error = ping(&daemon, "tls://", &["--tls-ca", "ca"]).failed(69);
         assert!(error.contains("renew it") && !error.contains("signed"), "{error}");
     }
+}
+
+/// The certificate of a running manager, with and without asking it.
+fn certificate(daemon: &Daemon, options: &[&str]) -> crate::fixture::Finished {
+    let address = format!("tls://{}", daemon.place());
+    daemon.home.run(&[&["cert", "--authkey-file", "key", "--address", &address], options].concat())
+}
+
+fn stop(mut daemon: Daemon) -> Home {
+    daemon.process.stop();
+    daemon.process.wait();
+    daemon.home
+}
+
+#[test]
+fn a_certificate_in_a_state_directory_outlasts_restarts() {
+    let daemon = reachable(home(), &["--state-dir", "state"]);
+    let first = certificate(&daemon, &[]).printed();
+    assert!(first.starts_with("-----BEGIN CERTIFICATE-----\n"), "{first}");
+    assert_eq!(first.matches("-----").count(), 4, "and nothing else: {first}");
+    assert_eq!(certificate(&daemon, &["--state-dir", "state"]).printed(), first);
+    let file = daemon.home.path("state/tls-identity.pem");
+    assert_eq!(fs::metadata(&file).expect("it is kept").permissions().mode() & 0o777, 0o600);
+
+    let daemon = reachable(stop(daemon), &["--state-dir", "state"]);
+    assert_eq!(certificate(&daemon, &[]).printed(), first);
+    // Who has one of their own shows that.
+    let home = stop(daemon);
+    certify(&home, "ca", "cert");
+    let own = ["--tls-cert", "cert", "--tls-key", "cert.key", "--state-dir", "state"];
+    let daemon = reachable(home, &own);
+    assert_ne!(certificate(&daemon, &[]).printed(), first);
+    assert_eq!(certificate(&daemon, &["--state-dir", "state"]).printed(), first);
+}
+
+#[test]
+fn a_certificate_that_is_not_there_is_missed_in_words() {
+    let daemon = reachable(home(), &[]);
+    let first = certificate(&daemon, &[]).printed();
+    let error = certificate(&daemon, &["--state-dir", "state"]).failed(1);
+    assert!(error.contains("state") && error.contains("there is no certificate"), "{error}");
+    let home = stop(daemon);
+    let daemon = reachable(home, &[]);
+    assert_ne!(
+        certificate(&daemon, &[]).printed(),
+        first,
+        "without a directory each start makes one"
+    );
+
+    let daemon = Daemon::start();
+    let error = daemon.run(&["cert"]).failed(3);
+    assert!(error.contains("is not served with TLS"), "{error}");
+}
+
+/// Who is asked has to know the authkey.
+#[test]
+fn an_impostors_certificate_is_not_printed() {
+    let daemon = reachable(home(), &[]);
+    daemon.home.run(&["keygen", "other"]).printed();
+    let address = format!("tls://{}", daemon.place());
+    daemon.home.run(&["cert", "--authkey-file", "other", "--address", &address]).failed(77);
+}
+
+#[test]
+fn a_damaged_certificate_is_named_with_the_way_out() {
+    let home = stop(reachable(home(), &["--state-dir", "state"]));
+    fs::write(home.path("state/tls-identity.pem"), "-----BEGIN").expect("it can be written");
+    let serve =
+        ["serve", "--authkey-file", "key", "--address", "0.0.0.0:0", "--state-dir", "state"];
+    let error = home.run(&serve).failed(2);
+    assert!(error.contains("state/tls-identity.pem") && error.contains("remove it"), "{error}");
 }

@@ -101,6 +101,22 @@ impl Manager {
         self.inner.address()
     }
 
+    /// The certificate that the manager showed on the newest connection, as
+    /// [`crate::Manager::certificate`].
+    ///
+    /// ```no_run
+    /// # use mp_manager::blocking::Manager;
+    /// # fn example() -> mp_manager::Result<()> {
+    /// let manager = Manager::connect("tls://10.0.0.5:7117", "authkey")?;
+    /// print!("{}", manager.certificate().unwrap_or_default());
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn certificate(&self) -> Option<String> {
+        self.inner.certificate()
+    }
+
     /// What a child process needs in its environment for [`from_env`](Self::from_env) to find this
     /// manager, as [`crate::Manager::environment`].
     ///

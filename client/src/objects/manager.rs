@@ -64,6 +64,24 @@ impl Manager {
         &self.link.address
     }
 
+    /// The certificate that the manager showed on the newest connection, as PEM; `None` without TLS. It
+    /// is the manager's: the proof of the authkey is bound to it. Clients in other languages pin it.
+    ///
+    /// ```no_run
+    /// # use mp_manager::Manager;
+    /// # async fn example() -> mp_manager::Result<()> {
+    /// let manager = Manager::connect("tls://10.0.0.5:7117", "authkey").await?;
+    /// if let Some(pem) = manager.certificate() {
+    ///     print!("{pem}");
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn certificate(&self) -> Option<String> {
+        self.link.certificate()
+    }
+
     /// What a child process needs in its environment for [`from_env`](Self::from_env) to find this
     /// manager. It has the authkey in it: give it to children, do not print it. Certificates are in
     /// it if they are in files.

@@ -30,6 +30,8 @@ pub(crate) struct Link {
     handles: Mutex<HashMap<u64, (u64, Weak<Handle>)>>,
     /// The manager was shut down through it.
     is_shut_down: AtomicBool,
+    /// What the manager showed with TLS last, as PEM.
+    certificate: Mutex<Option<String>>,
 }
 
 /// What runs a connection: a thread of its own, a server inside this process.
@@ -57,6 +59,7 @@ impl Link {
             keeper: OnceLock::new(),
             handles: Mutex::default(),
             is_shut_down: AtomicBool::new(false),
+            certificate: Mutex::default(),
         })
     }
 
@@ -78,6 +81,15 @@ impl Link {
     /// Whether the manager was shut down through it.
     pub(crate) fn is_shut_down(&self) -> bool {
         self.is_shut_down.load(Ordering::Relaxed)
+    }
+
+    /// What the manager showed with TLS on the newest connection, as PEM.
+    pub(crate) fn certificate(&self) -> Option<String> {
+        lock(&self.certificate).clone()
+    }
+
+    pub(crate) fn note_certificate(&self, pem: String) {
+        *lock(&self.certificate) = Some(pem);
     }
 
     pub(crate) fn note_shutdown(&self) {

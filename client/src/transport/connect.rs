@@ -21,6 +21,7 @@ use mp_manager_proto::{
     },
     version,
 };
+use rustls::pki_types::CertificateDer;
 use tokio::{
     net::{TcpStream, UnixStream},
     sync::mpsc,
@@ -33,7 +34,7 @@ use tonic::{
 
 use super::{
     authkeys::Authkeys,
-    tls::{Connector, TlsFailure, Trouble},
+    tls::{Connector, Secured, TlsFailure, Trouble},
 };
 use crate::{
     error::{Context, Error, Result},
@@ -75,6 +76,8 @@ pub(crate) struct Authenticated {
     pub(crate) challenge: Challenge,
     /// When it was asked for: the manager heard of us no earlier.
     pub(crate) asked: Duration,
+    /// What the manager showed with TLS. Its proof of the authkey is bound to it.
+    pub(crate) certificate: Option<CertificateDer<'static>>,
 }
 
 /// Connects, and gets in: with the session of before, if there was one and the manager has it.
@@ -125,7 +128,15 @@ async fn get_in(target: &Target, session: &Session) -> Result<Authenticated> {
                 target.authkeys.accept(authkey);
                 // The server has proven itself, and says no more than it was asked.
                 let client = client.max_decoding_message_size(usize::MAX);
-                return Ok(Authenticated { client, channel, welcome, challenge, asked });
+                let certificate = opened.certificate;
+                return Ok(Authenticated {
+                    client,
+                    channel,
+                    welcome,
+                    challenge,
+                    asked,
+                    certificate,
+                });
             }
             Err(Failed::Authkey(error)) => refused = refused.or(Some(error)),
             Err(Failed::Otherwise(error)) => {
@@ -146,6 +157,7 @@ struct Opened {
     binding: Binding,
     /// What goes wrong with its TLS.
     trouble: Option<Trouble>,
+    certificate: Option<CertificateDer<'static>>,
 }
 
 async fn open_channel(target: &Target, home: Home) -> Result<Opened> {
@@ -161,6 +173,7 @@ async fn open_channel(target: &Target, home: Home) -> Result<Opened> {
             .keep_alive_timeout(PING_TIMEOUT)
             .keep_alive_while_idle(true);
     }
+    let mut certificate = None;
     let (connected, binding, trouble) = match address {
         Address::Tcp { .. } if target.connector.tls.is_set() && !address.is_local() => {
             return Err(Error::Configuration(format!(
@@ -174,10 +187,12 @@ async fn open_channel(target: &Target, home: Home) -> Result<Opened> {
         Address::Tls { host, port } => {
             let stream = connect_tcp(address, host, *port, home).await?;
             let connected = target.connector.connect(host, &plain(host, *port), stream).await;
-            let (stream, binding) = connected.map_err(|failure| match failure {
+            let secured = connected.map_err(|failure| match failure {
                 TlsFailure::Configuration(problem) => Error::Configuration(problem),
                 TlsFailure::Connection(problem) => cannot_connect(address, problem),
             })?;
+            let Secured { stream, binding, certificate: shown } = secured;
+            certificate = Some(shown);
             let trouble = stream.trouble.clone();
             (endpoint.connect_with_connector(once(stream)).await, binding, Some(trouble))
         }
@@ -191,7 +206,7 @@ async fn open_channel(target: &Target, home: Home) -> Result<Opened> {
         other => return Err(cannot_connect(other, "this kind of address is not known".into())),
     };
     match connected {
-        Ok(channel) => Ok(Opened { channel, binding, trouble }),
+        Ok(channel) => Ok(Opened { channel, binding, trouble, certificate }),
         Err(error) => Err(cannot_connect(address, format!("{error} (is it a manager?)"))),
     }
 }

@@ -12,6 +12,7 @@ use std::{
 use mp_manager_proto::{
     address::Address,
     frame::FrameCodec,
+    tls::certificate_to_pem,
     v1::{Beat, Error as Refusal, Reason, ServerFrame},
 };
 use tokio::{
@@ -145,7 +146,10 @@ enum End {
 
 impl Connection {
     fn connected(&self, authenticated: &Authenticated) -> Connected {
-        let Authenticated { welcome, challenge, asked, .. } = authenticated;
+        let Authenticated { welcome, challenge, asked, certificate, .. } = authenticated;
+        if let (Some(link), Some(certificate)) = (self.link.upgrade(), certificate) {
+            link.note_certificate(certificate_to_pem(certificate));
+        }
         self.session.connected(welcome, challenge, *asked)
     }
 

@@ -51,6 +51,14 @@ pub(crate) struct Connector {
     used: Arc<Mutex<Option<Arc<ClientConfig>>>>,
 }
 
+/// A TLS connection that came about.
+pub(crate) struct Secured {
+    pub(crate) stream: Watched,
+    pub(crate) binding: Binding,
+    /// What the other end showed, and has the private key of.
+    pub(crate) certificate: CertificateDer<'static>,
+}
+
 /// Why no TLS connection came about.
 #[derive(Debug)]
 pub(crate) enum TlsFailure {
@@ -77,7 +85,7 @@ impl Connector {
         host: &str,
         plain: &str,
         stream: HomeBound<TcpStream>,
-    ) -> Result<(Watched, Binding), TlsFailure> {
+    ) -> Result<Secured, TlsFailure> {
         let stream = TlsConnector::from(self.current()?)
             .connect(server_name(host)?, stream)
             .await
@@ -90,7 +98,8 @@ impl Connector {
         let leaf = session.peer_certificates().and_then(<[_]>::first).ok_or_else(unbound)?;
         let binding = tls::binding(session, leaf)
             .map_err(|error| TlsFailure::Connection(error.to_string()))?;
-        Ok((Watched::new(stream), binding))
+        let certificate = leaf.clone().into_owned();
+        Ok(Secured { stream: Watched::new(stream), binding, certificate })
     }
 
     /// What the files say now. Somebody may be about to replace them: who connects again does it

@@ -199,3 +199,27 @@ async fn shown(server: &TestServer) -> Vec<u8> {
     let stream = stream.unwrap();
     stream.get_ref().1.peer_certificates().unwrap()[0].to_vec()
 }
+
+/// A client may have pinned it.
+#[tokio::test]
+async fn a_managers_own_certificate_stays_when_files_are_read_again() {
+    let server = TestServer::with_tls(|_| {});
+    let shown = async || comes_in(&server.address()).await.certificate().unwrap();
+    let first = shown().await;
+    let other = Certified::self_signed();
+    let mut given = Tls::default();
+    given.identity = Some(other.identity());
+    server.handle().set_tls(&given).unwrap();
+    assert_eq!(
+        mp_manager_proto::tls::certificates(shown().await.as_bytes()).unwrap(),
+        other.chain()
+    );
+    server.handle().set_tls(&Tls::default()).unwrap();
+    assert_eq!(shown().await, first);
+}
+
+#[tokio::test]
+async fn without_tls_there_is_no_certificate() {
+    let server = TestServer::start();
+    assert_eq!(comes_in(&server.address()).await.certificate(), None);
+}
