@@ -16,9 +16,17 @@ pub struct Bug<'a> {
 
 /// All of them.
 pub fn bugs() -> impl Iterator<Item = Bug<'static>> {
-    BUGS.split("=== ").skip(1).map(|text| {
-        parse(text).unwrap_or_else(|| panic!("planted/bugs.txt: this is no bug:\n{text}"))
-    })
+    bugs_in(BUGS)
+}
+
+/// All that are in a text of this form.
+///
+/// # Panics
+/// If something in it is none.
+pub fn bugs_in(text: &str) -> impl Iterator<Item = Bug<'_>> {
+    text.split("=== ")
+        .skip(1)
+        .map(|text| parse(text).unwrap_or_else(|| panic!("this is no bug to be planted:\n{text}")))
 }
 
 fn parse(text: &str) -> Option<Bug<'_>> {
