@@ -1145,8 +1145,8 @@ class Daemon:
         address = address.get(transport, f"unix:{self.directory}/socket")
         state = self.directory / "state"
         serve = [program, "serve", "--address", address, "--authkey-file", authkey]
-        # Checks that fail to authenticate on purpose must not wait to be forgiven.
-        serve += ["--state-dir", state, "--max-failed-handshakes", "10000"]
+        # Checks that fail to authenticate on purpose must not wait to be forgiven, nor slow machines fail.
+        serve += ["--state-dir", state, "--max-failed-handshakes", "10000", "--handshake-timeout", "60"]
         environment = {**os.environ, "MP_MANAGER_LOG": "error"}
         self.process = subprocess.Popen(serve, stdout=subprocess.PIPE, text=True, env=environment)
         line = self.process.stdout.readline()
