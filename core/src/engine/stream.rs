@@ -220,7 +220,7 @@ impl Stream {
     /// The last frame of a stream that is over because the session was resumed on another connection, once.
     /// Whoever did not do that has to know, and must not resume the session back.
     pub fn farewell(&mut self) -> Option<ServerFrame> {
-        let Attachment { client, generation } = &self.attachment;
+        let Attachment { client, generation, .. } = &self.attachment;
         let peer = client.resumed_by(*generation)?;
         if std::mem::replace(&mut self.has_said_farewell, true) {
             return None;
