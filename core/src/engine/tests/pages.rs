@@ -84,7 +84,7 @@ fn a_page_ends_where_it_is_full() {
         let after = names.last().cloned().unwrap_or_default();
         let list = List { after, ..List::default() };
         let replies = fixture.ask(&mut peer, vec![directory(directory_op::Op::List(list))]);
-        let Some(reply::Result::Listing(Listing { objects, more })) = &replies[0].result else {
+        let Some(reply::Result::Listing(Listing { objects, more, .. })) = &replies[0].result else {
             panic!("{replies:?}")
         };
         assert!((2..20).contains(&objects.len()), "{}", objects.len());
