@@ -557,7 +557,7 @@ fn weight(result: &reply::Result) -> usize {
 mod tests {
     use std::sync::Arc;
 
-    use mp_manager_proto::v1::Ref;
+    use mp_manager_proto::{encoded_len, v1::Ref};
 
     use super::*;
     use crate::stored::Referent;
