@@ -373,7 +373,8 @@ async fn references_are_counted_when_they_are_acknowledged() {
     let mut client = Client::start(&server).await;
     let kept = client.session.open(None, Kind::Dict, None).await.unwrap();
     client.session.open(None, Kind::Dict, None).await.unwrap();
-    client.session.directory(release_reference(kept)).await.unwrap();
+    let early = client.session.directory(release_reference(kept)).await.unwrap_err();
+    assert_eq!(early.reason(), Reason::BoundExceeded, "{early}");
     assert_eq!(objects().await, 2);
 
     let mut client = client.reconnected(3).await;

@@ -107,7 +107,8 @@ async fn nobody_can_let_go_of_what_others_hold() {
     let mut session = RawSession::start(&server.address()).await;
     for object in 0..100 {
         let release = Release { object, count: u64::MAX };
-        session.directory(directory_op::Op::Release(release)).await.unwrap();
+        let refused = session.directory(directory_op::Op::Release(release)).await.unwrap_err();
+        assert_eq!(refused.reason(), Reason::BoundExceeded, "{refused}");
     }
     assert_eq!(team.get("alice").await.unwrap(), Some(1));
     innocent.is_undisturbed().await;
