@@ -16,13 +16,17 @@ const UNLIMITED: Limits = Limits { max_requests: usize::MAX, max_open_requests: 
 /// What is decoded where it arrives takes no more.
 const LIGHT: usize = 1 << 20;
 
+/// Longer ones take longer and get no further.
+const MAX_LEN: usize = 64 << 10;
+
 /// A frame: the first byte says whether the rest is one or makes one, and the next two how often it is said
 /// again.
 pub fn weights(data: &[u8]) {
     let mut source = Source(data);
     let is_made = source.byte() % 2 == 1;
-    let times = usize::from(source.byte()) * usize::from(source.byte()) % 5000 + 1;
+    let wanted = usize::from(source.byte()) * usize::from(source.byte());
     let once = if is_made { source.message("ClientFrame") } else { source.0.to_vec() };
+    let times = wanted.clamp(1, (MAX_LEN / once.len().max(1)).max(1));
     let frame = once.repeat(times);
     let decoded = ClientFrame::decode(&frame[..]);
     let weighed = UNLIMITED.weigh(&frame);
