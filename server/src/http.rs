@@ -63,7 +63,9 @@ impl Http {
             .max_local_error_reset_streams(MAX_LOCAL_RESETS)
             .max_pending_accept_reset_streams(MAX_REMOTE_RESETS)
             .keep_alive_interval(PING_INTERVAL)
-            .keep_alive_timeout(PING_TIMEOUT);
+            .keep_alive_timeout(PING_TIMEOUT)
+            // gRPC has no use for it, and it cannot be made while the clock is before 1970.
+            .auto_date_header(false);
         let health = HealthReporter::new();
         let routes = routes(host, &health);
         let serving = health.clone();

@@ -89,5 +89,5 @@ impl Engine {
 #[must_use]
 pub fn shutting_down() -> Error {
     Error::new(Reason::ShuttingDown, "the manager is shutting down")
-        .with_hint("connect again once it runs again")
+        .with_hint("once it runs again, clients that were not closed connect by themselves")
 }

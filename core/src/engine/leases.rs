@@ -64,8 +64,12 @@ impl Engine {
             return None;
         }
         let (silence, lease) = (state.session.silence(now), state.session.lease());
-        let message = format!("nothing was heard for {silence:.1?}; the lease is {lease:?}");
-        let why = Error::new(Reason::SessionEnded, message);
+        let message = format!(
+            "the session has ended: nothing was heard for {silence:.1?} of its client; the lease is \
+             {lease:?}"
+        );
+        let why = Error::new(Reason::SessionEnded, message)
+            .with_hint("what it held is released; a longer lease bears longer pauses");
         self.end(client, state, Some(why.clone()), work).then_some(why)
     }
 
