@@ -29,8 +29,9 @@ use crate::{
 /// MP_MANAGER_ADDRESS. Signals are passed on to it. If the lock is lost while it runs, because the
 /// manager is or because somebody else has released the lock, the command is killed, and what it has
 /// started: with SIGTERM, and with SIGKILL after the grace. The exit code is 76 then. A command that
-/// we may not kill, such as sudo, goes on, and the message says so. If we are killed ourselves, with
-/// SIGKILL, the command is too, but not what it has started.
+/// we may not kill, such as sudo, goes on, and the message says so. During the grace the lock may be
+/// somebody else's already. If we are killed ourselves, with SIGKILL, the command is too, but not what it
+/// has started.
 ///
 /// A lock protects nothing from a command that was stopped for longer than the lock waited for it.
 /// What the command writes with --fence "$MP_MANAGER_FENCE" is written only while the lock is held.
