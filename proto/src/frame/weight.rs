@@ -7,8 +7,8 @@ use bytes::Bytes;
 
 use crate::error::{Error, Reason};
 
-/// A frame that is no longer becomes less than [`LIGHT_BYTES`], whatever is in it, and is not looked at:
-/// a byte becomes 120 at most, in empty requests.
+/// A frame that is no longer becomes less than [`LIGHT_BYTES`], whatever is in it, and is not looked at: an
+/// empty request becomes the most, less than 512 bytes of two.
 const SHORT: usize = 4 << 10;
 /// A frame that becomes no more than this is decoded where it arrives.
 const LIGHT_BYTES: usize = 1 << 20;
