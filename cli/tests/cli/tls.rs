@@ -236,7 +236,7 @@ fn certificate(daemon: &Daemon, options: &[&str]) -> crate::fixture::Finished {
 }
 
 fn stop(mut daemon: Daemon) -> Home {
-    daemon.process.stop();
+    daemon.process.signal(Signal::TERM);
     daemon.process.wait();
     daemon.home
 }
