@@ -807,7 +807,7 @@ mod tests {
     fn losses_are_repeated_until_they_are_confirmed() {
         let mut outbox = Outbox::<u64>::default();
         let tokens = |outbox: &mut Outbox<u64>, generation| {
-            let frame = outbox.take_frame(generation, 0, 1).unwrap_or_default();
+            let frame = outbox.take_frame(generation, 0, 1000).unwrap_or_default();
             frame.lost.into_iter().map(|lost| lost.token).collect::<Vec<_>>()
         };
         outbox.lose(1, 11);

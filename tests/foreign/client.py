@@ -102,7 +102,10 @@ def transcript(hello, challenge, bound):
         parts += [part(b"bindings"), *map(number, bindings)]
     if hello.max_frame_bytes:
         parts += [part(b"frames"), number(hello.max_frame_bytes)]
-    return parts + [part(data) for data in bound]
+    parts += [part(data) for data in bound]
+    if hello.min_version and challenge.version:
+        parts += [part(b"versions"), number(hello.min_version), number(challenge.version)]
+    return parts
 
 
 def welcome_parts(hello, proof, welcome):

@@ -210,6 +210,13 @@ def another_authkey_is_refused(w):
 
 
 @check
+def a_range_of_versions_is_agreed_upon_and_proven(w):
+    session = w.session(version=3, min_version=1)
+    assert session.challenge.version == 1, session.challenge
+    reason(e.REASON_UNSUPPORTED_VERSION, w.session, version=3, min_version=2)
+
+
+@check
 def another_version_is_refused_with_both(w):
     error = reason(e.REASON_UNSUPPORTED_VERSION, w.connect().handshake, AUTHKEY, version=99)
     assert "99" in error.message and "1" in error.message.replace("99", ""), error
@@ -704,6 +711,13 @@ def nobody_resumes_without_the_secret(w):
     resume = hs.Resume(session=session.welcome.session, epoch=session.challenge.epoch)
     reason(e.REASON_AUTHENTICATION_FAILED, w.session, resume, b"guessed")
     session.call(directory={"ping": {}})
+
+
+@check
+def the_older_connection_hears_who_resumed_its_session(w):
+    session = w.session()
+    w.resumed(session, first={"reconcile": {}})
+    is_ended(session, e.REASON_SESSION_ENDED)
 
 
 @check

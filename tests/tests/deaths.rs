@@ -158,6 +158,7 @@ async fn what_is_put_next_goes_to_a_live_consumer() {
         tokio::spawn(async move { [consumer.get().await.unwrap(), consumer.get().await.unwrap()] });
     waiters(&scene.manager, "jobs", 2).await;
     victim.kill().await;
+    waiters(&scene.manager, "jobs", 1).await;
     jobs.put(&1).await.unwrap();
     jobs.put(&2).await.unwrap();
     assert_eq!(within(first_two).await.unwrap(), [1, 2]);

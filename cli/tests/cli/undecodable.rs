@@ -2,7 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::fs;
+use std::{fs, os::unix::fs::PermissionsExt};
 
 use bytes::Bytes;
 use mp_manager_proto::v1::{
@@ -25,6 +25,7 @@ impl Stored {
     fn new() -> Self {
         let (home, server) = (Home::new(), TestServer::start());
         fs::write(home.path("authkey"), AUTHKEY).unwrap();
+        fs::set_permissions(home.path("authkey"), fs::Permissions::from_mode(0o600)).unwrap();
         let address = server.address();
         tokio::runtime::Runtime::new().unwrap().block_on(async {
             let mut session = RawSession::start(&address).await;

@@ -52,7 +52,7 @@ async fn a_request_that_makes_no_sense_is_refused_alone() {
     let cases = [
         (u64::MAX, Some(len()), Reason::ObjectNotFound),
         (scores + 1000, Some(len()), Reason::ObjectNotFound),
-        (0, Some(len()), Reason::ObjectNotFound),
+        (0, Some(len()), Reason::WrongKind),
         (scores, Some(is_locked()), Reason::WrongKind),
         (scores, None, Reason::Unsupported),
         (scores, Some(request::Op::Dict(DictOp { op: None })), Reason::Unsupported),
@@ -117,7 +117,7 @@ async fn a_fence_that_does_not_stand_stops_the_operation() {
         (scores, insert("b"), Fence { lock: scores, token }, Some(Reason::Fenced)),
         (scores, insert("b"), Fence { lock: u64::MAX, token: u64::MAX }, Some(Reason::Fenced)),
         // It would wait without the fence.
-        (jobs, get(), Fence { lock: migrate, token }, None),
+        (jobs, get(), Fence { lock: migrate, token }, Some(Reason::Empty)),
         (migrate, is_locked(), Fence { lock: migrate, token }, Some(Reason::Unsupported)),
     ];
     for (object, op, fence, refused) in cases {

@@ -52,7 +52,8 @@ async fn what_is_small_on_the_wire_and_large_in_memory_is_refused_as_it_is() {
     for (what, frame) in heavy_frames() {
         let daemon = Daemon::start(env!("CARGO_BIN_EXE_victim"), Reach::Tcp).await;
         let honest = within(Manager::connect(daemon.address(), AUTHKEY)).await.unwrap();
-        let mut session = RawSession::start(daemon.address()).await;
+        let place = daemon.address().trim_start_matches("tcp://");
+        let mut session = RawSession::start(place).await;
         let (len, before) = (frame.len(), daemon.peak_bytes());
         session.send_bytes(frame).await;
         let ended = within(session.farewell()).await.expect("it is told why");
