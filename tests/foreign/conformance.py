@@ -269,8 +269,12 @@ def a_connection_has_one_of_each_stream(w):
     hello = hs.HandshakeRequest(hello=session.connection.hello())
     status(grpc.StatusCode.FAILED_PRECONDITION, list, stub.Handshake(iter([hello])))
     status(grpc.StatusCode.FAILED_PRECONDITION, list, stub.Session(iter([])))
+    # A stream of beats that has ended leaves its place to another one.
     list(stub.KeepAlive(iter([])))
+    answers = beats(session, 1)
+    next(answers)
     status(grpc.StatusCode.FAILED_PRECONDITION, list, stub.KeepAlive(iter([])))
+    answers.cancel()
 
 
 @check
@@ -626,7 +630,7 @@ def a_session_is_resumed_with_all_it_holds(w):
     lock = w.new(session, v.KIND_LOCK)
     grant = session.call(lock, lock={"acquire": {}})
     resumed = w.resumed(session, first={"reconcile": {}})
-    assert session.end() == (None, grpc.StatusCode.OK)
+    is_ended(session, e.REASON_SESSION_ENDED)
     assert other.call(lock, timeout_us=0, lock={"acquire": {}}) == v.Empty()
     resumed.call(lock, lock={"release": grant.token})
 
@@ -711,13 +715,6 @@ def nobody_resumes_without_the_secret(w):
     resume = hs.Resume(session=session.welcome.session, epoch=session.challenge.epoch)
     reason(e.REASON_AUTHENTICATION_FAILED, w.session, resume, b"guessed")
     session.call(directory={"ping": {}})
-
-
-@check
-def the_older_connection_hears_who_resumed_its_session(w):
-    session = w.session()
-    w.resumed(session, first={"reconcile": {}})
-    is_ended(session, e.REASON_SESSION_ENDED)
 
 
 @check
