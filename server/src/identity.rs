@@ -143,7 +143,10 @@ mod tests {
         assert_eq!(first.certificate, second.certificate);
         assert_eq!(first.key, second.key);
         let pem = kept_certificate(directory.path()).unwrap();
-        assert_eq!(tls::certificates(pem.as_bytes()).unwrap(), [first.certificate.clone()]);
+        assert_eq!(
+            tls::certificates(pem.as_bytes()).unwrap(),
+            std::slice::from_ref(&first.certificate)
+        );
         assert!(!pem.contains("PRIVATE"));
         let mode = fs::metadata(directory.path().join(IDENTITY)).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);

@@ -1,7 +1,5 @@
 //! The services beside the manager's own: health checks and reflection, as tools ask for them.
 
-#![expect(clippy::unwrap_used, reason = "what a helper cannot do fails its test")]
-
 use std::time::Duration;
 
 use mp_manager::Manager;

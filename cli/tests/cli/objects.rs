@@ -110,7 +110,7 @@ fn an_object_without_a_name_is_listed_and_removed_by_its_id() {
     let manager = Manager::connect(&daemon.address, authkey.trim_end()).unwrap();
     let named = manager.lock("lock").open().unwrap();
     let numbers = manager.list::<u64>(Unnamed).open().unwrap();
-    numbers.push(&7).unwrap();
+    numbers.push(7).unwrap();
     let listed = daemon.run(&["ls", "--unnamed", "--output", "json"]).printed();
     let listed: serde_json::Value = serde_json::from_str(&listed).unwrap();
     assert_eq!(listed[0]["kind"], "list");
