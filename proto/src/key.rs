@@ -52,14 +52,20 @@ pub fn check(key: &[u8]) -> Result<(), KeyError> {
     Err(explain(key))
 }
 
-/// Whether it is one of the keys that most are: a short string of ASCII, or a small integer.
+/// Whether it is one of the keys that most are: a short string of ASCII, or an integer. Negative integers of
+/// more than two bytes take the other way.
 #[inline]
 fn is_short(key: &[u8]) -> bool {
     match *key {
-        [0..=0x7f | 0xe0..=0xff] => true,
+        [0..=0x7f | 0xe0..=0xff]
+        | [0xcc, 0x80..=0xff]
+        | [0xcd, 1..=0xff, _]
+        | [0xd0, 0x80..=0xdf] => true,
         [marker @ 0xa0..=0xbf, ref text @ ..] => {
             text.len() == usize::from(marker & 0x1f) && text.is_ascii()
         }
+        [0xce, a, b, _, _] => a | b != 0,
+        [0xcf, a, b, c, d, _, _, _, _] => a | b | c | d != 0,
         _ => false,
     }
 }
@@ -253,9 +259,14 @@ mod tests {
         }
 
         #[test]
-        fn it_takes_what_is_its_own_canonical_form_and_nothing_else(bytes: Vec<u8>) {
-            for bytes in [&bytes[..], &[&[0x92], &bytes[..]].concat(), &[&[0x82], &bytes[..]].concat()] {
-                let own = value::canonical_form(bytes).is_ok_and(|canonical| canonical == bytes);
+        fn it_takes_what_is_its_own_canonical_form_and_nothing_else(bytes: Vec<u8>, number: u64, shift in 0..64_u32) {
+            let number = (number >> shift).to_be_bytes();
+            let integers = [(0xcc, 1), (0xcd, 2), (0xce, 4), (0xcf, 8), (0xd0, 1), (0xd1, 2), (0xd2, 4), (0xd3, 8)]
+                .map(|(marker, length)| [&[marker], &number[8 - length..]].concat());
+            let others =
+                [bytes.clone(), [&[0x92], &bytes[..]].concat(), [&[0x82], &bytes[..]].concat()];
+            for bytes in integers.iter().chain(&others) {
+                let own = value::canonical_form(bytes).is_ok_and(|canonical| canonical == *bytes);
                 let is_key = check(bytes);
                 let is_text = matches!(is_key, Err(KeyError::NotUtf8 { .. }));
                 prop_assert_eq!(is_key.is_ok() || is_text, own, "{:?}", bytes);
