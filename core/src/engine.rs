@@ -30,6 +30,7 @@ mod deadlines;
 mod directory;
 mod end;
 mod leases;
+mod operand;
 mod perform;
 mod request;
 mod reservation;
@@ -58,7 +59,7 @@ pub use client::{Attachment, Client, ClientState};
 pub use config::{Clock, Config, Totals};
 pub use end::shutting_down;
 pub use reservation::Reservation;
-pub use step::{Heavy, Orders, Step, Work};
+pub use step::{Ending, Heavy, LetGo, Orders, Step, Work};
 pub use stream::{Started, Stream, Want};
 
 use crate::lease::{LeaseClock, Leases};
@@ -95,7 +96,7 @@ impl Engine {
     #[must_use]
     pub fn new(config: Config, clock: Box<dyn Clock>, reservation: Reservation) -> Self {
         Self {
-            objects: Arc::default(),
+            objects: Arc::new(Objects::new(config.objects.heavy_from)),
             names: Mutex::default(),
             clients: Shards::default(),
             next_session: AtomicU64::new(0),

@@ -21,6 +21,7 @@
 
 mod call;
 mod calls;
+mod cost;
 mod description;
 #[cfg(test)]
 mod fixture;
@@ -30,6 +31,7 @@ mod machine;
 mod ordered;
 mod page;
 mod pending;
+mod pulse;
 mod slice;
 mod stored;
 mod turn;

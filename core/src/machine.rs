@@ -6,6 +6,7 @@ use mp_manager_proto::v1::ObjectInfo;
 
 use crate::{
     call::{Applied, Call, CallId, SessionId},
+    cost::Cost,
     turn::Turn,
     v1::{Error, Reason},
 };
@@ -17,6 +18,25 @@ pub(crate) trait Machine {
 
     /// Executes an operation. It happens completely or, with an error, not at all.
     fn apply(&mut self, call: Call, op: Self::Op, turn: &mut Turn<'_>) -> Applied;
+
+    /// How long an operation takes, about, beyond what it takes on an object with nothing in it. Called before
+    /// every operation: it has to be cheap.
+    fn cost(&self, op: &Self::Op) -> Cost;
+
+    /// How long it takes to settle an acknowledgement, a cancel or a timeout of a call.
+    fn cost_of_settling(&self, _call: CallId) -> Cost {
+        0
+    }
+
+    /// How many calls, grants and items hear of a session's end or of the object's.
+    fn crowd(&self) -> usize {
+        0
+    }
+
+    /// How many there are to be dropped with it.
+    fn elements(&self) -> usize {
+        0
+    }
 
     /// The caller has what an ownership answer handed over.
     fn acknowledge(&mut self, _call: CallId) {}

@@ -3,12 +3,13 @@
 use bytes::Bytes;
 use mp_manager_proto::{
     operation,
-    v1::{Kind, ObjectInfo, Parameters, SetOp, parameters, request, set_op},
+    v1::{Kind, ObjectInfo, Parameters, parameters, request},
 };
 
 pub use crate::machine::unsupported;
 use crate::{
     call::{Applied, Call, CallId, Outcome, SessionId},
+    cost::{self, times},
     machine::Machine,
     objects::{
         Array, Barrier, Condition, Dict, Event, List, Lock, Namespace, Pipe, Queue, RLock, Scalar,
@@ -90,6 +91,42 @@ macro_rules! objects {
                 info
             }
 
+            /// How long an operation takes, about, in nanoseconds, beyond what it takes on an object with
+            /// nothing in it.
+            #[must_use]
+            #[inline]
+            pub fn cost(&self, op: &request::Op) -> u64 {
+                match (self, op) {
+                    $((Self::$kind(object), request::Op::$op(op)) => {
+                        known_cost!($kind, object, op)
+                    })*
+                    _ => 0,
+                }
+            }
+
+            /// How long it takes, about, in nanoseconds, until all who wait, hold and have something here have
+            /// heard that a session is over, or the object.
+            #[must_use]
+            pub fn cost_of_end(&self) -> u64 {
+                let crowd = match self { $(Self::$kind(object) => object.crowd(),)* };
+                times(crowd, cost::ANSWER)
+            }
+
+            /// How long it takes, about, in nanoseconds, until it has settled an acknowledgement, a cancel or a
+            /// timeout of this call.
+            #[must_use]
+            #[inline]
+            pub fn cost_of_settling(&self, call: CallId) -> u64 {
+                match self { $(Self::$kind(object) => object.cost_of_settling(call),)* }
+            }
+
+            /// How long it takes to drop it, about, in nanoseconds.
+            #[must_use]
+            pub fn cost_of_drop(&self) -> u64 {
+                let elements = match self { $(Self::$kind(object) => object.elements(),)* };
+                times(elements, 2 * cost::DROP)
+            }
+
             /// The memory it takes, about.
             #[must_use]
             pub fn bytes(&self) -> usize {
@@ -124,6 +161,15 @@ macro_rules! known_op {
     };
     ($kind:ident, $op:expr) => {
         $op.op.ok_or_else(unsupported)?
+    };
+}
+
+macro_rules! known_cost {
+    (Pipe, $object:expr, $op:expr) => {
+        $object.cost($op)
+    };
+    ($kind:ident, $object:expr, $op:expr) => {
+        $op.op.as_ref().map_or(0, |op| $object.cost(op))
     };
 }
 
@@ -237,6 +283,13 @@ impl Object {
         Some(Parameters { parameters: Some(parameters) })
     }
 
+    /// Whether objects of this kind are created with [parameters](Self::parameters) that whoever opens one has to
+    /// know.
+    #[must_use]
+    pub fn has_parameters(kind: Kind) -> bool {
+        matches!(kind, Kind::Array | Kind::Semaphore | Kind::Barrier | Kind::Queue | Kind::Pipe)
+    }
+
     /// The elements of a set, for an operation of another set that has it as operand.
     #[must_use]
     pub fn set_snapshot(&self) -> Option<Vec<Bytes>> {
@@ -290,17 +343,6 @@ impl Object {
         operation::class(op).gives_back
     }
 
-    /// Whether an operation on this object looks at `many` elements, which keeps others waiting.
-    #[must_use]
-    pub fn is_heavy(&self, op: &request::Op, many: usize) -> bool {
-        let visited = match (self, op) {
-            (Self::List(list), request::Op::List(_)) => list.len(),
-            (Self::Set(set), request::Op::Set(op)) => set.len() + operand_len(op),
-            _ => 0,
-        };
-        visited >= many && operation::class(op).visits_all
-    }
-
     /// Whether it keeps track of sessions: who holds it, who waits, who has not acknowledged.
     /// The others need not hear of a session's end.
     #[must_use]
@@ -323,16 +365,6 @@ impl Object {
             | Kind::Array => false,
         }
     }
-}
-
-/// How many elements the other set of an operation has.
-fn operand_len(op: &SetOp) -> usize {
-    let other = match &op.op {
-        Some(set_op::Op::Combine(combine)) => combine.other.as_ref(),
-        Some(set_op::Op::Compare(compare)) => compare.other.as_ref(),
-        _ => None,
-    };
-    other.map_or(0, |other| other.elements.len())
 }
 
 /// An operation of one kind sent to an object of another.

@@ -10,6 +10,8 @@ use bytes::Bytes;
 use foldhash::fast::FixedState;
 use hashbrown::HashTable;
 
+use crate::cost::{self, Cost, times};
+
 #[derive(Debug, Clone)]
 struct Slot<V> {
     ordinal: u64,
@@ -117,6 +119,23 @@ impl<V> OrderedMap<V> {
                 cursor.map_or(0, |cursor| self.slots.partition_point(|slot| slot.ordinal < cursor));
             Box::new(self.slots[start..].iter().filter(move |s| live(s)).filter_map(entry))
         }
+    }
+
+    /// How long it takes to make room for `count` more, beyond finding their places.
+    pub(crate) fn cost_of_growing(&self, count: usize) -> Cost {
+        let grows = self.table.len() + count > self.table.capacity();
+        if grows { times(self.table.len(), cost::REHASH) } else { 0 }
+    }
+
+    /// How long it takes to tidy up after `count` were removed.
+    pub(crate) fn cost_of_shrinking(&self, count: usize) -> Cost {
+        let is_tidied = self.slots.len() >= 2 * self.len().saturating_sub(count);
+        if is_tidied { times(self.slots.len(), cost::VISIT + cost::REHASH) } else { 0 }
+    }
+
+    /// How long it takes to pass over what was removed.
+    pub(crate) fn cost_of_gaps(&self) -> Cost {
+        times(self.slots.len() - self.len(), cost::VISIT)
     }
 
     /// The memory an entry takes besides its key's and value's bytes.

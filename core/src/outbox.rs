@@ -15,7 +15,8 @@ use crate::{
     calls::Calls,
     description::{self, session_weight},
     losses::Losses,
-    session::{Generation, Load, Session, Settle, protocol},
+    pulse::Generation,
+    session::{Load, Session, Settle, protocol},
     stored::{self, Pin},
 };
 
@@ -110,10 +111,22 @@ pub struct Settled<H> {
 #[must_use = "drop it outside all locks"]
 pub struct Remains<H> {
     open: Calls<Open<H>>,
-    _references: BTreeMap<ObjectId, (u64, Pin)>,
+    references: BTreeMap<ObjectId, (u64, Pin)>,
 }
 
 impl<H> Remains<H> {
+    /// How many calls and references there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.open.len() + self.references.len()
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
     /// What was parked.
     pub fn parked(&self) -> impl Iterator<Item = (Seq, &H)> {
         self.open.iter().filter_map(|(seq, open)| match open {
@@ -472,7 +485,7 @@ impl<H> Outbox<H> {
         self.losses = Losses::default();
         Remains {
             open: std::mem::take(&mut self.open),
-            _references: std::mem::take(&mut self.references),
+            references: std::mem::take(&mut self.references),
         }
     }
 

@@ -8,6 +8,9 @@ use crate::{
     stored::{Pin, Stored},
 };
 
+/// How many elements a page has at most: small ones take longer than their bytes tell.
+const MAX_ELEMENTS: u32 = 4096;
+
 /// Collects elements until the page is full.
 pub(crate) struct PageBuilder {
     page: Page,
@@ -17,9 +20,9 @@ pub(crate) struct PageBuilder {
 }
 
 impl PageBuilder {
-    /// A page with room for `bytes`, and for as many elements as were asked for.
+    /// A page with room for `bytes`, and for as many elements as were asked for, up to a limit.
     pub(crate) fn new(request: &PageRequest, bytes: usize) -> Self {
-        let elements = if request.max == 0 { u32::MAX } else { request.max };
+        let elements = if request.max == 0 { MAX_ELEMENTS } else { request.max.min(MAX_ELEMENTS) };
         Self { page: Page::default(), pins: Vec::new(), room: bytes, elements }
     }
 

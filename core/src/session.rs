@@ -1,7 +1,6 @@
-//! A session as its lock guards it: which stream speaks for it, what was read and not yet started,
-//! and when it was last heard from.
+//! A session as its lock guards it: which stream speaks for it, and what was read and not yet started.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use mp_manager_proto::{
     encoded_len,
@@ -12,10 +11,10 @@ use mp_manager_proto::{
 use crate::{
     call::{Seq, SessionId},
     pending::Pending,
+    pulse::Pulse,
 };
 
-/// Numbers the streams that speak for a session, one after the other.
-pub type Generation = u64;
+pub use crate::pulse::Generation;
 
 /// One client's session, which outlives its streams: each new stream has the next generation, and
 /// whatever older ones still bring is not listened to.
@@ -31,19 +30,17 @@ pub type Generation = u64;
 pub struct Session {
     id: SessionId,
     lease: Duration,
-    heard: Duration,
+    /// When it was heard from, and whether it has ended: that is noted without the session's lock, too.
+    pulse: Arc<Pulse>,
     generation: Generation,
     stream: Stream,
     /// The highest seq that was started: those up to it are never started again.
     high: Seq,
-    ended: bool,
 }
 
 /// What is known of the current stream.
 #[derive(Debug, Default)]
 struct Stream {
-    /// The number of the last frame.
-    frame: u64,
     /// The last seq that was read.
     seq: Seq,
     pending: Pending,
@@ -133,11 +130,10 @@ impl Session {
         Self {
             id,
             lease,
-            heard: now,
+            pulse: Arc::new(Pulse::new(Self::FIRST, now)),
             generation: Self::FIRST,
             stream: Stream::default(),
             high: 0,
-            ended: false,
         }
     }
 
@@ -153,63 +149,50 @@ impl Session {
         self.lease
     }
 
+    /// Its signs of life.
+    pub(crate) fn pulse(&self) -> &Arc<Pulse> {
+        &self.pulse
+    }
+
     /// Whether it lives, and the stream of this generation speaks for it.
     #[must_use]
     pub fn is_current(&self, generation: Generation) -> bool {
-        !self.ended && self.generation == generation
+        self.pulse.is_current(generation)
     }
 
     /// Resumes it with a new stream, whose generation comes back; the outbox has to hear of it
     /// under the same lock. What was read on the older one and not started is forgotten: it comes
     /// again. `None` if the session has ended.
     pub fn attach(&mut self, now: Duration) -> Option<Generation> {
-        if self.ended {
+        if self.has_ended() {
             return None;
         }
-        self.heard = now;
         self.generation += 1;
+        self.pulse.attach(self.generation, now);
         self.stream = Stream::default();
         Some(self.generation)
-    }
-
-    /// Takes note of a sign of life. False, and nothing noted, if it did not come from the current
-    /// stream's connection.
-    pub fn heard(&mut self, generation: Generation, now: Duration) -> bool {
-        let is_current = self.is_current(generation);
-        if is_current {
-            self.heard = now;
-        }
-        is_current
-    }
-
-    /// The number of the last frame that was taken in on the current stream.
-    #[must_use]
-    pub fn last_frame(&self) -> u64 {
-        self.stream.frame
-    }
-
-    /// When it ends if nothing more is heard.
-    #[must_use]
-    pub fn lease_end(&self) -> Duration {
-        self.heard + self.lease
-    }
-
-    /// How long nothing was heard.
-    #[must_use]
-    pub fn silence(&self, now: Duration) -> Duration {
-        now.saturating_sub(self.heard)
     }
 
     /// Whether it has ended.
     #[must_use]
     pub fn has_ended(&self) -> bool {
-        self.ended
+        self.pulse.has_ended()
     }
 
     /// Ends it; false if it had ended. The outbox and the objects it has touched have to hear of it.
     pub fn end(&mut self) -> bool {
         self.stream = Stream::default();
-        !std::mem::replace(&mut self.ended, true)
+        self.pulse.end()
+    }
+
+    /// Ends it, unless it was heard from since `last`. As with [`end`](Self::end), the outbox and the objects have
+    /// to hear of it if it ends. False if it does not.
+    pub fn end_if_silent_since(&mut self, last: Duration) -> bool {
+        let ends = self.pulse.end_if_silent_since(last);
+        if ends {
+            self.stream = Stream::default();
+        }
+        ends
     }
 
     /// Takes in a frame: its requests wait to be [started](Self::next), and what it says beside
@@ -224,7 +207,7 @@ impl Session {
         now: Duration,
         limits: &Limits,
     ) -> Result<Option<Settle>, Error> {
-        if !self.heard(generation, now) || self.stream.goodbye {
+        if !self.pulse.heard(generation, now) || self.stream.goodbye {
             return Ok(None);
         }
         self.check(&frame, limits)?;
@@ -238,7 +221,7 @@ impl Session {
             }
             was_started
         });
-        stream.frame = frame.number;
+        self.pulse.took_in(frame.number);
         stream.seq = frame.requests.last().map_or(stream.seq, |request| request.seq);
         stream.goodbye = frame.goodbye.is_some();
         let known = frame.requests.partition_point(|request| request.seq <= high);
@@ -249,7 +232,7 @@ impl Session {
     }
 
     fn check(&self, frame: &ClientFrame, limits: &Limits) -> Result<(), Error> {
-        let (got, expected) = (frame.number, self.stream.frame + 1);
+        let (got, expected) = (frame.number, self.pulse.last_frame() + 1);
         if got != expected {
             return Err(protocol(format!("frame {got} came where {expected} was expected")));
         }
@@ -444,6 +427,11 @@ mod tests {
         Session::new(7, LEASE, ms(0))
     }
 
+    /// When it ends if nothing more is heard.
+    fn lease_end(session: &Session) -> Option<Duration> {
+        Some(session.pulse().last_heard()? + session.lease())
+    }
+
     fn frame(number: u64, seqs: &[Seq]) -> ClientFrame {
         let requests =
             seqs.iter().map(|&seq| Request { seq, ..Request::default() }).collect::<Vec<_>>();
@@ -508,8 +496,8 @@ mod tests {
         // Neither what was read and not started, nor what comes, nor the sign of life in it.
         assert_eq!(started(&mut session, 1, &load(0, 0)), []);
         assert_eq!(session.frame(1, frame(2, &[3]), ms(900), &limits()), Ok(None));
-        assert!(!session.heard(1, ms(900)));
-        assert_eq!(session.lease_end(), ms(500) + LEASE);
+        assert!(!session.pulse().heard(1, ms(900)));
+        assert_eq!(lease_end(&session), Some(ms(500) + LEASE));
         take(&mut session, second, reconcile(&[]));
         assert_eq!(started(&mut session, second, &load(0, 0)), []);
     }
@@ -662,14 +650,16 @@ mod tests {
     #[test]
     fn frames_beats_and_resuming_begin_the_lease_anew() {
         let mut session = session();
-        assert_eq!(session.lease_end(), LEASE);
+        assert_eq!(lease_end(&session), Some(LEASE));
         session.frame(1, frame(1, &[]), ms(100), &limits()).unwrap();
-        assert_eq!(session.lease_end(), ms(1100));
-        assert!(session.heard(1, ms(200)));
-        assert_eq!(session.lease_end(), ms(1200));
+        assert_eq!(lease_end(&session), Some(ms(1100)));
+        assert_eq!(session.pulse().beat(1, ms(200)), Some(1));
+        assert_eq!(lease_end(&session), Some(ms(1200)));
         session.attach(ms(300)).unwrap();
-        assert_eq!(session.lease_end(), ms(1300));
-        assert_eq!(session.silence(ms(450)), ms(150));
+        assert_eq!(lease_end(&session), Some(ms(1300)));
+        assert!(!session.end_if_silent_since(ms(200)));
+        assert!(session.end_if_silent_since(ms(300)));
+        assert!(session.has_ended());
     }
 
     #[test]
@@ -679,7 +669,7 @@ mod tests {
         assert!(session.end());
         assert!(!session.end());
         assert_eq!(session.attach(ms(0)), None);
-        assert!(!session.heard(1, ms(0)));
+        assert_eq!(session.pulse().beat(1, ms(0)), None);
         assert_eq!(session.frame(1, frame(2, &[2]), ms(0), &limits()), Ok(None));
         assert!(matches!(session.next(1, &load(0, 0), &limits()), Ok(Next::Read)));
     }

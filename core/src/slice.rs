@@ -28,6 +28,12 @@ pub(crate) fn clamped(index: i64, len: usize) -> usize {
     }
 }
 
+/// How far an index is from the nearer end of a sequence of `len`.
+pub(crate) fn from_nearer_end(index: i64, len: usize) -> usize {
+    let at = clamped(index, len);
+    at.min(len - at)
+}
+
 /// The positions a slice takes, in order: `start`, `start + step`, … , `count` of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Positions {

@@ -26,9 +26,8 @@ pub struct Limits {
     pub max_key_bytes: usize,
     /// Where a page of a long reply ends.
     pub page_bytes: usize,
-    /// An operation that looks at this many elements keeps others waiting for more than about a
-    /// millisecond.
-    pub heavy_from: usize,
+    /// What takes longer than this, about, in nanoseconds, is done where nobody waits.
+    pub heavy_from: u64,
 }
 
 impl Default for Limits {
@@ -37,7 +36,7 @@ impl Default for Limits {
             max_value_bytes: 16 << 20,
             max_key_bytes: 64 << 10,
             page_bytes: 1 << 20,
-            heavy_from: 20_000,
+            heavy_from: 500_000,
         }
     }
 }

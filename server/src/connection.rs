@@ -10,10 +10,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use mp_manager_core::{
-    Error,
-    engine::{Attachment, Work},
-};
+use mp_manager_core::{Error, engine::Attachment};
 use mp_manager_proto::handshake::Binding;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
@@ -183,16 +180,15 @@ impl Drop for Connection {
             return;
         }
         let Some(host) = self.host.upgrade() else { return };
-        let (client, mut work) = (Arc::clone(&attachment.client), Work::default());
-        let mut state = client.lock();
-        if *has_stream {
-            host.engine.end_attached(attachment, &mut state, None, &mut work);
-        } else {
-            host.engine.closed_unused(attachment, &mut state, is_unix, &mut work);
-        }
-        host.perform(&mut work);
-        drop(state);
-        work.let_go();
+        let (attachment, has_stream) = (attachment.clone(), *has_stream);
+        let client = Arc::clone(&attachment.client);
+        host.with_session(&client, move |engine, state, work| {
+            if has_stream {
+                engine.end_attached(&attachment, state, None, work);
+            } else {
+                engine.closed_unused(&attachment, state, is_unix, work);
+            }
+        });
     }
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Weak;
 
 use mp_manager_core::engine::Work;
-use tokio::time::sleep_until;
+use tokio::{task::yield_now, time::sleep_until};
 
 use crate::host::Host;
 
@@ -19,6 +19,7 @@ pub(crate) async fn run(host: Weak<Host>) {
         let mut work = Work::default();
         host.engine.expire_due(&mut work);
         host.perform(&mut work);
-        work.let_go();
+        host.let_go(&mut work);
+        yield_now().await;
     }
 }

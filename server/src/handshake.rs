@@ -16,7 +16,7 @@ use mp_manager_proto::{
     handshake::{self, Binding, NONCE_LEN, Transcript},
     version,
 };
-use tokio::{sync::mpsc::Sender, time::timeout};
+use tokio::{sync::mpsc::Sender, task::spawn_blocking, time::timeout};
 use tonic::{Status, Streaming};
 
 use crate::{connection::Connection, host::Host};
@@ -81,7 +81,7 @@ impl Handshake {
         if self.host.engine.is_shutting_down() {
             return Err(engine::shutting_down());
         }
-        let resumed = self.resume(&hello, &transcript, &proof)?;
+        let resumed = self.resume(&hello, &transcript, &proof).await?;
         let attachment = match resumed {
             Some(resumed) => resumed,
             None => self.begin(&hello)?,
@@ -98,7 +98,7 @@ impl Handshake {
 
     /// Continues the session that the client asks for, if there is one. From here on its older
     /// connection is not listened to any more.
-    fn resume(
+    async fn resume(
         &self,
         hello: &Hello,
         transcript: &Transcript,
@@ -109,7 +109,14 @@ impl Handshake {
         if !transcript.verify_resume(client.resume_secret(), &proof.resume) {
             return Err(wrong_resume_secret(client.id()));
         }
-        Ok(engine.resume(&client, &mut client.lock(), &self.connection.peer))
+        if let Some(mut state) = client.try_lock() {
+            return Ok(engine.resume(&client, &mut state, &self.connection.peer));
+        }
+        // Somebody goes on with it, who may take long.
+        let (host, peer) = (Arc::clone(&self.host), self.connection.peer.clone());
+        let resumed =
+            spawn_blocking(move || host.engine.resume(&client, &mut client.lock(), &peer));
+        resumed.await.map_err(|_| engine::shutting_down())
     }
 
     async fn hello(&mut self) -> Result<Hello, Error> {

@@ -2,13 +2,15 @@
 
 use std::sync::Arc;
 
-use mp_manager_core::engine::{self, Config, Engine, Step, Totals, Work};
-use tokio::{sync::Notify, task::spawn_blocking};
+use mp_manager_core::engine::{self, Client, ClientState, Config, Engine, Step, Totals, Work};
+use tokio::sync::Notify;
 
 use crate::{
     authkeys::Authkeys,
     clock::ServerClock,
     decoding::Decoding,
+    elsewhere::elsewhere,
+    lanes::Lanes,
     options::{Limits, Options},
     reservation::Reservation,
 };
@@ -22,6 +24,7 @@ pub(crate) struct Host {
     pub(crate) engine: Engine,
     pub(crate) clock: ServerClock,
     pub(crate) decoding: Decoding,
+    lanes: Lanes,
     pub(crate) options: Options,
     pub(crate) authkeys: Arc<Authkeys>,
     pub(crate) reservation: Reservation,
@@ -61,6 +64,7 @@ impl Host {
             engine: Engine::new(config, Box::new(clock), tokens),
             clock,
             decoding: Decoding::new(&options.limits),
+            lanes: Lanes::default(),
             options,
             authkeys: Arc::new(authkeys),
             reservation,
@@ -86,15 +90,65 @@ impl Host {
         self.follow_orders(work);
     }
 
+    /// Performs a heavy step, with all that follow from it, when it has its turn.
     fn perform_elsewhere(self: &Arc<Self>, step: Step) {
+        let Some((session, step)) = self.lanes.enter(step) else { return };
         let host = Arc::clone(self);
-        spawn_blocking(move || {
-            let mut work = Work::of(step);
-            while let Some(step) = work.next_step() {
-                host.perform_here(step, &mut work);
+        elsewhere(move || {
+            let mut turn = Some((session, step));
+            while let Some((session, step)) = turn {
+                host.perform_all(Work::of(step));
+                turn = host.lanes.next(session);
             }
-            host.follow_orders(&mut work);
-            work.let_go();
+        });
+    }
+
+    /// Performs steps where nobody waits. A heavy one that they bring about has its turn like any other, unless
+    /// it goes on with what was begun.
+    fn perform_all(self: &Arc<Self>, mut work: Work) {
+        while let Some(step) = work.next_step() {
+            self.perform_here(step, &mut work);
+        }
+        self.follow_orders(&mut work);
+        work.let_go();
+        self.engine.drop_buried();
+    }
+
+    /// Drops what is not needed any more, where nobody waits if that takes long. Call it with no lock held.
+    #[inline]
+    pub(crate) fn let_go(self: &Arc<Self>, work: &mut Work) {
+        let much = work.much_to_let_go();
+        work.let_go();
+        if much.is_some() || self.engine.has_buried() {
+            let host = Arc::clone(self);
+            elsewhere(move || {
+                drop(much);
+                host.engine.drop_buried();
+            });
+        }
+    }
+
+    /// Does something with a session's lock held, and what follows from it: here if nobody holds that, and
+    /// where it may take its time otherwise.
+    pub(crate) fn with_session(
+        self: &Arc<Self>,
+        client: &Arc<Client>,
+        f: impl FnOnce(&Engine, &mut ClientState, &mut Work) + Send + 'static,
+    ) {
+        if let Some(mut state) = client.try_lock() {
+            let mut work = Work::default();
+            f(&self.engine, &mut state, &mut work);
+            self.perform(&mut work);
+            drop(state);
+            return self.let_go(&mut work);
+        }
+        let (host, client) = (Arc::clone(self), Arc::clone(client));
+        elsewhere(move || {
+            let (mut state, mut work) = (client.lock(), Work::default());
+            f(&host.engine, &mut state, &mut work);
+            host.perform(&mut work);
+            drop(state);
+            host.let_go(&mut work);
         });
     }
 
@@ -122,7 +176,7 @@ impl Host {
         }
     }
 
-    /// Ends all sessions, telling their clients why, and lets no new ones in.
+    /// Ends all sessions, telling their clients why, and lets no new ones in. It takes long.
     pub(crate) fn shut_down(self: &Arc<Self>) {
         self.engine.shut_down();
         let mut work = Work::default();
@@ -131,7 +185,7 @@ impl Host {
             self.engine.end(&client, &mut state, Some(engine::shutting_down()), &mut work);
             self.perform(&mut work);
             drop(state);
-            work.let_go();
+            self.let_go(&mut work);
         }
     }
 }

@@ -7,7 +7,7 @@ use std::{
 };
 
 use mp_manager_proto::address::Address;
-use tokio::time::timeout;
+use tokio::{task::spawn_blocking, time::timeout};
 
 use crate::{
     acceptor::Acceptor, authkeys::Authkeys, deadlines, error::ServeError, handle::Handle,
@@ -96,7 +96,8 @@ impl Server {
             () = host.shutdown.notified() => {}
         }
         acceptor.shut_down().await;
-        host.shut_down();
+        let ending = Arc::clone(&host);
+        let _ = spawn_blocking(move || ending.shut_down()).await;
         // Whoever has not taken note by then is cut off.
         let _ = timeout(host.options.shutdown_grace, acceptor.close()).await;
         Ok(())

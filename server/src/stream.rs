@@ -7,17 +7,19 @@
 use std::{
     error::Error as _,
     pin::Pin,
-    sync::Arc,
+    sync::{Arc, MutexGuard},
     task::{Context, Poll, ready},
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
 use futures_core::Stream;
 use mp_manager_core::{
     Error, Reason,
-    engine::{self, Attachment, Started, Want, Work},
+    engine::{self, Attachment, ClientState, Started, Want, Work},
     v1::{ClientFrame, ServerFrame},
 };
+use tokio::task::{JoinHandle, spawn_blocking};
 use tonic::{Code, Status, Streaming};
 
 use crate::{
@@ -29,15 +31,37 @@ use crate::{
 /// After this many operations a poll says what it has and lets others run.
 const OPERATIONS_PER_POLL: usize = 1024;
 
+/// It looks at the clock after so many.
+const LOOKS_AT_THE_CLOCK: usize = 4;
+/// After this long, too.
+const TIME_PER_POLL: Duration = Duration::from_millis(1);
+
 /// Yields the server's frames of one session, on one of its connections.
 pub(crate) struct SessionStream {
-    host: Arc<Host>,
-    stream: engine::Stream,
+    /// `None` while it is away.
+    speaker: Option<Box<Speaker>>,
+    /// A thread that may take its time has the speaker.
+    away: Option<JoinHandle<Box<Speaker>>>,
     inbound: Streaming<Bytes>,
     /// The frame that is taken in next, if it is decoded elsewhere.
     heavy: Option<HeavyFrame>,
+}
+
+/// Takes in what comes, and says what there is to say.
+struct Speaker {
+    host: Arc<Host>,
+    stream: engine::Stream,
     connection: Arc<Connection>,
     work: Work,
+}
+
+/// Something that is done with the session's lock held.
+enum Job {
+    Frame(ClientFrame),
+    /// The session ends for what its client did.
+    End(Error),
+    /// Nothing more comes.
+    Close,
 }
 
 /// Why no frame comes.
@@ -55,73 +79,167 @@ impl SessionStream {
         connection: Arc<Connection>,
     ) -> Self {
         let (stream, work) = (attachment.stream(), Work::default());
-        Self { host, stream, inbound, heavy: None, connection, work }
+        let speaker = Some(Box::new(Speaker { host, stream, connection, work }));
+        Self { speaker, away: None, inbound, heavy: None }
     }
 
     /// Processes the frames that have arrived, as far as one poll goes.
     fn take_in(&mut self, cx: &mut Context<'_>) {
-        let mut operations = 0;
-        loop {
-            let want = self.stream.want(&self.host.engine);
-            match want {
+        let (mut operations, until) = (0, Instant::now() + TIME_PER_POLL);
+        while let Some(speaker) = &mut self.speaker {
+            let has_time =
+                operations == 0 || (operations < OPERATIONS_PER_POLL && Instant::now() < until);
+            let job = match speaker.stream.want(&speaker.host.engine) {
                 Want::Nothing => return,
-                Want::End(why) => return self.end(why),
-                Want::Start | Want::Frame if operations >= OPERATIONS_PER_POLL => {
+                Want::End(why) => Job::End(why),
+                Want::Start | Want::Frame if !has_time => {
                     cx.waker().wake_by_ref();
                     return;
                 }
-                Want::Start => match self.start_requests(OPERATIONS_PER_POLL) {
-                    Some(started) => operations += started,
+                Want::Start => match speaker.start_requests(OPERATIONS_PER_POLL, until, cx) {
+                    Some(started) => {
+                        operations += started + 1;
+                        continue;
+                    }
                     None => return,
                 },
-                Want::Frame => match self.poll_frame(cx) {
-                    Poll::Pending => return,
-                    Poll::Ready(Some(Ok(frame))) => self.process(frame),
-                    Poll::Ready(Some(Err(Fault::Frame(why)))) => self.end(why),
-                    Poll::Ready(Some(Err(Fault::Connection(status)))) => self.broken(&status),
-                    Poll::Ready(None) => self.closed(),
-                },
-            }
-            operations += 1;
-        }
-    }
-
-    /// The next frame, decoded. One that is heavy keeps those after it waiting, and nobody else.
-    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<ClientFrame, Fault>>> {
-        loop {
-            if let Some(heavy) = &mut self.heavy {
-                let decoded = ready!(heavy.poll(cx));
-                self.heavy = None;
-                return Poll::Ready(Some(decoded.map_err(Fault::Frame)));
-            }
-            match ready!(Pin::new(&mut self.inbound).poll_next(cx)) {
-                Some(Ok(frame)) => match self.host.decoding.decode(frame) {
-                    Frame::Decoded(decoded) => {
-                        return Poll::Ready(Some(decoded.map_err(Fault::Frame)));
+                Want::Frame => {
+                    match poll_frame(&mut self.inbound, &mut self.heavy, &speaker.host, cx) {
+                        Poll::Pending => return,
+                        Poll::Ready(Some(Ok(frame))) => Job::Frame(frame),
+                        Poll::Ready(Some(Err(Fault::Frame(why)))) => Job::End(why),
+                        Poll::Ready(Some(Err(Fault::Connection(status)))) => broken(&status),
+                        Poll::Ready(None) => Job::Close,
                     }
-                    Frame::Heavy(heavy) => self.heavy = Some(heavy),
-                },
-                Some(Err(status)) => return Poll::Ready(Some(Err(Fault::Connection(status)))),
-                None => return Poll::Ready(None),
+                }
+            };
+            operations += 1;
+            if speaker.takes_long(&job) {
+                self.do_elsewhere(job, cx);
+            } else if let Some(job) = speaker.try_to_do(job) {
+                self.do_elsewhere(job, cx);
             }
         }
     }
 
-    fn process(&mut self, frame: ClientFrame) {
+    /// Has something done that takes long, or waits for somebody who takes long. Nothing else is done for the
+    /// session meanwhile.
+    fn do_elsewhere(&mut self, job: Job, cx: &mut Context<'_>) {
+        let Some(mut speaker) = self.speaker.take() else { return };
+        self.away = Some(spawn_blocking(move || {
+            speaker.do_it(job);
+            speaker
+        }));
+        // The next poll waits for its end.
+        cx.waker().wake_by_ref();
+    }
+
+    /// The speaker, unless it is away; `None` if it never comes back.
+    fn poll_speaker(&mut self, cx: &mut Context<'_>) -> Poll<Option<&mut Box<Speaker>>> {
+        if let Some(away) = &mut self.away {
+            self.speaker = ready!(Pin::new(away).poll(cx)).ok();
+            self.away = None;
+        }
+        Poll::Ready(self.speaker.as_mut())
+    }
+}
+
+/// The next frame, decoded. One that is heavy keeps those after it waiting, and nobody else.
+fn poll_frame(
+    inbound: &mut Streaming<Bytes>,
+    next: &mut Option<HeavyFrame>,
+    host: &Host,
+    cx: &mut Context<'_>,
+) -> Poll<Option<Result<ClientFrame, Fault>>> {
+    loop {
+        if let Some(heavy) = next {
+            let decoded = ready!(heavy.poll(cx));
+            *next = None;
+            return Poll::Ready(Some(decoded.map_err(Fault::Frame)));
+        }
+        match ready!(Pin::new(&mut *inbound).poll_next(cx)) {
+            Some(Ok(frame)) => match host.decoding.decode(frame) {
+                Frame::Decoded(decoded) => {
+                    return Poll::Ready(Some(decoded.map_err(Fault::Frame)));
+                }
+                Frame::Heavy(heavy) => *next = Some(heavy),
+            },
+            Some(Err(status)) => return Poll::Ready(Some(Err(Fault::Connection(status)))),
+            None => return Poll::Ready(None),
+        }
+    }
+}
+
+/// What is to be done when the stream cannot be read.
+fn broken(status: &Status) -> Job {
+    // A status without a cause is the decoder's own: the connection is as it was.
+    let cannot_be_read = status.source().is_none()
+        && matches!(status.code(), Code::OutOfRange | Code::Internal | Code::InvalidArgument);
+    if !cannot_be_read {
+        return Job::Close;
+    }
+    let why = format!("a frame cannot be read: {}", status.message());
+    let why = Error::new(Reason::Protocol, why);
+    Job::End(if status.code() == Code::OutOfRange {
+        why.with_hint("the server's --max-frame-bytes raises the limit")
+    } else {
+        why
+    })
+}
+
+impl Speaker {
+    fn takes_long(&self, job: &Job) -> bool {
+        matches!(job, Job::Frame(frame) if self.stream.is_long(&self.host.engine, frame))
+    }
+
+    /// Does something, unless somebody else holds the session's lock: then it comes back.
+    #[inline]
+    fn try_to_do(&mut self, job: Job) -> Option<Job> {
         let client = Arc::clone(self.stream.client());
-        let mut state = client.lock();
-        let fault = self.stream.take_in(&self.host.engine, &mut state, frame, &mut self.work);
+        match client.try_lock() {
+            Some(state) => self.act(job, state),
+            None => return Some(job),
+        }
+        None
+    }
+
+    /// Does something, once nobody else holds the session's lock.
+    fn do_it(&mut self, job: Job) {
+        let client = Arc::clone(self.stream.client());
+        self.act(job, client.lock());
+    }
+
+    fn act(&mut self, job: Job, mut state: MutexGuard<'_, ClientState>) {
+        let (engine, work) = (&self.host.engine, &mut self.work);
+        let fault = match job {
+            Job::Frame(frame) => self.stream.take_in(engine, &mut state, frame, work),
+            Job::End(why) => self.stream.end(engine, &mut state, why, work),
+            Job::Close => {
+                let proves_death = self.connection.proves_death();
+                self.stream.closed(engine, &mut state, proves_death, work);
+                None
+            }
+        };
+        self.finish(state, fault);
+    }
+
+    /// Performs what follows from what was done with the session's lock held.
+    fn finish(&mut self, state: MutexGuard<'_, ClientState>, fault: Option<Error>) {
         self.host.perform(&mut self.work);
         drop(state);
-        self.work.let_go();
+        self.host.let_go(&mut self.work);
         self.ended(fault);
     }
 
-    /// Starts requests as long as their replies have room, `max` at most; how many. `None` if the next one
-    /// has to wait until the stream is woken.
-    fn start_requests(&mut self, max: usize) -> Option<usize> {
+    /// Starts requests as long as there is time and their replies have room, `max` at most; how many. `None` if
+    /// the next one has to wait until the stream is woken.
+    fn start_requests(&mut self, max: usize, until: Instant, cx: &Context<'_>) -> Option<usize> {
         let client = Arc::clone(self.stream.client());
-        let mut state = client.lock();
+        let Some(mut state) = client.try_lock() else {
+            // Another stream's thread has it, which may take long.
+            cx.waker().wake_by_ref();
+            return None;
+        };
         let (mut started, mut is_blocked, mut fault) = (0, false, None);
         while started < max {
             match self.stream.start(&self.host.engine, &mut state, &mut self.work) {
@@ -137,51 +255,12 @@ impl SessionStream {
                 }
             }
             started += 1;
+            if started % LOOKS_AT_THE_CLOCK == 0 && Instant::now() >= until {
+                break;
+            }
         }
-        self.host.perform(&mut self.work);
-        drop(state);
-        self.work.let_go();
-        self.ended(fault);
+        self.finish(state, fault);
         (!is_blocked).then_some(started)
-    }
-
-    fn broken(&mut self, status: &Status) {
-        // A status without a cause is the decoder's own: the connection is as it was.
-        let cannot_be_read = status.source().is_none()
-            && matches!(status.code(), Code::OutOfRange | Code::Internal | Code::InvalidArgument);
-        if cannot_be_read {
-            let why = format!("a frame cannot be read: {}", status.message());
-            let why = Error::new(Reason::Protocol, why);
-            self.end(if status.code() == Code::OutOfRange {
-                why.with_hint("the server's --max-frame-bytes raises the limit")
-            } else {
-                why
-            });
-        } else {
-            self.closed();
-        }
-    }
-
-    /// Nothing more comes on this stream.
-    fn closed(&mut self) {
-        let client = Arc::clone(self.stream.client());
-        let mut state = client.lock();
-        let proves_death = self.connection.proves_death();
-        self.stream.closed(&self.host.engine, &mut state, proves_death, &mut self.work);
-        self.host.perform(&mut self.work);
-        drop(state);
-        self.work.let_go();
-    }
-
-    /// Ends the session for what its client did.
-    fn end(&mut self, why: Error) {
-        let client = Arc::clone(self.stream.client());
-        let mut state = client.lock();
-        let fault = self.stream.end(&self.host.engine, &mut state, why, &mut self.work);
-        self.host.perform(&mut self.work);
-        drop(state);
-        self.work.let_go();
-        self.ended(fault);
     }
 
     /// The session was ended for this, if for anything.
@@ -199,23 +278,28 @@ impl Stream for SessionStream {
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = self.get_mut();
+        let Some(speaker) = ready!(this.poll_speaker(cx)) else { return Poll::Ready(None) };
         // First, so that what is put into the outbox from now on wakes us.
-        if !this.stream.register(cx.waker()) {
-            return Poll::Ready(this.stream.farewell().map(Ok));
+        if !speaker.stream.register(cx.waker()) {
+            return Poll::Ready(speaker.stream.farewell().map(Ok));
         }
         this.take_in(cx);
-        match this.stream.say() {
+        let Some(speaker) = &mut this.speaker else { return Poll::Pending };
+        match speaker.stream.say() {
             Some(frame) => Poll::Ready(Some(Ok(frame))),
-            None if this.stream.is_over() => Poll::Ready(this.stream.farewell().map(Ok)),
+            None if speaker.stream.is_over() => Poll::Ready(speaker.stream.farewell().map(Ok)),
             None => Poll::Pending,
         }
     }
 }
 
-impl Drop for SessionStream {
+impl Drop for Speaker {
     fn drop(&mut self) {
         if self.connection.proves_death() {
-            self.closed();
+            let attachment = self.stream.attachment().clone();
+            self.host.with_session(self.stream.client(), move |engine, state, work| {
+                engine.end_attached(&attachment, state, None, work);
+            });
         }
     }
 }

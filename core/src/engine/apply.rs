@@ -3,14 +3,15 @@
 use std::{sync::Arc, time::Duration};
 
 use mp_manager_proto::{
-    operation,
-    v1::{Fence, Ref, request},
+    operation::{self, Waits},
+    v1::{Fence, Ref, SetOperand, request},
 };
 
 use super::{
     Engine,
-    cell::{Cell, Event, Queue, State},
+    cell::{Asked, Cell, Event, State},
     client::{Client, Parked},
+    operand::operand,
     step::{Heavy, Step, Work},
 };
 use crate::{
@@ -21,6 +22,16 @@ use crate::{
     stored::Pin,
     turn::Turn,
 };
+
+/// A request that may be executed.
+pub(super) struct Admitted {
+    pub(super) call: Call,
+    pub(super) admission: Admission,
+    pub(super) timeout: Option<Duration>,
+    pub(super) op: request::Op,
+    /// Another large set, to be taken away together with the request's own.
+    pub(super) operand: Option<Arc<Cell>>,
+}
 
 impl Engine {
     /// Finds an object by its id.
@@ -69,23 +80,30 @@ impl Engine {
     }
 
     /// Applies a request of `client`. A call that is parked is noted there, with its deadline, before
-    /// anyone could answer it.
+    /// anyone could answer it. It comes back if an object that it needs beside its own is busy: the session is
+    /// woken when that is not any more.
     pub(super) fn apply(
         &self,
         client: &Arc<Client>,
         cell: Arc<Cell>,
-        (call, admission): (Call, Admission),
-        timeout: Option<Duration>,
-        op: request::Op,
+        request: Admitted,
         work: &mut Work,
-    ) {
+    ) -> Option<request::Op> {
+        let Admitted { call, admission, timeout, op, operand } = request;
         let mut state = lock(&cell.state);
         let applied = match &mut *state {
-            State::Live(object) if object.is_heavy(&op, self.config.objects.heavy_from) => {
-                client.set_aside(call.id.seq, Arc::clone(&cell));
-                let taken = std::mem::replace(&mut *state, State::Busy(Queue::default()));
+            State::Live(object) if operand.is_some() || self.is_long(object.cost(&op)) => {
+                let object = state.take_away();
                 drop(state);
-                return begin_heavy(cell, taken, Event::Apply(call, Box::new(op)), work);
+                let held = match take_operand(client, &cell, operand) {
+                    Ok(held) => held.into_iter().collect(),
+                    Err(not_taken) => {
+                        return self.not_taken(client, (cell, object), call, not_taken, op, work);
+                    }
+                };
+                let event = self.set_aside(client, &cell, (call, admission), timeout, op, work);
+                work.then(Step::Heavy(Heavy { held, ..Heavy::new(cell, object, event) }));
+                return None;
             }
             State::Live(object) => {
                 let applied = self.turn(&cell, object, work, |object, turn| match admission {
@@ -97,9 +115,14 @@ impl Engine {
                 }
                 applied
             }
+            State::Busy(queue) if operand.is_some() => {
+                queue.blocked.insert(client.id());
+                return Some(op);
+            }
             State::Busy(queue) => {
-                queue.events.push(Event::Apply(call, Box::new(op)));
-                return client.set_aside(call.id.seq, Arc::clone(&cell));
+                let event = self.set_aside(client, &cell, (call, admission), timeout, op, work);
+                queue.events.push(event);
+                return None;
             }
             State::Deleted => Err(deleted(&cell)),
         };
@@ -107,21 +130,71 @@ impl Engine {
         if let Some(result) = answered(applied) {
             reply(client, call, result, cell, work);
         }
+        None
+    }
+
+    /// Notes a call whose object comes to it later. One that may have to wait there waits from now on: its
+    /// deadline is that of its arrival, and it takes up room that is for waiting.
+    fn set_aside(
+        &self,
+        client: &Client,
+        cell: &Arc<Cell>,
+        (call, admission): (Call, Admission),
+        timeout: Option<Duration>,
+        op: request::Op,
+        work: &mut Work,
+    ) -> Event {
+        let may_wait = call.may_wait && operation::waits(&op) != Waits::Never;
+        let no_room = match admission {
+            Admission::MayWait if may_wait => {
+                self.park(client, cell, call, timeout, work);
+                None
+            }
+            Admission::MayWait => {
+                client.set_aside(call.id.seq, Arc::clone(cell));
+                None
+            }
+            Admission::AtOnce(no_room) => {
+                client.set_aside(call.id.seq, Arc::clone(cell));
+                Some(no_room)
+            }
+        };
+        Event::Apply(Box::new(Asked { call, op, no_room }))
+    }
+
+    /// Puts an object back from whose operation the operand could not be taken away.
+    fn not_taken(
+        &self,
+        client: &Arc<Client>,
+        (cell, object): (Arc<Cell>, Option<Box<Object>>),
+        call: Call,
+        not_taken: NotTaken,
+        op: request::Op,
+        work: &mut Work,
+    ) -> Option<request::Op> {
+        self.bring_back(Arc::clone(&cell), object, Vec::new().into_iter(), work);
+        match not_taken {
+            NotTaken::Busy => Some(op),
+            NotTaken::Deleted(error) => {
+                reply(client, call, Err(error), cell, work);
+                None
+            }
+        }
     }
 
     /// Applies a request only while a grant stands, atomically: the object that granted stays locked
-    /// meanwhile. It never parks: a call that `waits` is refused if it would have to, with an error that says
-    /// so. A heavy operation is done in place. While a heavy operation has the target the request comes back,
-    /// and the session is woken when it does not any more.
+    /// meanwhile, or is taken away together with the target if that takes long. It never parks: a call that
+    /// `waits` is refused if it would have to, with an error that says so. The request comes back while a heavy
+    /// operation has one of the objects, and the session is woken when it does not any more.
     pub(super) fn apply_fenced(
         &self,
         client: &Arc<Client>,
         cell: Arc<Cell>,
-        (call, waits): (Call, bool),
+        (request, waits): (Admitted, bool),
         fence: Fence,
-        op: request::Op,
         work: &mut Work,
     ) -> Option<request::Op> {
+        let Admitted { call, op, operand, .. } = request;
         if !Object::can_be_fenced(cell.kind) {
             let kind = cell.kind.with_article();
             let message = format!("operations on {kind} cannot be fenced");
@@ -132,20 +205,41 @@ impl Engine {
             return None;
         }
         let guard = self.find(fence.lock).filter(|guard| !Object::can_be_fenced(guard.kind));
-        let guard_state = guard.as_ref().map(|guard| lock(&guard.state));
-        let stands = matches!(
-            guard_state.as_deref(), Some(State::Live(object)) if object.holds(fence.token)
-        );
+        let mut guard_state = guard.as_ref().map(|guard| lock(&guard.state));
+        let stands = match guard_state.as_deref_mut() {
+            Some(State::Live(object)) => object.holds(fence.token),
+            Some(State::Busy(queue)) => {
+                queue.blocked.insert(client.id());
+                return Some(op);
+            }
+            Some(State::Deleted) | None => false,
+        };
+        let no_room = waits.then(|| does_not_wait(&op));
+        let call = Call { may_wait: call.may_wait || waits, ..call };
         let mut state = lock(&cell.state);
         let applied = match &mut *state {
             _ if !stands => Err(fenced(&fence)),
-            State::Live(object) => {
-                let no_wait = waits.then(|| does_not_wait(&op));
-                let applied = self.turn(&cell, object, work, |object, turn| match no_wait {
-                    Some(error) => {
-                        let call = Call { may_wait: true, ..call };
-                        object.apply_at_once(call, op, turn, error)
+            State::Live(object) if operand.is_some() || self.is_long(object.cost(&op)) => {
+                let object = state.take_away();
+                drop(state);
+                let held = match take_operand(client, &cell, operand) {
+                    Ok(held) => held,
+                    Err(not_taken) => {
+                        drop(guard_state);
+                        return self.not_taken(client, (cell, object), call, not_taken, op, work);
                     }
+                };
+                let guard_object = guard_state.as_mut().and_then(|state| state.take_away());
+                drop(guard_state);
+                client.set_aside(call.id.seq, Arc::clone(&cell));
+                let event = Event::Apply(Box::new(Asked { call, op, no_room }));
+                let held = guard.zip(guard_object).into_iter().chain(held).collect();
+                work.then(Step::Heavy(Heavy { held, ..Heavy::new(cell, object, event) }));
+                return None;
+            }
+            State::Live(object) => {
+                let applied = self.turn(&cell, object, work, |object, turn| match no_room {
+                    Some(error) => object.apply_at_once(call, op, turn, error),
                     None => object.apply(call, op, turn),
                 });
                 applied.and_then(|outcome| match outcome {
@@ -192,6 +286,11 @@ impl Engine {
     pub(super) fn tell(&self, cell: Arc<Cell>, event: Event, work: &mut Work) {
         let mut state = lock(&cell.state);
         let removed = match &mut *state {
+            State::Live(object) if self.is_long(cost(object, &event)) => {
+                let object = state.take_away();
+                drop(state);
+                return work.then(Step::Heavy(Heavy::new(cell, object, event)));
+            }
             State::Live(object) => {
                 let deletes = matches!(event, Event::Delete);
                 self.happen(&cell, object, event, work);
@@ -210,16 +309,19 @@ impl Engine {
         work.drop_later(cell);
     }
 
-    /// Drops a deleted object's contents and takes them out of the books.
+    /// Takes a deleted object's contents out of the books, and drops them.
     fn forget_contents(&self, object: Box<Object>) {
         self.objects.account(0, object.bytes());
-        drop(object);
+        self.objects.bury(object);
     }
 
     /// The next event of an object that a heavy operation has.
     pub(super) fn go_on(&self, heavy: Heavy, work: &mut Work) {
-        let Heavy { cell, mut object, event, mut later } = heavy;
+        let Heavy { cell, mut object, mut event, later, held } = heavy;
         if let Some(mut present) = object.take() {
+            if let Event::Apply(asked) = &mut event {
+                resolve_operand(&mut asked.op, (&cell, &present), &held);
+            }
             let deletes = matches!(event, Event::Delete);
             self.happen(&cell, &mut present, event, work);
             if deletes {
@@ -227,10 +329,24 @@ impl Engine {
             } else {
                 object = Some(present);
             }
-        } else if let Event::Apply(call, _) = event {
+        } else if let Event::Apply(asked) = event {
             // What comes after an object was deleted; only a request still wants an answer.
-            work.then(Step::Deliver(call.id, Err(deleted(&cell))));
+            work.then(Step::Deliver(asked.call.id, Err(deleted(&cell))));
         }
+        for (cell, object) in held {
+            self.bring_back(cell, Some(object), Vec::new().into_iter(), work);
+        }
+        self.bring_back(cell, object, later, work);
+    }
+
+    /// Puts an object back in its place, or goes on with what has come meanwhile.
+    fn bring_back(
+        &self,
+        cell: Arc<Cell>,
+        mut object: Option<Box<Object>>,
+        mut later: std::vec::IntoIter<Event>,
+        work: &mut Work,
+    ) {
         let mut next = later.next();
         if next.is_none() {
             let mut state = lock(&cell.state);
@@ -245,7 +361,9 @@ impl Engine {
             }
         }
         match next {
-            Some(event) => work.then(Step::Heavy(Heavy { cell, object, event, later })),
+            Some(event) => {
+                work.then(Step::Heavy(Heavy { later, ..Heavy::new(cell, object, event) }));
+            }
             None => work.drop_later(cell),
         }
     }
@@ -255,8 +373,13 @@ impl Engine {
     fn happen(&self, cell: &Cell, object: &mut Object, event: Event, work: &mut Work) {
         let answer = self.turn(cell, object, work, |object, turn| {
             match event {
-                Event::Apply(call, op) => {
-                    return answered(object.apply(call, *op, turn)).map(|result| (call.id, result));
+                Event::Apply(asked) => {
+                    let Asked { call, op, no_room } = *asked;
+                    let applied = match no_room {
+                        None => object.apply(call, op, turn),
+                        Some(error) => object.apply_at_once(call, op, turn, error),
+                    };
+                    return answered(applied).map(|result| (call.id, result));
                 }
                 Event::Acknowledge(call) => object.acknowledge(call),
                 Event::Cancel(call) => object.cancel(call, turn),
@@ -306,10 +429,57 @@ impl Engine {
     }
 }
 
-fn begin_heavy(cell: Arc<Cell>, taken: State, event: Event, work: &mut Work) {
-    if let State::Live(object) = taken {
-        let later = Vec::new().into_iter();
-        work.then(Step::Heavy(Heavy { cell, object: Some(object), event, later }));
+/// Why another set could not be taken away.
+enum NotTaken {
+    /// A heavy operation has it; the session is woken when it does not any more.
+    Busy,
+    Deleted(Error),
+}
+
+/// Takes another set away that an operation on `cell` needs, unless it is the same.
+fn take_operand(
+    client: &Client,
+    cell: &Arc<Cell>,
+    operand: Option<Arc<Cell>>,
+) -> Result<Option<(Arc<Cell>, Box<Object>)>, NotTaken> {
+    let Some(operand) = operand.filter(|operand| !Arc::ptr_eq(operand, cell)) else {
+        return Ok(None);
+    };
+    let mut state = lock(&operand.state);
+    if let State::Busy(queue) = &mut *state {
+        queue.blocked.insert(client.id());
+        return Err(NotTaken::Busy);
+    }
+    let taken = state.take_away();
+    drop(state);
+    match taken {
+        Some(object) => Ok(Some((operand, object))),
+        None => Err(NotTaken::Deleted(deleted(&operand))),
+    }
+}
+
+/// Replaces another set by its elements: its own object, or one that is held.
+fn resolve_operand(
+    op: &mut request::Op,
+    (cell, object): (&Cell, &Object),
+    held: &[(Arc<Cell>, Box<Object>)],
+) {
+    let Some(operand) = operand(op) else { return };
+    let other = held.iter().find(|(other, _)| other.id == operand.object);
+    let other = if operand.object == cell.id { Some(object) } else { other.map(|(_, o)| &**o) };
+    if let Some(elements) = other.and_then(Object::set_snapshot) {
+        *operand = SetOperand { object: 0, elements };
+    }
+}
+
+/// How long an object takes to hear of something, about, in nanoseconds.
+fn cost(object: &Object, event: &Event) -> u64 {
+    match event {
+        Event::Apply(asked) => object.cost(&asked.op),
+        Event::Acknowledge(call) | Event::Cancel(call) | Event::Expire(call) => {
+            object.cost_of_settling(*call)
+        }
+        Event::EndSession(_) | Event::Delete => object.cost_of_end(),
     }
 }
 

@@ -82,11 +82,11 @@ impl Engine {
         }
         let Hello { process, peer, lease_ms, resume_secret } = hello;
         let id = self.next_session.fetch_add(1, Ordering::Relaxed) + 1;
-        let session = Session::new(id, lease(lease_ms), self.lease_time());
-        let lease_end = session.lease_end();
+        let (lease, now) = (lease(lease_ms), self.lease_time());
+        let session = Session::new(id, lease, now);
         let client = Arc::new(Client::new(session, process, &peer, resume_secret));
         self.clients.insert(id, Arc::clone(&client));
-        lock(&self.leases).watch(id, lease_end);
+        lock(&self.leases).watch(id, now + lease);
         let frame_bytes = self.config.frame_bytes;
         Ok(Attachment { client, generation: Session::FIRST, frame_bytes })
     }
@@ -98,7 +98,7 @@ impl Engine {
         Welcome {
             session: client.id(),
             resume_secret: client.resume_secret().clone(),
-            lease_ms: u64::try_from(client.lock().session.lease().as_millis()).unwrap_or(u64::MAX),
+            lease_ms: u64::try_from(client.lease().as_millis()).unwrap_or(u64::MAX),
             limits: Some(v1::Limits {
                 max_server_frame_bytes: attachment.longest_frame(),
                 ..self.config.clients

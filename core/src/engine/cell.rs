@@ -6,7 +6,7 @@ use std::{
     fmt,
     sync::{
         Arc, Mutex, PoisonError, Weak,
-        atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering},
     },
 };
 
@@ -14,6 +14,7 @@ use mp_manager_proto::v1::{Kind, Ref, request};
 
 use super::shards::{Page, Shards};
 use crate::{
+    Error,
     call::{Call, CallId, ObjectId, SessionId},
     lock::lock,
     object::Object,
@@ -27,6 +28,11 @@ pub(crate) struct Objects {
     next_id: AtomicU64,
     count: AtomicUsize,
     bytes: AtomicI64,
+    /// What takes longer to drop, in nanoseconds, is [buried](Self::bury).
+    heavy_from: u64,
+    /// Contents that are to be dropped where nobody waits.
+    buried: Mutex<Vec<Box<Object>>>,
+    has_buried: AtomicBool,
 }
 
 /// An object in its place.
@@ -58,15 +64,49 @@ pub(super) struct Queue {
     pub(super) blocked: BTreeSet<SessionId>,
 }
 
+/// A request that comes to its object once that is back.
+#[derive(Debug)]
+pub(super) struct Asked {
+    pub(super) call: Call,
+    pub(super) op: request::Op,
+    /// It must not wait, and is refused with this error if it would have to.
+    pub(super) no_room: Option<Error>,
+}
+
 /// Something that happens to an object.
 #[derive(Debug)]
 pub(super) enum Event {
-    Apply(Call, Box<request::Op>),
+    Apply(Box<Asked>),
     Acknowledge(CallId),
     Cancel(CallId),
     Expire(CallId),
     EndSession(SessionId),
     Delete,
+}
+
+impl State {
+    /// Takes the object away, if it is here: what comes meanwhile queues up.
+    pub(super) fn take_away(&mut self) -> Option<Box<Object>> {
+        match std::mem::replace(self, Self::Busy(Queue::default())) {
+            Self::Live(object) => Some(object),
+            other => {
+                *self = other;
+                None
+            }
+        }
+    }
+}
+
+impl Event {
+    /// The session that it happens for, if it is one's.
+    pub(super) fn session(&self) -> Option<SessionId> {
+        match self {
+            Self::Apply(asked) => Some(asked.call.id.session),
+            Self::Acknowledge(call) | Self::Cancel(call) | Self::Expire(call) => Some(call.session),
+            Self::EndSession(session) => Some(*session),
+            Self::Delete => None,
+        }
+    }
 }
 
 impl Cell {
@@ -102,6 +142,32 @@ impl Cell {
 }
 
 impl Objects {
+    pub(super) fn new(heavy_from: u64) -> Self {
+        Self { heavy_from, ..Self::default() }
+    }
+
+    /// Drops the contents of an object that is gone, or keeps them to be dropped where nobody waits.
+    pub(super) fn bury(&self, object: Box<Object>) {
+        if object.cost_of_drop() >= self.heavy_from {
+            lock(&self.buried).push(object);
+            self.has_buried.store(true, Ordering::Release);
+        }
+    }
+
+    /// Whether there are contents to be dropped.
+    #[inline]
+    pub(super) fn has_buried(&self) -> bool {
+        self.has_buried.load(Ordering::Acquire)
+    }
+
+    /// Drops all of them, and those of what they kept alive.
+    pub(super) fn drop_buried(&self) {
+        while self.has_buried.swap(false, Ordering::AcqRel) {
+            let buried = std::mem::take(&mut *lock(&self.buried));
+            drop(buried);
+        }
+    }
+
     /// Puts an object in its place.
     pub(super) fn place(
         self: &Arc<Self>,
@@ -190,6 +256,12 @@ impl Drop for Cell {
         if let State::Live(object) = &state {
             self.objects.account(0, object.bytes());
         }
+        let state = match state {
+            State::Live(object) if object.cost_of_drop() >= self.objects.heavy_from => {
+                return self.objects.bury(object);
+            }
+            state => state,
+        };
         let queued = GRAVEYARD.with_borrow_mut(|graveyard| match graveyard {
             Some(waiting) => {
                 waiting.push(state);

@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, MutexGuard, Weak},
+    sync::{Arc, Mutex, MutexGuard, TryLockError, Weak},
     task::Waker,
     time::Duration,
 };
@@ -16,7 +16,8 @@ use crate::{
     call::{Answer, ObjectId, Seq, SessionId},
     lock::lock,
     outbox::{Outbox, Remains, Settled},
-    session::{Generation, Load, Session, Settle},
+    pulse::{Generation, Pulse},
+    session::{Load, Session, Settle},
     stored::Pin,
 };
 
@@ -26,6 +27,8 @@ pub struct Client {
     id: SessionId,
     process: Process,
     resume_secret: Bytes,
+    lease: Duration,
+    pulse: Arc<Pulse>,
     state: Mutex<ClientState>,
     outbound: Mutex<Outbound>,
 }
@@ -83,11 +86,14 @@ impl ClientState {
 impl Client {
     pub(super) fn new(session: Session, process: Process, peer: &str, secret: Bytes) -> Self {
         let (id, outbox, peer) = (session.id(), Outbox::default(), peer.into());
+        let (lease, pulse) = (session.lease(), Arc::clone(session.pulse()));
         let state = ClientState { session, touched: BTreeMap::new(), tidy_touched_at: 0 };
         Self {
             id,
             process,
             resume_secret: secret,
+            lease,
+            pulse,
             state: Mutex::new(state),
             outbound: Mutex::new(Outbound { outbox, peer, stream: None, beats: None }),
         }
@@ -116,9 +122,40 @@ impl Client {
         Arc::clone(&lock(&self.outbound).peer)
     }
 
-    /// The session's lock.
+    /// How long it may be silent.
+    #[must_use]
+    pub fn lease(&self) -> Duration {
+        self.lease
+    }
+
+    /// Whether it has ended; what it held may still be given back.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        self.pulse.has_ended()
+    }
+
+    /// Its signs of life, which need no lock.
+    pub(super) fn pulse(&self) -> &Pulse {
+        &self.pulse
+    }
+
+    /// When it ends if nothing more is heard; `None` if it has ended.
+    pub(super) fn lease_end(&self) -> Option<Duration> {
+        Some(self.pulse.last_heard()? + self.lease)
+    }
+
+    /// The session's lock. It may be held for long, by a thread that may take its time.
     pub fn lock(&self) -> MutexGuard<'_, ClientState> {
         lock(&self.state)
+    }
+
+    /// The session's lock, if nobody holds it.
+    pub fn try_lock(&self) -> Option<MutexGuard<'_, ClientState>> {
+        match self.state.try_lock() {
+            Ok(state) => Some(state),
+            Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        }
     }
 
     /// The outbox speaks for a new stream from now on; the streams of the older one end. The session's

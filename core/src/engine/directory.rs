@@ -4,12 +4,12 @@ use std::{collections::btree_map::Entry, sync::Arc};
 
 use mp_manager_proto::v1::{
     DirectoryOp, Inspect, Inspection, Kind, List, Listing, Mode, ObjectInfo, Open, Opened,
-    SessionInfo, Statistics, directory_op::Op, reply,
+    Parameters, SessionInfo, Statistics, directory_op::Op, reply,
 };
 
 use super::{
     Engine,
-    cell::Cell,
+    cell::{Cell, State},
     client::Client,
     shards::Page,
     step::{Step, Work},
@@ -22,6 +22,17 @@ use crate::{
 /// How many objects a page has at most, and how many sessions.
 const MAX_ON_A_PAGE: usize = 1000;
 
+/// An operation whose object a heavy operation has, and who opens it has to know its parameters: the session is
+/// woken when it is back.
+pub(super) struct Blocked(pub(super) DirectoryOp);
+
+/// The object that is to be opened.
+enum Meant {
+    /// It is new.
+    Created(Answer),
+    Found(Arc<Cell>),
+}
+
 impl Engine {
     /// Executes an operation on the directory.
     pub(super) fn directory(
@@ -29,9 +40,17 @@ impl Engine {
         client: &Client,
         op: DirectoryOp,
         work: &mut Work,
-    ) -> Result<Answer, Error> {
+    ) -> Result<Result<Answer, Error>, Blocked> {
         match op.op {
-            Some(Op::Open(open)) => self.open(open),
+            Some(Op::Open(open)) => self.open(client, open),
+            op => Ok(self.answer(client, op, work)),
+        }
+    }
+
+    /// Executes an operation that waits for no object.
+    fn answer(&self, client: &Client, op: Option<Op>, work: &mut Work) -> Result<Answer, Error> {
+        match op {
+            Some(Op::Open(_)) => Err(unsupported()),
             Some(Op::Delete(name)) => self.delete(&name, work),
             Some(Op::DeleteId(id)) => self.delete_id(id, work),
             Some(Op::List(list)) if list.unnamed => Ok(self.list_unnamed(&list)),
@@ -57,7 +76,29 @@ impl Engine {
         }
     }
 
-    fn open(&self, mut open: Open) -> Result<Answer, Error> {
+    fn open(&self, client: &Client, mut open: Open) -> Result<Result<Answer, Error>, Blocked> {
+        let cell = match self.open_or_create(&mut open) {
+            Ok(Meant::Created(answer)) => return Ok(Ok(answer)),
+            Ok(Meant::Found(cell)) => cell,
+            Err(error) => return Ok(Err(error)),
+        };
+        let mut state = lock(&cell.state);
+        let (checked, parameters) = match &mut *state {
+            State::Live(object) => {
+                let parameters = object.parameters();
+                (check_existing(&cell, Some(object), &open), parameters)
+            }
+            State::Busy(queue) if Object::has_parameters(cell.kind) => {
+                queue.blocked.insert(client.id());
+                return Err(Blocked(DirectoryOp { op: Some(Op::Open(open)) }));
+            }
+            State::Busy(_) | State::Deleted => (check_existing(&cell, None, &open), None),
+        };
+        drop(state);
+        Ok(checked.map(|()| opened(cell, false, parameters)))
+    }
+
+    fn open_or_create(&self, open: &mut Open) -> Result<Meant, Error> {
         // Neither a mode nor a kind that only a newer client knows may be taken for the default.
         let known_mode = Mode::try_from(open.mode).map_err(|_| unsupported())?;
         if open.kind() == Kind::Unspecified {
@@ -67,25 +108,20 @@ impl Engine {
             if known_mode == Mode::Open {
                 return Err(nothing_to_open());
             }
-            let cell = self.create(None, &mut open)?;
-            return Ok(opened(cell, true));
+            return self.create(None, open).map(|cell| Meant::Created(created(cell)));
         };
         self.check_name(&name)?;
         // The map stays locked meanwhile: of two who open a new name, one creates it.
         let mut names = lock(&self.names);
         match names.entry(name) {
-            Entry::Occupied(entry) => {
-                let cell = Arc::clone(entry.get());
-                drop(names);
-                check_existing(&cell, &open)?;
-                Ok(opened(cell, false))
-            }
+            Entry::Occupied(entry) => Ok(Meant::Found(Arc::clone(entry.get()))),
             Entry::Vacant(entry) if open.mode() == Mode::Open => Err(not_found(entry.key())),
             Entry::Vacant(entry) => {
-                let cell = self.create(Some(entry.key().clone()), &mut open)?;
-                entry.insert(Arc::clone(&cell));
-                drop(names);
-                Ok(opened(cell, true))
+                let cell = self.create(Some(entry.key().clone()), open)?;
+                // Before anybody else finds it.
+                let answer = created(Arc::clone(&cell));
+                entry.insert(cell);
+                Ok(Meant::Created(answer))
             }
         }
     }
@@ -282,7 +318,7 @@ impl Cell {
     }
 }
 
-fn check_existing(cell: &Cell, open: &Open) -> Result<(), Error> {
+fn check_existing(cell: &Cell, object: Option<&Object>, open: &Open) -> Result<(), Error> {
     let name = cell.name.as_deref().unwrap_or_default();
     if open.mode() == Mode::Create {
         return Err(Error::new(Reason::AlreadyExists, format!("\"{name}\" exists already"))
@@ -294,11 +330,15 @@ fn check_existing(cell: &Cell, open: &Open) -> Result<(), Error> {
             .with_hint("open it as that kind, or use another name"));
     }
     let parameters = open.parameters.as_ref();
-    cell.look(|object| object.check_parameters(parameters)).unwrap_or(Ok(()))
+    object.map_or(Ok(()), |object| object.check_parameters(parameters))
 }
 
-fn opened(cell: Arc<Cell>, created: bool) -> Answer {
-    let parameters = cell.look(Object::parameters).flatten();
+fn created(cell: Arc<Cell>) -> Answer {
+    let parameters = cell.look(|object| object.parameters()).flatten();
+    opened(cell, true, parameters)
+}
+
+fn opened(cell: Arc<Cell>, created: bool, parameters: Option<Parameters>) -> Answer {
     let opened = Opened { r#ref: Some(cell.reference()), created, parameters };
     Answer { pins: vec![cell], ..Answer::new(reply::Result::Opened(opened)) }
 }

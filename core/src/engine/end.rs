@@ -5,9 +5,14 @@ use std::sync::atomic::Ordering;
 use super::{
     Engine,
     client::{Attachment, Client, ClientState},
-    step::{Step, Work},
+    step::{Ending, Step, Work},
 };
-use crate::{Error, Reason, call::CallId, lock::lock};
+use crate::{
+    Error, Reason,
+    call::CallId,
+    cost::{self, Cost, times},
+    lock::lock,
+};
 
 impl Engine {
     /// Ends a session: parked calls go, unacknowledged ownership goes back, everything held is released.
@@ -19,24 +24,45 @@ impl Engine {
         why: Option<Error>,
         work: &mut Work,
     ) -> bool {
-        if !state.session.end() {
-            return false;
+        let ends = state.session.end();
+        if ends {
+            self.ended(client, state, why, work);
         }
-        let session = client.id();
-        let remains = client.end(why);
-        for (seq, parked) in remains.parked() {
-            if let Some(deadline) = parked.deadline {
-                self.deadlines.remove(deadline, CallId { session, seq });
+        ends
+    }
+
+    /// A session has just ended: its objects hear of it.
+    pub(super) fn ended(
+        &self,
+        client: &Client,
+        state: &mut ClientState,
+        why: Option<Error>,
+        work: &mut Work,
+    ) {
+        let (session, remains) = (client.id(), client.end(why));
+        let touched = std::mem::take(&mut state.touched).into_values();
+        let is_long = self.is_long(times(touched.len() + remains.len(), cost::ANSWER));
+        work.then(Step::End(Ending { session, remains: Some(remains), touched, is_long }));
+    }
+
+    /// The next object that a session has touched hears of its end.
+    pub(super) fn go_on_ending(&self, mut ending: Ending, work: &mut Work) {
+        let session = ending.session;
+        if let Some(remains) = ending.remains.take() {
+            for (seq, parked) in remains.parked() {
+                if let Some(deadline) = parked.deadline {
+                    self.deadlines.remove(deadline, CallId { session, seq });
+                }
             }
+            work.drop_remains_later(remains);
         }
-        for cell in std::mem::take(&mut state.touched).into_values() {
-            if let Some(cell) = cell.upgrade() {
+        match ending.touched.find_map(|cell| cell.upgrade()) {
+            Some(cell) => {
                 work.then(Step::EndSession(cell, session));
+                work.then(Step::End(ending));
             }
+            None => work.then(Step::Forget(session)),
         }
-        work.then(Step::Forget(session));
-        work.drop_remains_later(remains);
-        true
     }
 
     /// As [`end`](Self::end), unless the session has been resumed on another connection.
@@ -64,6 +90,12 @@ impl Engine {
         if is_unix && attachment.is_first() {
             self.end_attached(attachment, state, None, work);
         }
+    }
+
+    /// Whether something is to be done where nobody waits.
+    #[inline]
+    pub(super) fn is_long(&self, cost: Cost) -> bool {
+        cost >= self.config.objects.heavy_from
     }
 
     /// A session has ended, and its objects have heard.

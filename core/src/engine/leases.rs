@@ -38,6 +38,24 @@ impl Engine {
         next.map_or(TICK, |next| next.saturating_sub(self.lease_time()).min(TICK))
     }
 
+    /// Whether a session whose time has come has to be [looked after](Self::look_after) with its lock held:
+    /// false if it was heard from since, and its time comes later.
+    #[must_use]
+    pub fn is_silent(&self, client: &Client) -> bool {
+        let Some(end) = client.lease_end() else { return false };
+        let is_over = end <= self.lease_time();
+        if !is_over {
+            lock(&self.leases).watch(client.id(), end);
+        }
+        is_over
+    }
+
+    /// Looks again, soon, after a session whose lock somebody holds: what has arrived from it is being
+    /// processed.
+    pub fn look_again(&self, due: Due) {
+        lock(&self.leases).watch(due.session, self.lease_time() + DRAIN);
+    }
+
     /// Ends a session whose lease is over, unless it was heard since, or something may have arrived from
     /// it that was not processed. What it was ended for, if it was.
     pub fn look_after(
@@ -48,35 +66,37 @@ impl Engine {
         stalled: bool,
         work: &mut Work,
     ) -> Option<Error> {
-        let (session, now) = (client.id(), self.lease_time());
-        if state.session.has_ended() {
+        // First: whatever is heard from here on counts.
+        let last = client.pulse().last_heard()?;
+        if !self.is_silent(client) {
             return None;
         }
-        let end = state.session.lease_end();
-        if end > now {
-            lock(&self.leases).watch(session, end);
-            return None;
-        }
+        let now = self.lease_time();
         // After a stall nobody can say that what has arrived was processed meanwhile.
         if !due.drained || stalled {
-            lock(&self.leases).drain(session, now + DRAIN);
+            lock(&self.leases).drain(due.session, now + DRAIN);
             client.wake();
             return None;
         }
-        let (silence, lease) = (state.session.silence(now), state.session.lease());
+        if !state.session.end_if_silent_since(last) {
+            // It was heard from just now.
+            self.look_again(due);
+            return None;
+        }
+        let (silence, lease) = (now.saturating_sub(last), client.lease());
         let message = format!(
             "the session has ended: nothing was heard for {silence:.1?} of its client; the lease is \
              {lease:?}"
         );
         let why = Error::new(Reason::SessionEnded, message)
             .with_hint("what it held is released; a longer lease bears longer pauses");
-        self.end(client, state, Some(why.clone()), work).then_some(why)
+        self.ended(client, state, Some(why.clone()), work);
+        Some(why)
     }
 
     /// Takes note of a sign of life, and says which frame was the last that was taken in; `None` if it did
-    /// not come from the session's connection.
+    /// not come from the session's connection. It waits for nothing that an operation can hold.
     pub fn beat(&self, attachment: &Attachment) -> Option<u64> {
-        let session = &mut attachment.client.lock().session;
-        session.heard(attachment.generation, self.lease_time()).then(|| session.last_frame())
+        attachment.client.pulse().beat(attachment.generation, self.lease_time())
     }
 }

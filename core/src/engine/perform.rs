@@ -10,6 +10,9 @@ use crate::{
     call::{Answer, CallId},
 };
 
+/// So many calls expire in about a millisecond.
+const MANY_CALLS: usize = 1000;
+
 impl Engine {
     /// Performs a step. What it brings about is [next](Work::next_step).
     #[inline]
@@ -31,6 +34,7 @@ impl Engine {
                 self.tell(cell, Event::EndSession(session), work);
             }
             Step::Delete(cell) => self.tell(cell, Event::Delete, work),
+            Step::End(ending) => self.go_on_ending(ending, work),
             Step::Forget(session) => self.forget(session),
             Step::Wake(session) => {
                 if let Some(client) = self.client(session) {
@@ -63,13 +67,27 @@ impl Engine {
         self.deadlines.next()
     }
 
-    /// Takes out the calls that expire now.
+    /// Takes out calls that expire now: all of them, or as many as take about a millisecond.
     pub fn expire_due(&self, work: &mut Work) {
         let now = self.clock.monotonic();
-        while let Some((call, cell)) = self.deadlines.due(now) {
+        let due = std::iter::from_fn(|| self.deadlines.due(now));
+        for (call, cell) in due.take(MANY_CALLS) {
             if let Some(cell) = cell.upgrade() {
                 work.then(Step::Expire(cell, call));
             }
         }
+    }
+
+    /// Whether there are contents of objects that are gone, to be [dropped](Self::drop_buried).
+    #[must_use]
+    #[inline]
+    pub fn has_buried(&self) -> bool {
+        self.objects.has_buried()
+    }
+
+    /// Drops the contents of large objects that are gone. It takes long: call it where nobody waits, with no
+    /// lock held.
+    pub fn drop_buried(&self) {
+        self.objects.drop_buried();
     }
 }

@@ -4,13 +4,16 @@ use std::{sync::Arc, time::Duration};
 
 use mp_manager_proto::{
     operation::{self, Waits, request_waits},
-    v1::{Fence, Request, SetOperand, request, set_op},
+    v1::{Fence, Kind, Request, request},
 };
 
 use super::{
     Engine,
+    apply::Admitted,
     cell::{Cell, State},
     client::{Client, ClientState},
+    directory::Blocked,
+    operand::operand,
     step::{Step, Work},
 };
 use crate::{
@@ -26,7 +29,8 @@ const DIRECTORY: ObjectId = 0;
 
 /// What an operation needs of another object.
 enum Operand {
-    Ready,
+    /// It can be applied, together with another set if that is large.
+    Ready(Option<Arc<Cell>>),
     /// A heavy operation has the other object; the session is woken when it does not any more.
     Busy,
 }
@@ -50,7 +54,13 @@ impl Engine {
         };
         if let request::Op::Directory(op) = op {
             let result = match check_directory(object, fence) {
-                Ok(()) => self.directory(client, op, work),
+                Ok(()) => match self.directory(client, op, work) {
+                    Ok(result) => result,
+                    Err(Blocked(op)) => {
+                        let op = Some(request::Op::Directory(op));
+                        return Some(Request { seq, object, timeout_us, fence, op });
+                    }
+                },
                 Err(error) => Err(error),
             };
             work.then(Step::Reply(Arc::clone(client), seq, result, None));
@@ -60,8 +70,8 @@ impl Engine {
             let operand = self.resolve_operand(client, &mut op, work)?;
             Ok((admitted, operand))
         });
-        let (cell, admission) = match admitted {
-            Ok((admitted, Operand::Ready)) => admitted,
+        let (cell, admission, operand) = match admitted {
+            Ok(((cell, admission), Operand::Ready(operand))) => (cell, admission, operand),
             Ok((_, Operand::Busy)) => {
                 return Some(Request { seq, object, timeout_us, fence, op: Some(op) });
             }
@@ -76,14 +86,14 @@ impl Engine {
         // A fence stands now or not at all: what it guards does not wait.
         let may_wait = timeout_us != Some(0) && fence.is_none();
         let call = Call { id: CallId { session: client.id(), seq }, may_wait };
-        let Some(fence) = fence else {
-            let timeout = timeout_us.map(Duration::from_micros);
-            self.apply(client, cell, (call, admission), timeout, op, work);
-            return None;
-        };
+        let timeout = timeout_us.map(Duration::from_micros);
         let waits = timeout_us != Some(0) && operation::waits(&op) != Waits::Never;
-        let busy = self.apply_fenced(client, cell, (call, waits), fence, op, work);
-        busy.map(|op| Request { seq, object, timeout_us, fence: Some(fence), op: Some(op) })
+        let admitted = Admitted { call, admission, timeout, op, operand };
+        let busy = match fence {
+            None => self.apply(client, cell, admitted, work),
+            Some(fence) => self.apply_fenced(client, cell, (admitted, waits), fence, work),
+        };
+        busy.map(|op| Request { seq, object, timeout_us, fence, op: Some(op) })
     }
 
     /// Finds the object of a request that may be executed, and how.
@@ -109,14 +119,15 @@ impl Engine {
         Ok((cell, admission))
     }
 
-    /// Replaces another shared set by a snapshot of it: two objects are never locked at once.
+    /// Replaces another shared set by a snapshot of it, unless it is large: two objects are never locked at
+    /// once.
     fn resolve_operand(
         &self,
         client: &Client,
         op: &mut request::Op,
         work: &mut Work,
     ) -> Result<Operand, Error> {
-        let Some(operand) = operand(op) else { return Ok(Operand::Ready) };
+        let Some(operand) = operand(op) else { return Ok(Operand::Ready(None)) };
         let id = operand.object;
         let missing = || {
             Error::new(
@@ -126,28 +137,25 @@ impl Engine {
         };
         let other = self.find(id).ok_or_else(missing)?;
         let snapshot = match &mut *lock(&other.state) {
-            State::Live(object) => object.set_snapshot(),
+            State::Live(object) if self.is_long(object.cost_of_drop()) => None,
+            State::Live(object) => Some(object.set_snapshot()),
             State::Busy(queue) => {
                 queue.blocked.insert(client.id());
                 return Ok(Operand::Busy);
             }
             State::Deleted => return Err(missing()),
         };
+        let Some(snapshot) = snapshot else {
+            if other.kind != Kind::Set {
+                return Err(wrong_kind(other.kind));
+            }
+            return Ok(Operand::Ready(Some(other)));
+        };
         operand.elements = snapshot.ok_or_else(|| wrong_kind(other.kind))?;
         operand.object = 0;
         work.drop_later(other);
-        Ok(Operand::Ready)
+        Ok(Operand::Ready(None))
     }
-}
-
-fn operand(op: &mut request::Op) -> Option<&mut SetOperand> {
-    let request::Op::Set(op) = op else { return None };
-    let operand = match &mut op.op {
-        Some(set_op::Op::Combine(combine)) => combine.other.as_mut(),
-        Some(set_op::Op::Compare(compare)) => compare.other.as_mut(),
-        _ => None,
-    };
-    operand.filter(|operand| operand.object != 0)
 }
 
 /// Whether an operation on the directory may be executed that was sent to `object`, with this fence. The

@@ -1,6 +1,10 @@
 //! What the engine does, in steps.
 
-use std::{fmt, sync::Arc};
+use std::{
+    collections::btree_map,
+    fmt,
+    sync::{Arc, Weak},
+};
 
 use super::{
     cell::{Cell, Event},
@@ -32,6 +36,8 @@ pub enum Step {
     EndSession(Arc<Cell>, SessionId),
     /// An object is deleted.
     Delete(Arc<Cell>),
+    /// The objects that a session has touched hear of its end, one after the other.
+    End(Ending),
     /// A session that is over is forgotten.
     Forget(SessionId),
     /// A session's stream looks at what has arrived.
@@ -49,6 +55,25 @@ pub struct Heavy {
     pub(super) event: Event,
     /// What comes after it.
     pub(super) later: std::vec::IntoIter<Event>,
+    /// Other objects that the event needs: they are away until it has happened.
+    pub(super) held: Vec<(Arc<Cell>, Box<Object>)>,
+}
+
+/// What is left to be done of a session's end.
+pub struct Ending {
+    pub(super) session: SessionId,
+    /// What it had open, whose deadlines are to be forgotten first.
+    pub(super) remains: Option<Remains<Parked>>,
+    pub(super) touched: btree_map::IntoValues<ObjectId, Weak<Cell>>,
+    /// There is much of it.
+    pub(super) is_long: bool,
+}
+
+impl Heavy {
+    /// An object's next event, which takes long.
+    pub(super) fn new(cell: Arc<Cell>, object: Option<Box<Object>>, event: Event) -> Self {
+        Self { cell, object, event, later: Vec::new().into_iter(), held: Vec::new() }
+    }
 }
 
 impl Step {
@@ -56,7 +81,30 @@ impl Step {
     #[must_use]
     #[inline]
     pub fn is_heavy(&self) -> bool {
-        matches!(self, Self::Heavy(_))
+        match self {
+            Self::Heavy(_) => true,
+            Self::End(ending) => ending.is_long,
+            _ => false,
+        }
+    }
+
+    /// The session that it is done for, if it is one's.
+    #[must_use]
+    pub fn session(&self) -> Option<SessionId> {
+        match self {
+            Self::Reply(client, ..) => Some(client.id()),
+            Self::Deliver(call, _)
+            | Self::Acknowledge(_, call)
+            | Self::Cancel(_, call)
+            | Self::Expire(_, call) => Some(call.session),
+            Self::Lose(session, ..)
+            | Self::EndSession(_, session)
+            | Self::Forget(session)
+            | Self::Wake(session) => Some(*session),
+            Self::End(ending) => Some(ending.session),
+            Self::Heavy(heavy) => heavy.event.session(),
+            Self::Delete(_) => None,
+        }
     }
 
     /// Its name, with two numbers that tell it from others.
@@ -71,6 +119,7 @@ impl Step {
             Self::Expire(_, call) => ("expire", call.session, call.seq),
             Self::EndSession(cell, session) => ("end in object", *session, cell.id()),
             Self::Delete(cell) => ("delete", cell.id(), 0),
+            Self::End(ending) => ("end", ending.session, ending.touched.len() as u64),
             Self::Forget(session) => ("forget", *session, 0),
             Self::Wake(session) => ("wake", *session, 0),
             Self::Heavy(heavy) => ("heavy", heavy.cell.id(), heavy.later.len() as u64),
@@ -96,6 +145,9 @@ pub struct Work {
     let_go: LetGo,
 }
 
+/// So many objects take about a millisecond to be let go of.
+const MUCH: usize = 2000;
+
 /// What only the driver can do.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub struct Orders {
@@ -109,7 +161,7 @@ pub struct Orders {
 
 /// What is dropped once the session is unlocked: it may keep any number of objects alive.
 #[derive(Debug, Default)]
-struct LetGo {
+pub struct LetGo {
     pins: Vec<Pin>,
     remains: Vec<Remains<Parked>>,
 }
@@ -141,6 +193,15 @@ impl Work {
     pub fn let_go(&mut self) {
         self.let_go.pins.clear();
         self.let_go.remains.clear();
+    }
+
+    /// What [`let_go`](Self::let_go) would drop, if that takes long: drop it where nobody waits, with no lock
+    /// held.
+    #[inline]
+    pub fn much_to_let_go(&mut self) -> Option<LetGo> {
+        let LetGo { pins, remains } = &self.let_go;
+        let few = pins.len() < MUCH && remains.iter().all(|remains| remains.len() < MUCH);
+        if few { None } else { Some(std::mem::take(&mut self.let_go)) }
     }
 
     #[inline]

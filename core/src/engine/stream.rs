@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, task::Waker};
 
-use mp_manager_proto::v1::{ClientFrame, ServerFrame};
+use mp_manager_proto::v1::{ClientFrame, SeqRange, ServerFrame};
 
 use super::{
     Engine,
@@ -12,6 +12,7 @@ use super::{
 use crate::{
     Error, Reason,
     call::{CallId, ObjectId, SessionId},
+    cost::{self, times},
     session::Next,
 };
 
@@ -95,6 +96,23 @@ impl Stream {
             return Want::Nothing;
         }
         if self.has_next { Want::Start } else { Want::Frame }
+    }
+
+    /// Whether taking in a frame takes long, for all that it acknowledges and cancels: do it where nobody waits.
+    #[must_use]
+    #[inline]
+    pub fn is_long(&self, engine: &Engine, frame: &ClientFrame) -> bool {
+        let acknowledged = |range: &SeqRange| range.last.saturating_sub(range.first);
+        let named = (frame.acks.iter().map(acknowledged).fold(0, u64::saturating_add))
+            .saturating_add((frame.acks.len() + frame.cancels.len()) as u64);
+        let named = match &frame.reconcile {
+            None => usize::try_from(named).unwrap_or(usize::MAX),
+            // What it does not name its client has.
+            Some(_) => usize::MAX,
+        };
+        // There may be fewer; the outbox is not asked for what most frames name.
+        engine.is_long(times(named, cost::ANSWER))
+            && engine.is_long(times(named.min(self.client().load().open), cost::ANSWER))
     }
 
     /// Takes in a frame. What it breaks, if the session was ended for it.

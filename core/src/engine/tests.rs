@@ -57,7 +57,7 @@ impl Fixture {
                 max_memory_bytes: 1 << 20,
                 max_name_bytes: 100,
             },
-            objects: turn::Limits { heavy_from: 3, ..turn::Limits::default() },
+            objects: turn::Limits { heavy_from: 300, ..turn::Limits::default() },
             sessions: session::Limits {
                 max_requests_per_frame: 64,
                 max_open_requests: 64,

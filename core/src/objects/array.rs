@@ -9,6 +9,7 @@ use mp_manager_proto::v1::{
 
 use crate::{
     call::{Answer, Applied, Call},
+    cost::{self, Cost, times},
     machine::{Machine, differs},
     slice::{self, Positions},
     turn::Turn,
@@ -218,6 +219,15 @@ impl Machine for Array {
             Op::SliceSet(op) => self.slice_set(op),
             Op::Fill(element) => self.fill(&element),
             Op::Add(item) => self.add(&item),
+        }
+    }
+
+    fn cost(&self, op: &Op) -> Cost {
+        match op {
+            // A page of them at most.
+            Op::Get(_) | Op::Set(_) | Op::Len(_) | Op::Add(_) | Op::SliceGet(_) => 0,
+            Op::SliceSet(op) => times(op.elements.len() / self.element_len, cost::VISIT),
+            Op::Fill(_) => times(self.len(), cost::VISIT),
         }
     }
 

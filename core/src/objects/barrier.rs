@@ -6,6 +6,7 @@ use mp_manager_proto::v1::{
 
 use crate::{
     call::{Answer, Applied, Call, CallId, Outcome, SessionId},
+    cost::{self, Cost, times},
     machine::{Machine, deleted, differs},
     turn::Turn,
     waiters::Waiters,
@@ -262,6 +263,25 @@ impl Machine for Barrier {
         for (call, _) in self.tripped.take().into_iter().flat_map(|mut t| t.waiting.drain()) {
             turn.refuse(call, deleted());
         }
+    }
+
+    fn cost(&self, op: &Op) -> Cost {
+        match op {
+            // The last to come lets everybody go.
+            Op::Wait(_) if self.arrivals.len() as u64 + 1 < self.parties => 0,
+            Op::Wait(_) | Op::ActionDone(_) | Op::Abort(_) | Op::Reset(_) => {
+                times(self.crowd(), cost::ANSWER)
+            }
+            Op::Waiting(_) | Op::IsBroken(_) | Op::Parties(_) => 0,
+        }
+    }
+
+    fn cost_of_settling(&self, _call: CallId) -> Cost {
+        times(self.crowd(), cost::ANSWER)
+    }
+
+    fn crowd(&self) -> usize {
+        self.arrivals.len() + self.tripped.as_ref().map_or(0, |tripped| tripped.waiting.len())
     }
 
     fn describe(&self, info: &mut ObjectInfo) {

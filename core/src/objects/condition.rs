@@ -5,6 +5,7 @@ use mp_manager_proto::v1::{ConditionNotify, ObjectInfo, condition_op::Op};
 use super::rlock::{Claim, Owner, Reentrant, Wake};
 use crate::{
     call::{Answer, Applied, Call, CallId, Outcome, SessionId},
+    cost::{self, Cost, times},
     machine::{Machine, deleted},
     turn::Turn,
     waiters::Waiters,
@@ -130,6 +131,22 @@ impl Machine for Condition {
 
     fn holds(&self, token: u64) -> bool {
         self.lock.holds(token)
+    }
+
+    fn cost(&self, op: &Op) -> Cost {
+        match op {
+            Op::Notify(notify) => {
+                let count = notify.count.and_then(|count| usize::try_from(count).ok());
+                let woken = count.unwrap_or(usize::MAX).min(self.waiting.len());
+                times(woken, cost::ANSWER)
+            }
+            Op::Acquire(_) | Op::Release(_) | Op::ReleaseToken(_) => 0,
+            Op::Wait(_) | Op::IsLocked(_) => 0,
+        }
+    }
+
+    fn crowd(&self) -> usize {
+        self.lock.waiting() + self.waiting.len()
     }
 
     fn describe(&self, info: &mut ObjectInfo) {

@@ -14,6 +14,7 @@ use mp_manager_proto::{
 
 use crate::{
     call::{Answer, Applied, Call},
+    cost::{self, Cost, times},
     machine::{Machine, unsupported},
     ordered::OrderedMap,
     page::PageBuilder,
@@ -243,6 +244,44 @@ impl Machine for Dict {
             Op::Add(op) => self.add(op, turn),
             Op::AddMany(op) => self.add_many(op, turn),
         }
+    }
+
+    fn cost(&self, op: &Op) -> Cost {
+        let entries = &self.entries;
+        let storing = |count| times(count, cost::STORE + cost::FIND);
+        match op {
+            Op::Get(_) | Op::Contains(_) | Op::Len(_) => 0,
+            Op::Insert(_) | Op::GetOrInsert(_) | Op::Add(_) => entries.cost_of_growing(1),
+            Op::CompareAndSwap(op) => {
+                let there = entries.get(&op.key).map_or(0, Stored::length);
+                let equal = |value| cost::equality(value, 1, there);
+                let moving = entries.cost_of_growing(1).max(entries.cost_of_shrinking(1));
+                moving.saturating_add(op.expected.as_ref().map_or(0, equal))
+            }
+            Op::Remove(_) | Op::PopItem(_) => entries.cost_of_shrinking(1),
+            Op::Extend(op) => {
+                let count = op.entries.len();
+                storing(count).saturating_add(entries.cost_of_growing(count))
+            }
+            Op::AddMany(op) => {
+                let count = op.entries.len();
+                times(2, storing(count)).saturating_add(entries.cost_of_growing(count))
+            }
+            Op::Clear(_) => times(entries.len(), 2 * cost::DROP),
+            Op::Page(_) => entries.cost_of_gaps(),
+            Op::GetMany(op) => {
+                cost::keys(op.keys.iter()).saturating_add(times(op.keys.len(), cost::STORE))
+            }
+            Op::RemoveMany(op) => {
+                let count = op.keys.len();
+                let finding = cost::keys(op.keys.iter()).saturating_add(storing(count));
+                finding.saturating_add(entries.cost_of_shrinking(count))
+            }
+        }
+    }
+
+    fn elements(&self) -> usize {
+        self.entries.len()
     }
 
     fn describe(&self, info: &mut ObjectInfo) {

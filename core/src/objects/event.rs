@@ -4,6 +4,7 @@ use mp_manager_proto::v1::{ObjectInfo, event_op::Op};
 
 use crate::{
     call::{Answer, Applied, Call, CallId, Outcome, SessionId},
+    cost::{self, Cost, times},
     machine::{Machine, deleted},
     turn::Turn,
     waiters::Waiters,
@@ -82,6 +83,17 @@ impl Machine for Event {
         for (call, ()) in self.waiters.drain() {
             turn.refuse(call, deleted());
         }
+    }
+
+    fn cost(&self, op: &Op) -> Cost {
+        match op {
+            Op::Set(_) => times(self.waiters.len(), cost::ANSWER),
+            Op::Clear(_) | Op::IsSet(_) | Op::Wait(_) => 0,
+        }
+    }
+
+    fn crowd(&self) -> usize {
+        self.waiters.len()
     }
 
     fn describe(&self, info: &mut ObjectInfo) {

@@ -13,6 +13,7 @@ use mp_manager_proto::{
 
 use crate::{
     call::{Answer, Applied, Call},
+    cost::{self, Cost, times},
     machine::Machine,
     page::PageBuilder,
     slice::{self, Positions},
@@ -42,11 +43,6 @@ impl List {
     #[must_use]
     pub fn new() -> Self {
         Self::default()
-    }
-
-    /// How many elements it has.
-    pub(crate) fn len(&self) -> usize {
-        self.elements.len()
     }
 
     fn position(&self, index: i64) -> Result<usize, Error> {
@@ -272,6 +268,35 @@ impl Machine for List {
             Op::Sort(op) => self.sort(op),
             Op::Repeat(times) => self.repeat(times),
         }
+    }
+
+    fn cost(&self, op: &Op) -> Cost {
+        let len = self.elements.len();
+        let moving = |at: i64| times(slice::from_nearer_end(at, len), cost::MOVE);
+        let equality = |value| cost::equality(value, len, self.bytes);
+        match op {
+            Op::Get(_) | Op::Set(_) | Op::Push(_) | Op::Len(_) => 0,
+            // A page of them at most.
+            Op::Page(_) | Op::SliceGet(_) => 0,
+            Op::Extend(values) => times(values.values.len(), cost::STORE),
+            Op::Insert(item) => moving(item.index),
+            Op::Pop(index) => moving(*index),
+            Op::Remove(value) => equality(value).saturating_add(times(len, cost::MOVE)),
+            Op::Contains(value) | Op::Count(value) => equality(value),
+            Op::Index(op) => op.value.as_ref().map_or(0, equality),
+            Op::Clear(_) => times(len, cost::DROP),
+            Op::SliceSet(op) => times(len, cost::MOVE + cost::DROP)
+                .saturating_add(times(op.values.len(), cost::STORE)),
+            Op::SliceDelete(_) => times(len, cost::VISIT + cost::MOVE + cost::DROP),
+            Op::Reverse(_) => times(len, cost::MOVE),
+            Op::Sort(_) => cost::sorting(len, self.bytes),
+            Op::Repeat(0 | 1) => times(len, cost::DROP),
+            Op::Repeat(n) => times(usize::try_from(*n).unwrap_or(0), times(len, cost::SHARE)),
+        }
+    }
+
+    fn elements(&self) -> usize {
+        self.elements.len()
     }
 
     fn describe(&self, info: &mut ObjectInfo) {

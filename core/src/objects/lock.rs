@@ -4,6 +4,7 @@ use mp_manager_proto::v1::{Error, Holding, ObjectInfo, Reason, lock_op::Op};
 
 use crate::{
     call::{Answer, Applied, Call, CallId, Outcome, SessionId},
+    cost::Cost,
     description::add_holders,
     machine::{Machine, deleted},
     turn::Turn,
@@ -126,6 +127,16 @@ impl Machine for Lock {
 
     fn holds(&self, token: u64) -> bool {
         self.holder.as_ref().is_some_and(|holder| holder.token == token)
+    }
+
+    fn cost(&self, op: &Op) -> Cost {
+        match op {
+            Op::Acquire(_) | Op::Release(_) | Op::IsLocked(_) => 0,
+        }
+    }
+
+    fn crowd(&self) -> usize {
+        self.waiters.len()
     }
 
     fn describe(&self, info: &mut ObjectInfo) {

@@ -5,6 +5,7 @@ use mp_manager_proto::v1::{Attribute, Error, ObjectInfo, PageRequest, Reason, na
 
 use crate::{
     call::{Answer, Applied, Call},
+    cost::Cost,
     machine::Machine,
     ordered::OrderedMap,
     page::PageBuilder,
@@ -65,6 +66,19 @@ impl Machine for Namespace {
             Op::Names(request) => self.page(request, false, turn).into(),
             Op::Snapshot(request) => self.page(request, true, turn).into(),
         }
+    }
+
+    fn cost(&self, op: &Op) -> Cost {
+        match op {
+            Op::Get(_) => 0,
+            Op::Set(_) => self.attributes.cost_of_growing(1),
+            Op::Delete(_) => self.attributes.cost_of_shrinking(1),
+            Op::Names(_) | Op::Snapshot(_) => self.attributes.cost_of_gaps(),
+        }
+    }
+
+    fn elements(&self) -> usize {
+        self.attributes.len()
     }
 
     fn describe(&self, info: &mut ObjectInfo) {

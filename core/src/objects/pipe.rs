@@ -7,6 +7,7 @@ use mp_manager_proto::v1::{
 use self::end::{End, Message};
 use crate::{
     call::{Answer, Applied, Call, CallId, Outcome, SessionId},
+    cost::{self, Cost, times},
     machine::{Machine, differs, unsupported},
     turn::Turn,
 };
@@ -192,6 +193,21 @@ impl Machine for Pipe {
 
     fn delete(&mut self, turn: &mut Turn<'_>) {
         self.ends.iter_mut().for_each(|end| end.delete(turn));
+    }
+
+    fn cost(&self, op: &PipeOp) -> Cost {
+        match op.op {
+            Some(Op::Detach(_)) => times(self.crowd(), cost::ANSWER),
+            Some(Op::Attach(_) | Op::Send(_) | Op::Receive(_) | Op::Poll(_)) | None => 0,
+        }
+    }
+
+    fn crowd(&self) -> usize {
+        self.ends.iter().map(End::crowd).sum()
+    }
+
+    fn elements(&self) -> usize {
+        self.ends.iter().map(End::len).sum()
     }
 
     fn describe(&self, info: &mut ObjectInfo) {

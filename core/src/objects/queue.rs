@@ -11,6 +11,7 @@ use self::{
 };
 use crate::{
     call::{Answer, Applied, Call, CallId, Outcome, SessionId},
+    cost::{self, Cost, times},
     machine::{Machine, deleted, differs},
     turn::Turn,
     waiters::Waiters,
@@ -395,6 +396,43 @@ impl Machine for Queue {
         for (call, ()) in self.joiners.drain() {
             turn.refuse(call, deleted());
         }
+    }
+
+    fn cost(&self, op: &Op) -> Cost {
+        // The room that one makes lets in all that the next call in line has.
+        let next = || self.putters.front().map_or(0, |(_, items)| times(items.len(), cost::STORE));
+        match op {
+            Op::Put(_) | Op::Peek(_) | Op::Len(_) | Op::IsEmpty(_) | Op::IsFull(_) => 0,
+            Op::Join(_) | Op::Maxsize(_) => 0,
+            Op::PutMany(many) => {
+                let served = many.items.len().min(self.getters.len());
+                let storing = times(many.items.len(), cost::STORE + cost::FIND);
+                storing.saturating_add(times(served, cost::ANSWER))
+            }
+            Op::Get(_) | Op::Lease(_) => next(),
+            Op::GetMany(max) => {
+                let count = usize::try_from(*max).unwrap_or(usize::MAX).min(self.items.len());
+                times(count, cost::STORE + cost::FIND).saturating_add(next())
+            }
+            Op::Done(_) | Op::Reject(_) | Op::TaskDone(_) => {
+                times(self.joiners.len(), cost::ANSWER).saturating_add(next())
+            }
+            Op::Shutdown(_) => times(self.items.len(), cost::DROP)
+                .saturating_add(times(self.crowd(), cost::ANSWER)),
+        }
+    }
+
+    fn cost_of_settling(&self, call: CallId) -> Cost {
+        times(self.deliveries.items_of(call), cost::DROP + cost::FIND)
+    }
+
+    fn crowd(&self) -> usize {
+        let waiting = self.getters.len() + self.putters.len() + self.joiners.len();
+        waiting + self.deliveries.items()
+    }
+
+    fn elements(&self) -> usize {
+        self.items.len()
     }
 
     fn describe(&self, info: &mut ObjectInfo) {

@@ -7,6 +7,7 @@ use mp_manager_proto::v1::{Error, Holding, ObjectInfo, Reason, Woken, r_lock_op:
 use super::lock::not_held;
 use crate::{
     call::{Answer, Applied, Call, CallId, Outcome, SessionId},
+    cost::Cost,
     description::add_holders,
     machine::{Machine, deleted},
     turn::Turn,
@@ -73,6 +74,18 @@ impl Machine for RLock {
 
     fn holds(&self, token: u64) -> bool {
         self.lock.holds(token)
+    }
+
+    fn cost(&self, op: &Op) -> Cost {
+        match op {
+            // Who has it gets all that it waits for at once.
+            Op::Release(_) | Op::ReleaseToken(_) => 0,
+            Op::Acquire(_) | Op::IsLocked(_) | Op::Depth(_) => 0,
+        }
+    }
+
+    fn crowd(&self) -> usize {
+        self.lock.waiting()
     }
 
     fn describe(&self, info: &mut ObjectInfo) {
@@ -190,6 +203,11 @@ impl Holder {
 }
 
 impl Reentrant {
+    /// How many calls wait for it.
+    pub(crate) fn waiting(&self) -> usize {
+        self.line.len()
+    }
+
     pub(crate) fn is_locked(&self) -> bool {
         self.holder.is_some()
     }

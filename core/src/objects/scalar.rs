@@ -7,6 +7,7 @@ use mp_manager_proto::{
 
 use crate::{
     call::{Answer, Applied, Call},
+    cost::{self, Cost},
     machine::Machine,
     objects::dict,
     stored::Stored,
@@ -60,6 +61,16 @@ impl Machine for Scalar {
             }
             Op::Add(op) => self.add(&op),
             Op::CompareAndSwap(op) => self.compare_and_swap(op, turn),
+        }
+    }
+
+    fn cost(&self, op: &Op) -> Cost {
+        match op {
+            Op::Get(_) | Op::Set(_) | Op::Swap(_) | Op::Add(_) => 0,
+            Op::CompareAndSwap(op) => {
+                let equal = |value| cost::equality(value, 1, self.value.length());
+                op.expected.as_ref().map_or(0, equal)
+            }
         }
     }
 

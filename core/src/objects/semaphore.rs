@@ -9,6 +9,7 @@ use mp_manager_proto::v1::{
 use super::lock::not_held;
 use crate::{
     call::{Answer, Applied, Call, CallId, Outcome, SessionId},
+    cost::{self, Cost, times},
     description::add_holders,
     machine::{Machine, deleted, differs},
     turn::Turn,
@@ -343,6 +344,20 @@ impl Machine for Semaphore {
 
     fn holds(&self, token: u64) -> bool {
         self.grants.contains_key(&token)
+    }
+
+    fn cost(&self, op: &Op) -> Cost {
+        match op {
+            Op::Acquire(_) | Op::Available(_) | Op::Forget(_) => 0,
+            Op::Release(release) => {
+                let count = usize::try_from(release.count).unwrap_or(usize::MAX);
+                times(count.min(self.line.len().max(self.owned.len())), cost::ANSWER)
+            }
+        }
+    }
+
+    fn crowd(&self) -> usize {
+        self.line.len() + self.grants.len()
     }
 
     fn describe(&self, info: &mut ObjectInfo) {

@@ -8,6 +8,7 @@ use mp_manager_proto::v1::{
 
 use crate::{
     call::{Answer, Applied, Call},
+    cost::{self, Cost, times},
     machine::{Machine, unsupported},
     ordered::OrderedMap,
     page::PageBuilder,
@@ -35,11 +36,6 @@ impl Set {
     #[must_use]
     pub fn new(seed: u64) -> Self {
         Self { elements: OrderedMap::new(seed), bytes: size_of::<Self>(), seed }
-    }
-
-    /// How many elements it has.
-    pub(crate) fn len(&self) -> usize {
-        self.elements.len()
     }
 
     /// Its elements, as another set's operand.
@@ -251,6 +247,26 @@ impl Machine for Set {
             Op::Combine(op) => self.combine(op, turn),
             Op::Compare(op) => self.compare(op),
         }
+    }
+
+    fn cost(&self, op: &Op) -> Cost {
+        let both = |operand: Option<&SetOperand>| {
+            let other = operand.map_or(0, |operand| cost::keys(operand.elements.iter()));
+            times(self.elements.len(), cost::FIND + cost::SHARE).saturating_add(times(2, other))
+        };
+        match op {
+            Op::Contains(_) | Op::Len(_) => 0,
+            Op::Add(_) => self.elements.cost_of_growing(1),
+            Op::Remove(_) | Op::Discard(_) | Op::Pop(_) => self.elements.cost_of_shrinking(1),
+            Op::Clear(_) => times(self.elements.len(), cost::DROP),
+            Op::Page(_) => self.elements.cost_of_gaps(),
+            Op::Combine(op) => both(op.other.as_ref()),
+            Op::Compare(op) => both(op.other.as_ref()),
+        }
+    }
+
+    fn elements(&self) -> usize {
+        self.elements.len()
     }
 
     fn describe(&self, info: &mut ObjectInfo) {

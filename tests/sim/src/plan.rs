@@ -34,6 +34,10 @@ pub(crate) struct Plan {
     /// Whether the manager writes down how far its tokens have come, and how many it reserves.
     pub(crate) is_recorded: bool,
     pub(crate) block: u64,
+    /// What takes longer than so many nanoseconds is done where nobody waits.
+    pub(crate) heavy_from: u64,
+    /// How long that takes there, at most.
+    pub(crate) longest_heavy: Micros,
 }
 
 impl Plan {
@@ -111,6 +115,9 @@ impl Plan {
             is_recorded: !world.one_in(4),
             // Enough for what is granted while the next block is written down.
             block: if is_crowd { 10_000 } else { *world.pick(&[60, 10_000]).unwrap_or(&10_000) },
+            heavy_from: *world.pick(&[30, 150, 600, 3_000]).unwrap_or(&600),
+            // Longer than many a lease, or not.
+            longest_heavy: *world.pick(&[20_000, 20_000, 20_000, 3_000_000]).unwrap_or(&20_000),
         }
     }
 

@@ -72,6 +72,9 @@ pub(crate) struct Server {
     is_back: bool,
     /// Sessions whose unix connection is over.
     dead: BTreeSet<SessionId>,
+    /// How long a heavy step takes, at most.
+    longest_heavy: Micros,
+    trouble_until: Micros,
     /// It does nothing until then.
     pub(crate) stopped_until: Micros,
     pub(crate) out: Vec<(ConnectionId, Down)>,
@@ -178,7 +181,7 @@ impl Server {
                 max_name_bytes: 1 << 8,
             },
             objects: mp_manager_core::Limits {
-                heavy_from: 6,
+                heavy_from: plan.heavy_from,
                 ..mp_manager_core::Limits::default()
             },
             sessions: limits.clone(),
@@ -208,6 +211,8 @@ impl Server {
             ticks: 0,
             is_back: false,
             dead: BTreeSet::new(),
+            longest_heavy: plan.longest_heavy,
+            trouble_until: plan.trouble_for,
             stopped_until: 0,
             out: Vec::new(),
             later: vec![(50_000, Later::Tick)],
@@ -391,7 +396,12 @@ impl Server {
         }
         self.follow_orders(world, &mut line.work);
         self.lines.insert(id, line);
-        let longest = if is_heavy { 20_000 } else { 60 };
+        let longest = match is_heavy {
+            false => 60,
+            // As long as other things go wrong, too.
+            true if world.now() < self.trouble_until => self.longest_heavy,
+            true => 20_000,
+        };
         self.later.push((world.between(0, longest), Later::Step(id)));
     }
 
@@ -407,10 +417,11 @@ impl Server {
 
     fn finish<E>(&mut self, world: &World<E>, mut line: Line) {
         line.work.let_go();
+        self.engine.drop_buried();
         self.is_back |= line.session.is_none();
         if let Some(session) = line.session
             && self.dead.remove(&session)
-            && self.engine.client(session).is_some()
+            && self.engine.client(session).is_some_and(|client| !client.has_ended())
         {
             let what = format!("the unix connection of session {session} is over, and it goes on");
             self.note_wrong(Some(what));
@@ -619,10 +630,16 @@ impl Server {
     fn tick<E>(&mut self, world: &World<E>) {
         let stalled = self.engine.tick();
         while let Some(due) = self.engine.next_due() {
-            if let Some(client) = self.engine.client(due.session) {
-                let job = Job::LookAfter(client, due, stalled);
-                self.begin(world, Some(due.session), None, job);
+            let Some(client) = self.engine.client(due.session) else { continue };
+            if !self.engine.is_silent(&client) {
+                continue;
             }
+            if self.locks.contains_key(&due.session) {
+                self.engine.look_again(due);
+                continue;
+            }
+            let job = Job::LookAfter(client, due, stalled);
+            self.begin(world, Some(due.session), None, job);
         }
         if let Some(deadline) = self.engine.next_deadline()
             && !stalled

@@ -68,7 +68,7 @@ impl Referent for Somewhere {
 type Replies = Vec<(CallId, Result<Answer, Error>)>;
 
 fn with_turn<T>(tokens: &Tokens, f: impl FnOnce(&mut Turn<'_>) -> T) -> (T, Replies) {
-    let limits = Limits { max_value_bytes: 64, max_key_bytes: 16, page_bytes: 32, heavy_from: 8 };
+    let limits = Limits { max_value_bytes: 64, max_key_bytes: 16, page_bytes: 32, heavy_from: 100 };
     let resolve =
         |reference: &Ref| (reference.object < 4).then(|| Arc::new(Somewhere(*reference)) as Pin);
     let mut turn = Turn::new(&limits, tokens, &resolve);
@@ -105,7 +105,7 @@ impl<'a> Run<'a> {
         let id = CallId { session: 1 + source.choose(3) as u64, seq: self.last_seq };
         let call = Call { id, may_wait: source.choose(3) != 0 };
         let Some(op) = operation(self.kind, source) else { return };
-        let _ = (self.object.is_heavy(&op, 8), Object::grows(&op));
+        let _ = (self.object.cost(&op), Object::grows(&op));
         match self.turn(|object, turn| object.apply(call, op, turn)) {
             Ok(Outcome::Parked) => {
                 self.parked.insert(id);

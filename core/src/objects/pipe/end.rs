@@ -42,6 +42,12 @@ pub(super) struct Message {
 }
 
 impl End {
+    /// How many calls wait at it, and messages that were handed out.
+    pub(super) fn crowd(&self) -> usize {
+        let waiting = self.receivers.len() + self.pollers.len() + self.senders.len();
+        waiting + self.unacknowledged.len()
+    }
+
     pub(super) fn attach(&mut self, session: SessionId) {
         let count = self.attached.entry(session).or_insert(0);
         *count = count.saturating_add(1);

@@ -65,6 +65,22 @@ impl Deliveries {
     }
 
     /// Items on lease.
+    /// How many items are handed out; about, if they are many.
+    pub(super) fn items(&self) -> usize {
+        const MANY: usize = 1000;
+        match self.by_call.len() {
+            calls @ 0..MANY => {
+                calls + self.by_call.values().map(|handed| handed.items.len()).sum::<usize>()
+            }
+            calls => calls,
+        }
+    }
+
+    /// How many items a call was given.
+    pub(super) fn items_of(&self, call: CallId) -> usize {
+        self.by_call.get(&call).map_or(0, |handed| handed.items.len())
+    }
+
     pub(super) fn leased(&self) -> usize {
         self.leases.len()
     }

@@ -17,9 +17,10 @@ pub(super) async fn exchange(my: Context, rounds: u64) {
     for number in 0..rounds * 2 {
         my.pause().await;
         let key = ((my.process as u64) << 32) | number;
+        // Its session may be over before the answer is looked at.
+        let session = my.sessions.get();
         let created = my.patiently(my.manager.value(Unnamed, &key).open()).await;
         if let Some(value) = created.and_then(|result| my.expect("open", result)) {
-            let session = my.sessions.get();
             if my.world.one_in(2) {
                 my.pause().await;
             }
