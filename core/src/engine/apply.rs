@@ -12,7 +12,7 @@ use super::{
     cell::{Asked, Cell, Event, State},
     client::{Client, Parked},
     operand::operand,
-    step::{Heavy, Step, Work},
+    step::{Heavy, Held, Step, Work},
 };
 use crate::{
     Error, Object, Reason,
@@ -441,7 +441,7 @@ fn take_operand(
     client: &Client,
     cell: &Arc<Cell>,
     operand: Option<Arc<Cell>>,
-) -> Result<Option<(Arc<Cell>, Box<Object>)>, NotTaken> {
+) -> Result<Option<Held>, NotTaken> {
     let Some(operand) = operand.filter(|operand| !Arc::ptr_eq(operand, cell)) else {
         return Ok(None);
     };
@@ -459,11 +459,7 @@ fn take_operand(
 }
 
 /// Replaces another set by its elements: its own object, or one that is held.
-fn resolve_operand(
-    op: &mut request::Op,
-    (cell, object): (&Cell, &Object),
-    held: &[(Arc<Cell>, Box<Object>)],
-) {
+fn resolve_operand(op: &mut request::Op, (cell, object): (&Cell, &Object), held: &[Held]) {
     let Some(operand) = operand(op) else { return };
     let other = held.iter().find(|(other, _)| other.id == operand.object);
     let other = if operand.object == cell.id { Some(object) } else { other.map(|(_, o)| &**o) };

@@ -31,7 +31,7 @@ pub(crate) struct Objects {
     /// What takes longer to drop, in nanoseconds, is [buried](Self::bury).
     heavy_from: u64,
     /// Contents that are to be dropped where nobody waits.
-    buried: Mutex<Vec<Box<Object>>>,
+    buried: Mutex<Vec<Object>>,
     has_buried: AtomicBool,
 }
 
@@ -149,7 +149,7 @@ impl Objects {
     /// Drops the contents of an object that is gone, or keeps them to be dropped where nobody waits.
     pub(super) fn bury(&self, object: Box<Object>) {
         if object.cost_of_drop() >= self.heavy_from {
-            lock(&self.buried).push(object);
+            lock(&self.buried).push(*object);
             self.has_buried.store(true, Ordering::Release);
         }
     }

@@ -46,6 +46,9 @@ pub enum Step {
     Heavy(Heavy),
 }
 
+/// An object that was taken away from its place.
+pub(super) type Held = (Arc<Cell>, Box<Object>);
+
 /// An object on its own, and what happens to it next. Performing it takes long: do it where nobody waits
 /// for anything else.
 pub struct Heavy {
@@ -56,7 +59,7 @@ pub struct Heavy {
     /// What comes after it.
     pub(super) later: std::vec::IntoIter<Event>,
     /// Other objects that the event needs: they are away until it has happened.
-    pub(super) held: Vec<(Arc<Cell>, Box<Object>)>,
+    pub(super) held: Vec<Held>,
 }
 
 /// What is left to be done of a session's end.
