@@ -1,3 +1,4 @@
+mod away;
 mod pages;
 
 use std::time::Duration;

@@ -1,11 +1,19 @@
 //! Objects that heavy operations take away for a while.
 
-use mp_manager::{Error, Fence, List, Set};
+use std::{
+    future::{Future, poll_fn},
+    pin::pin,
+    task::Poll,
+};
+
+use mp_manager::{Error, Fence, List, LockGuard, Set};
 
 use super::Context;
 
 const LIST: &str = "numbers";
 const SETS: [&str; 2] = ["left", "right"];
+/// In the number of an item that is pushed together with another.
+const SECOND: u64 = 1 << 15;
 
 /// Adds numbers to a list and to sets, while it is sorted and they are combined.
 pub(super) async fn sort_and_combine(my: Context, task: u64, rounds: u64) {
@@ -24,8 +32,11 @@ pub(super) async fn sort_and_combine(my: Context, task: u64, rounds: u64) {
         match my.world.below(9) {
             0 | 1 => push(&my, &list, item, None).await,
             2 => {
-                if let Some(guard) = my.expect("acquire", lock.acquire().await) {
+                let Some(guard) = my.expect("acquire", lock.acquire().await) else { continue };
+                if my.world.one_in(2) {
                     push(&my, &list, item, Some(Fence::from(&guard))).await;
+                } else {
+                    push_two(&my, &list, item, &guard).await;
                 }
             }
             3 => _ = my.patiently(list.sort()).await.map(|result| my.expect("sort", result)),
@@ -77,6 +88,33 @@ async fn push(my: &Context, list: &List<u64>, item: u64, fence: Option<Fence>) {
         Some(Ok(())) => my.oracle.borrow_mut().elements.added(LIST, item),
         Some(Err(Error::Fenced(_))) => my.oracle.borrow_mut().elements.refused(LIST, item),
         result => _ = result.map(|result| my.expect("push", result)),
+    }
+}
+
+/// Pushes two at once, while a grant stands.
+async fn push_two(my: &Context, list: &List<u64>, item: u64, guard: &LockGuard) {
+    let list = list.fenced(Fence::from(guard));
+    let second = item | SECOND;
+    let mut extend = pin!(list.extend([item]));
+    let early = poll_fn(|cx| Poll::Ready(extend.as_mut().poll(cx))).await;
+    let pushed = list.push(second).await;
+    let extended = match early {
+        Poll::Ready(extended) => extended,
+        Poll::Pending => extend.await,
+    };
+    for (item, result) in [(item, extended), (second, pushed)] {
+        match result {
+            Ok(()) => my.oracle.borrow_mut().elements.added(LIST, item),
+            Err(Error::Fenced(_)) => {
+                my.oracle.borrow_mut().elements.refused(LIST, item);
+                // Whoever has lost the grant knows it once the manager has answered.
+                if my.manager.ping().await.is_ok() && !guard.is_lost() {
+                    let error = "it was refused, and the grant stands";
+                    my.oracle.borrow_mut().calls.failed(my.process, "fenced push", &error);
+                }
+            }
+            result => _ = my.expect("push", result),
+        }
     }
 }
 
