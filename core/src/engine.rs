@@ -19,7 +19,7 @@
 //! one that granted first, its target second. Targets never grant, so this cannot go round in a circle.
 //! Outboxes, deadlines, leases and maps are leaves. A session's lock is the driver's to take
 //! ([`Client::lock`]): it is held from [`Stream::take_in`], [`Stream::start`] or [`Engine::look_after`]
-//! until the steps that follow are performed.
+//! until the steps that follow are performed, but for the heavy ones. A beat takes none of them.
 
 mod apply;
 mod attach;

@@ -40,8 +40,6 @@ pub struct Class {
     /// It gives something back, or reports what has happened already. Its client does not wait to
     /// send it, so the server accepts it however many requests are open.
     pub gives_back: bool,
-    /// It visits every element of its object: with many elements it takes long.
-    pub visits_all: bool,
 }
 
 impl Class {
@@ -52,7 +50,6 @@ impl Class {
         may_last: false,
         grows: false,
         gives_back: false,
-        visits_all: false,
     };
     /// Changes something for good, at once.
     const WRITE: Self = Self { may_last: true, ..Self::READ };
@@ -68,10 +65,6 @@ impl Class {
     const RETURN: Self = Self { gives_back: true, ..Self::READ };
     /// Gives back, or reports, for good.
     const SETTLE: Self = Self { gives_back: true, ..Self::WRITE };
-
-    const fn visiting_all(self) -> Self {
-        Self { visits_all: true, ..self }
-    }
 
     const fn waiting_beyond_its_timeout(self) -> Self {
         Self { waits: Waits::BeyondItsTimeout, ..self }
@@ -158,25 +151,34 @@ fn dict(op: &Dict) -> Class {
 
 fn list(op: &List) -> Class {
     match op {
-        List::Get(_) | List::Len(_) | List::Page(_) | List::SliceGet(_) => Class::READ,
-        List::Contains(_) | List::Index(_) | List::Count(_) => Class::READ.visiting_all(),
-        List::Set(_) | List::Push(_) | List::Extend(_) | List::Insert(_) => Class::GROW,
-        List::SliceSet(_) | List::Repeat(_) => Class::GROW.visiting_all(),
-        List::Pop(_) => Class::WRITE,
-        List::Remove(_)
+        List::Get(_)
+        | List::Len(_)
+        | List::Page(_)
+        | List::SliceGet(_)
+        | List::Contains(_)
+        | List::Index(_)
+        | List::Count(_) => Class::READ,
+        List::Set(_)
+        | List::Push(_)
+        | List::Extend(_)
+        | List::Insert(_)
+        | List::SliceSet(_)
+        | List::Repeat(_) => Class::GROW,
+        List::Pop(_)
+        | List::Remove(_)
         | List::Clear(_)
         | List::SliceDelete(_)
         | List::Reverse(_)
-        | List::Sort(_) => Class::WRITE.visiting_all(),
+        | List::Sort(_) => Class::WRITE,
     }
 }
 
 fn set(op: &Set) -> Class {
     match op {
-        Set::Contains(_) | Set::Len(_) | Set::Page(_) => Class::READ,
-        Set::Compare(_) => Class::READ.visiting_all(),
-        Set::Combine(combine) if combine.in_place => Class::GROW.visiting_all(),
-        Set::Combine(_) => Class::READ.visiting_all(),
+        Set::Combine(combine) if combine.in_place => Class::GROW,
+        Set::Contains(_) | Set::Len(_) | Set::Page(_) | Set::Compare(_) | Set::Combine(_) => {
+            Class::READ
+        }
         Set::Add(_) => Class::GROW,
         Set::Remove(_) | Set::Discard(_) | Set::Pop(_) | Set::Clear(_) => Class::WRITE,
     }
@@ -340,7 +342,6 @@ mod tests {
             let only_waits = class.waits == Waits::UntilItsTimeout && !class.may_last;
             assert!(!class.awaits_state || only_waits, "{op:?}");
             // It has the object for itself, and nobody who could end its waiting gets there.
-            assert!(!class.visits_all || class.waits == Waits::Never, "{op:?}");
         }
     }
 
