@@ -89,9 +89,8 @@ impl<V> OrderedMap<V> {
     }
 
     pub(crate) fn clear(&mut self) {
-        self.slots.clear();
-        self.slots.shrink_to(64);
-        self.table.clear();
+        self.slots = Vec::new();
+        self.table = HashTable::new();
     }
 
     pub(crate) fn iter(&self) -> impl DoubleEndedIterator<Item = (&Bytes, &V)> {
@@ -129,7 +128,8 @@ impl<V> OrderedMap<V> {
 
     /// How long it takes to tidy up after `count` were removed.
     pub(crate) fn cost_of_shrinking(&self, count: usize) -> Cost {
-        let is_tidied = self.slots.len() >= 2 * self.len().saturating_sub(count);
+        let is_tidied = self.slots.len() >= 2 * self.len().saturating_sub(count)
+            || self.stands_empty(self.slots.len().saturating_sub(count));
         if is_tidied { times(self.slots.len(), cost::VISIT + cost::REHASH) } else { 0 }
     }
 
@@ -148,21 +148,30 @@ impl<V> OrderedMap<V> {
         self.table.find(hash, |&position| is_at(&self.slots, position, key)).copied()
     }
 
-    /// Drops the tombstones at the end, and all of them once they outnumber the entries.
+    /// Drops the tombstones at the end, and all of them once they outnumber the entries; gives memory back
+    /// once three quarters of it stand empty.
     fn tidy(&mut self) {
         while self.slots.last().is_some_and(|slot| slot.entry.is_none()) {
             self.slots.pop();
         }
-        if self.slots.len() < 32 || self.slots.len() < 2 * self.len() {
-            return;
+        if self.slots.len() >= 32 && self.slots.len() >= 2 * self.len() {
+            self.slots.retain(|slot| slot.entry.is_some());
+            self.table.clear();
+            let slots = &self.slots;
+            for (position, slot) in slots.iter().enumerate() {
+                self.table.insert_unique(slot.hash, position, |&position| slots[position].hash);
+            }
         }
-        self.slots.retain(|slot| slot.entry.is_some());
-        self.slots.shrink_to(2 * self.slots.len());
-        self.table.clear();
-        let slots = &self.slots;
-        for (position, slot) in slots.iter().enumerate() {
-            self.table.insert_unique(slot.hash, position, |&position| slots[position].hash);
+        if self.stands_empty(self.slots.len()) {
+            let (slots, wanted) = (&mut self.slots, 2 * self.table.len());
+            slots.shrink_to(wanted);
+            self.table.shrink_to(wanted, |&position| slots[position].hash);
         }
+    }
+
+    /// Whether three quarters of the memory for slots are empty if it has so many.
+    fn stands_empty(&self, slots: usize) -> bool {
+        self.slots.capacity() >= 64 && slots < self.slots.capacity() / 4
     }
 }
 
@@ -228,6 +237,25 @@ mod tests {
                 for (key, value) in &model {
                     prop_assert_eq!(map.get(&[*key]), Some(value));
                 }
+            }
+        }
+
+        #[test]
+        fn a_map_that_is_emptied_gives_its_memory_back(count in 100_usize..2000, how in 0..3_u8) {
+            let mut map = OrderedMap::new(0);
+            let keys: Vec<Bytes> = (0..count).map(|n| Bytes::from(n.to_be_bytes().to_vec())).collect();
+            for key in &keys {
+                map.insert(key.clone(), ());
+            }
+            for key in &keys {
+                match how {
+                    0 => _ = map.remove(key),
+                    1 => _ = map.pop_last(),
+                    _ => map.clear(),
+                }
+                let room = 128 + 8 * map.len();
+                prop_assert!(map.slots.capacity() <= room, "{}", map.slots.capacity());
+                prop_assert!(map.table.capacity() <= 4 * room, "{}", map.table.capacity());
             }
         }
 

@@ -108,7 +108,7 @@ impl Plan {
                 max_requests_per_frame: 64,
                 max_open_requests,
                 max_parked_calls,
-                max_unacknowledged_bytes: 4_000,
+                max_unacknowledged_bytes: *world.pick(&[300, 1_000, 4_000]).unwrap_or(&4_000),
                 max_pending_bytes: 100_000,
             },
             memory,
