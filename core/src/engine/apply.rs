@@ -183,9 +183,9 @@ impl Engine {
     }
 
     /// Applies a request only while a grant stands, atomically: the object that granted stays locked
-    /// meanwhile, or is taken away together with the target if that takes long. It never parks: a call that
-    /// `waits` is refused if it would have to, with an error that says so. The request comes back while a heavy
-    /// operation has one of the objects, and the session is woken when it does not any more.
+    /// until it is done, or its target is taken away. It never parks: a call that `waits` is refused if it would
+    /// have to, with an error that says so. The request comes back while a heavy operation has one of the
+    /// objects, and the session is woken when it does not any more.
     pub(super) fn apply_fenced(
         &self,
         client: &Arc<Client>,
@@ -226,15 +226,17 @@ impl Engine {
                     Ok(held) => held,
                     Err(not_taken) => {
                         drop(guard_state);
+                        guard.into_iter().for_each(|guard| work.drop_later(guard));
                         return self.not_taken(client, (cell, object), call, not_taken, op, work);
                     }
                 };
-                let guard_object = guard_state.as_mut().and_then(|state| state.take_away());
+                // Nobody sees the target before it is back: from here on it is as if it were done.
                 drop(guard_state);
                 client.set_aside(call.id.seq, Arc::clone(&cell));
                 let event = Event::Apply(Box::new(Asked { call, op, no_room }));
-                let held = guard.zip(guard_object).into_iter().chain(held).collect();
+                let held = held.into_iter().collect();
                 work.then(Step::Heavy(Heavy { held, ..Heavy::new(cell, object, event) }));
+                guard.into_iter().for_each(|guard| work.drop_later(guard));
                 return None;
             }
             State::Live(object) => {

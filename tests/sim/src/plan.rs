@@ -58,6 +58,10 @@ impl Plan {
                 troubles.push(trouble);
             }
         }
+        // Processes that stand still again and again, between a reply and its caller as well.
+        if world.one_in(6) {
+            troubles = vec![Stop, Stop, Stop, Cut];
+        }
         let may_restart = troubles.contains(&Restart);
         let possible: Vec<_> =
             Workload::ALL.into_iter().filter(|w| !may_restart || w.survives_restart()).collect();

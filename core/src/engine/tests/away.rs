@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use mp_manager_proto::v1::{EventOp, SemaphoreOp, SetCompare, event_op, scalar_op, semaphore_op};
+use mp_manager_proto::v1::{EventOp, SemaphoreOp, SetCompare, event_op, semaphore_op};
 
 use super::*;
 
@@ -46,43 +46,40 @@ fn waiting_for_an_event(fixture: &mut Fixture, peer: &mut Peer, count: usize) ->
 }
 
 #[test]
-fn what_granted_is_away_until_what_it_guards_is_done() {
+fn what_a_fence_guards_is_done_before_anybody_else_sees_it() {
     let mut fixture = Fixture::new();
     let (mut one, mut other) = (fixture.connect(), fixture.connect());
     let numbers = fixture.open(&mut one, "numbers", Kind::List);
-    fixture.ask(&mut one, (0..3).map(|n| request_to(numbers, push(n))).collect());
+    fixture.ask(&mut one, (0..3).rev().map(|n| request_to(numbers, push(n))).collect());
     let (lock, fence) = fixture.acquire(&mut one, "lock");
     let fenced = Request { fence: Some(fence), ..request_to(numbers, sort()) };
-    assert_eq!(fixture.ask(&mut one, vec![fenced, release(fence)]), []);
-    // The lock cannot become somebody else's before the list is sorted.
-    assert_eq!(fixture.ask(&mut other, vec![acquire(lock)]), []);
+    assert_eq!(seqs(&fixture.ask(&mut one, vec![fenced, release(fence)])), [one.seq]);
+    // The lock is somebody else's already, who sees the list as it will be.
+    let first = request_to(numbers, list(list_op::Op::Get(0)));
+    assert_eq!(fixture.ask(&mut other, vec![acquire(lock), first]).len(), 1);
     fixture.finish_heavy();
-    assert_eq!(fixture.poll(&mut one).len(), 2);
-    assert!(matches!(
-        fixture.poll(&mut other)[0].result,
-        Some(reply::Result::Grant(v1::Grant { token, .. })) if token > fence.token
-    ));
+    assert_eq!(seqs(&fixture.poll(&mut one)), [one.seq - 1]);
+    let first = fixture.poll(&mut other).remove(0).result;
+    assert_eq!(first, Some(reply::Result::Value(value(0))));
 }
 
 #[test]
 fn a_fence_waits_for_the_object_that_granted() {
     let mut fixture = Fixture::new();
     let (mut one, mut other) = (fixture.connect(), fixture.connect());
-    let numbers = fixture.open(&mut one, "numbers", Kind::List);
-    fixture.ask(&mut one, (0..3).map(|n| request_to(numbers, push(n))).collect());
-    let (_, fence) = fixture.acquire(&mut one, "lock");
-    let value_id = fixture.open_with(
-        &mut one,
-        "value",
-        Kind::Value,
-        Some(parameters::Parameters::Scalar(ScalarParameters { initial: Some(value(1)) })),
-    );
-    let sorting = Request { fence: Some(fence), ..request_to(numbers, sort()) };
-    assert_eq!(fixture.ask(&mut one, vec![sorting]), []);
-    // Its grant stands, although nobody can look at it now.
-    let write = scalar_op::Op::Set(value(2));
-    let write = request::Op::Scalar(v1::ScalarOp { op: Some(write) });
-    let fenced = Request { fence: Some(fence), ..request_to(value_id, write) };
+    let permits = SemaphoreParameters { permits: 4, bounded: true };
+    let permits = Some(parameters::Parameters::Semaphore(permits));
+    let lock = fixture.open_with(&mut one, "permits", Kind::Semaphore, permits);
+    let granted = fixture.ask_one(&mut one, request_to(lock, semaphore(4)));
+    let Ok(reply::Result::Grant(grant)) = granted else { panic!("{granted:?}") };
+    fixture.ask(&mut one, (0..3).map(|_| request_to(lock, semaphore(1))).collect());
+    let give = v1::SemaphoreRelease { count: 3, token: None };
+    let give = SemaphoreOp { op: Some(semaphore_op::Op::Release(give)) };
+    assert_eq!(fixture.ask(&mut one, vec![request_to(lock, request::Op::Semaphore(give))]), []);
+    let numbers = fixture.open(&mut other, "numbers", Kind::List);
+    // A permit is left of the grant, although nobody can look at it now.
+    let fence = Some(Fence { lock, token: grant.token });
+    let fenced = Request { fence, ..request_to(numbers, push(1)) };
     assert_eq!(fixture.ask(&mut other, vec![fenced]), []);
     fixture.finish_heavy();
     let replies = fixture.poll(&mut other);

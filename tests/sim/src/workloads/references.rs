@@ -32,6 +32,18 @@ pub(super) async fn exchange(my: Context, rounds: u64) {
             if my.world.one_in(2) {
                 look(&my, key, session, &value).await;
             }
+            if my.world.one_in(4) {
+                // It goes with its last reference, and lets go of what is in it.
+                let inner = my.patiently(my.manager.dict(Unnamed).open()).await;
+                let inner: Option<Dict<u64, Value<u64>>> =
+                    inner.and_then(|opened| my.expect("open", opened));
+                if let Some(inner) = inner {
+                    match my.patiently(inner.insert(&key, &value)).await {
+                        Some(Err(Error::ObjectNotFound(_))) if my.sessions.get() != session => {}
+                        result => _ = result.map(|result| my.expect("insert", result)),
+                    }
+                }
+            }
         }
         my.pause().await;
         let key = (my.world.below(4) << 32) | my.world.below(rounds * 2);
