@@ -110,7 +110,7 @@ async fn push_two(my: &Context, list: &List<u64>, item: u64, guard: &LockGuard) 
                 // Whoever has lost the grant knows it once the manager has answered.
                 if my.manager.ping().await.is_ok() && !guard.is_lost() {
                     let error = "it was refused, and the grant stands";
-                    my.oracle.borrow_mut().calls.failed(my.process, "fenced push", &error);
+                    my.oracle.borrow_mut().calls.failed(my.process, "fenced push", error);
                 }
             }
             result => _ = my.expect("push", result),
