@@ -45,7 +45,12 @@ impl Pulse {
     /// Whether it lives, and the stream of this generation speaks for it.
     #[inline]
     pub(crate) fn is_current(&self, generation: Generation) -> bool {
-        self.generation.load(Ordering::SeqCst) == generation && !self.has_ended()
+        self.is_of(generation) && !self.has_ended()
+    }
+
+    #[inline]
+    fn is_of(&self, generation: Generation) -> bool {
+        self.generation.load(Ordering::SeqCst) == generation
     }
 
     /// The current stream took in the frame of this number. Called with the session's lock held.
@@ -64,7 +69,7 @@ impl Pulse {
     /// connection, or the session has ended.
     #[inline]
     pub(crate) fn heard(&self, generation: Generation, now: Duration) -> bool {
-        self.generation.load(Ordering::SeqCst) == generation && self.note(now)
+        self.is_of(generation) && self.note(now)
     }
 
     /// Takes note of a beat, and says which frame was the last that was taken in; `None` if nobody listens to
@@ -75,7 +80,7 @@ impl Pulse {
         }
         let frame = self.last_frame();
         // It may have been resumed meanwhile, and the frame be another stream's.
-        (self.generation.load(Ordering::SeqCst) == generation).then_some(frame)
+        self.is_of(generation).then_some(frame)
     }
 
     /// When the session was last heard from; `None` if it has ended.

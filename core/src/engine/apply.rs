@@ -373,11 +373,14 @@ impl Engine {
     /// Has something happen to an object, wherever it is. A request whose object was away is parked, so its
     /// answer is delivered.
     fn happen(&self, cell: &Cell, object: &mut Object, event: Event, work: &mut Work) {
+        let is_full = self.over_memory_budget();
         let answer = self.turn(cell, object, work, |object, turn| {
             match event {
                 Event::Apply(asked) => {
                     let Asked { call, op, no_room } = *asked;
                     let applied = match no_room {
+                        // It was admitted, and others that were before it have used the budget up.
+                        _ if is_full && Object::grows(&op) => Err(self.out_of_memory()),
                         None => object.apply(call, op, turn),
                         Some(error) => object.apply_at_once(call, op, turn, error),
                     };

@@ -120,8 +120,14 @@ impl Plan {
             // Enough for what is granted while the next block is written down.
             block: if is_crowd { 10_000 } else { *world.pick(&[60, 10_000]).unwrap_or(&10_000) },
             heavy_from: *world.pick(&[30, 150, 600, 3_000]).unwrap_or(&600),
-            // Longer than many a lease, or not.
-            longest_heavy: *world.pick(&[20_000, 20_000, 20_000, 3_000_000]).unwrap_or(&20_000),
+            // Longer than many a lease, or not. A crowd has to wait for one another.
+            longest_heavy: match *world
+                .pick(&[20_000, 20_000, 20_000, 3_000_000])
+                .unwrap_or(&20_000)
+            {
+                _ if is_crowd => 300,
+                longest => longest,
+            },
         }
     }
 

@@ -400,7 +400,7 @@ impl Server {
             false => 60,
             // As long as other things go wrong, too.
             true if world.now() < self.trouble_until => self.longest_heavy,
-            true => 20_000,
+            true => self.longest_heavy.min(20_000),
         };
         self.later.push((world.between(0, longest), Later::Step(id)));
     }
