@@ -333,10 +333,11 @@ impl Server {
     ) {
         let (work, is_blocked) = (Work::default(), false);
         let line = Line { job: Some(job), work, session, connection, is_blocked };
-        self.begin_line(world, line);
+        self.begin_line(world, line, 100);
     }
 
-    fn begin_line<E>(&mut self, world: &World<E>, line: Line) {
+    /// Begins a line, within so long if it has not to wait for its session's lock.
+    fn begin_line<E>(&mut self, world: &World<E>, line: Line, longest: Micros) {
         self.next_line += 1;
         let (id, session) = (self.next_line, line.session);
         self.lines.insert(id, Box::new(line));
@@ -346,7 +347,7 @@ impl Server {
             }
             self.locks.insert(session, (id, VecDeque::new()));
         }
-        self.later.push((world.between(0, 100), Later::Step(id)));
+        self.later.push((world.between(0, longest), Later::Step(id)));
     }
 
     pub(crate) fn happen<E>(&mut self, world: &World<E>, later: Later, lease: Duration) {
@@ -376,18 +377,22 @@ impl Server {
 
     fn step<E>(&mut self, world: &World<E>, id: LineId, lease: Duration) {
         let Some(mut line) = self.lines.remove(&id) else { return };
-        let mut is_heavy = false;
+        let mut goes_on_in = world.between(0, 60);
         if let Some(step) = line.work.next_step() {
             let (what, a, b) = step.brief();
             world.trace.borrow_mut().note(world.now(), format_args!("server: {what} {a} {b}"));
-            is_heavy = step.is_heavy();
+            let is_heavy = step.is_heavy();
             if is_heavy && line.session.is_some() {
+                // Where nobody waits, and it takes as long as it takes.
                 let (work, session, connection) = (Work::of(step), None, None);
-                let job = Some(Job::Steps);
-                let is_blocked = false;
-                self.begin_line(world, Line { job, work, session, connection, is_blocked });
+                let (job, is_blocked) = (Some(Job::Steps), false);
+                let heavy = Line { job, work, session, connection, is_blocked };
+                self.begin_line(world, heavy, self.longest_heavy(world));
             } else {
                 self.perform(step, &mut line.work);
+                if is_heavy {
+                    goes_on_in = world.between(0, self.longest_heavy(world));
+                }
             }
         } else if let Some(job) = line.job.take() {
             line.is_blocked = self.act(world, job, &mut line.work, lease);
@@ -396,13 +401,13 @@ impl Server {
         }
         self.follow_orders(world, &mut line.work);
         self.lines.insert(id, line);
-        let longest = match is_heavy {
-            false => 60,
-            // As long as other things go wrong, too.
-            true if world.now() < self.trouble_until => self.longest_heavy,
-            true => self.longest_heavy.min(20_000),
-        };
-        self.later.push((world.between(0, longest), Later::Step(id)));
+        self.later.push((goes_on_in, Later::Step(id)));
+    }
+
+    /// How long a heavy step takes at most: as long as other things go wrong, longer.
+    fn longest_heavy<E>(&self, world: &World<E>) -> Micros {
+        let is_calm = world.now() >= self.trouble_until;
+        if is_calm { self.longest_heavy.min(20_000) } else { self.longest_heavy }
     }
 
     fn follow_orders<E>(&mut self, world: &World<E>, work: &mut Work) {
@@ -602,7 +607,7 @@ impl Server {
         self.engine.expire_due(&mut work);
         let (job, session, connection) = (Some(Job::Steps), None, None);
         let is_blocked = false;
-        self.begin_line(world, Line { job, work, session, connection, is_blocked });
+        self.begin_line(world, Line { job, work, session, connection, is_blocked }, 100);
         self.expire_later(world);
     }
 
