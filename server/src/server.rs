@@ -95,6 +95,7 @@ impl Server {
             () = shutdown => {}
             () = host.shutdown.notified() => {}
         }
+        host.engine.shut_down();
         acceptor.shut_down().await;
         let ending = Arc::clone(&host);
         let _ = spawn_blocking(move || ending.shut_down()).await;

@@ -67,6 +67,8 @@ impl Engine {
                 Ok(Answer::done())
             }
             Some(Op::Shutdown(_)) => {
+                // Whoever hears of it may rely on it that nobody else is served.
+                self.shut_down();
                 work.orders().shut_down = true;
                 Ok(Answer::done())
             }
