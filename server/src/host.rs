@@ -103,8 +103,7 @@ impl Host {
         });
     }
 
-    /// Performs steps where nobody waits. A heavy one that they bring about has its turn like any other, unless
-    /// it goes on with what was begun.
+    /// Performs a heavy step and all that it brings about, heavy ones included, on the current thread.
     fn perform_all(self: &Arc<Self>, mut work: Work) {
         while let Some(step) = work.next_step() {
             self.perform_here(step, &mut work);

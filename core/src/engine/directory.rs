@@ -67,7 +67,7 @@ impl Engine {
                 Ok(Answer::done())
             }
             Some(Op::Shutdown(_)) => {
-                // Whoever hears of it may rely on it that nobody else is served.
+                // Before the reply: after it, no other client may be served.
                 self.shut_down();
                 work.orders().shut_down = true;
                 Ok(Answer::done())

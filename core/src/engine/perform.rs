@@ -10,7 +10,7 @@ use crate::{
     call::{Answer, CallId},
 };
 
-/// So many calls expire in about a millisecond.
+/// Expiring so many calls takes about a millisecond.
 const MANY_CALLS: usize = 1000;
 
 impl Engine {

@@ -62,7 +62,7 @@ pub struct Heavy {
     pub(super) held: Vec<Held>,
 }
 
-/// What is left to be done of a session's end.
+/// The rest of a session's end.
 pub struct Ending {
     pub(super) session: SessionId,
     /// What it had open, whose deadlines are to be forgotten first.
@@ -148,7 +148,7 @@ pub struct Work {
     let_go: LetGo,
 }
 
-/// So many objects take about a millisecond to be let go of.
+/// Dropping so many references takes about a millisecond.
 const MUCH: usize = 2000;
 
 /// What only the driver can do.

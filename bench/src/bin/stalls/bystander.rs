@@ -17,7 +17,7 @@ const PAUSE: Duration = Duration::from_micros(200);
 /// The process, to whom it is another one.
 pub(crate) struct Bystander(Process);
 
-/// What came of its pings.
+/// The durations of its pings.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Pings {
     count: usize,
@@ -42,7 +42,7 @@ impl Bystander {
         self.0.line().map(drop)
     }
 
-    /// What came of the pings since then.
+    /// The durations of the pings since then.
     pub(crate) fn end(&mut self) -> io::Result<Pings> {
         self.0.tell("end")?;
         let line = self.0.line()?;

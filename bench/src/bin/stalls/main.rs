@@ -1,4 +1,4 @@
-//! What a bystander notices while somebody else does what takes long.
+//! Measures how long a bystander's pings take while another client runs long operations.
 //!
 //! ```sh
 //! cargo build --release -p mp-manager-cli -p mp-manager-bench

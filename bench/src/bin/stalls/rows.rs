@@ -1,4 +1,4 @@
-//! What takes long.
+//! The long operations that are measured.
 
 use std::{
     collections::BTreeMap,
