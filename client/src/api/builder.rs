@@ -388,12 +388,13 @@ impl Builder {
         running: impl FnOnce(Option<IoThread>, Target) -> Running,
     ) -> Result<Manager> {
         let (link, thread) = if self.background_thread {
-            let thread = IoThread::start()?;
+            let mut thread = IoThread::start()?;
             let target = target.clone();
-            let link = thread.run(async move { driver::open(&target).await }).await??;
+            let (link, driver) = thread.run(async move { driver::open(&target).await }).await??;
+            thread.wait_for(driver);
             (link, Some(thread))
         } else {
-            (driver::open(&target).await?, None)
+            (driver::open(&target).await?.0, None)
         };
         link.keep(running(thread, target));
         Ok(Manager::new(link))

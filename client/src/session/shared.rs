@@ -293,7 +293,7 @@ impl<H: Counted> Shared<H> {
         self.lock().machine.resume()
     }
 
-    /// The session, if the manager would wait for it until its lease is over.
+    /// The session, if the manager may wait for it until its lease is over.
     pub(crate) fn abandoned(&self) -> Option<Established> {
         self.lock().machine.abandoned()
     }

@@ -17,6 +17,7 @@ use mp_manager_proto::{
 };
 use tokio::{
     sync::mpsc,
+    task::JoinHandle,
     time::{sleep, timeout},
 };
 use tonic::{
@@ -48,7 +49,7 @@ const LONGEST_FAREWELL: Duration = Duration::from_millis(500);
 const SHORTEST_SLEEP: Duration = Duration::from_millis(1);
 
 /// Opens a session, whose connection is run by a task on the current runtime.
-pub(crate) async fn open(target: &Target) -> Result<Arc<Link>> {
+pub(crate) async fn open(target: &Target) -> Result<(Arc<Link>, JoinHandle<()>)> {
     let policy = Policy {
         reconnect_timeout: target.reconnect_timeout,
         reopen: target.reopen,
@@ -60,8 +61,8 @@ pub(crate) async fn open(target: &Target) -> Result<Arc<Link>> {
     let connection = Connection { target: target.clone(), session, link: Arc::downgrade(&link) };
     let Connected { connection: number, .. } = connection.connected(&authenticated);
     let streams = connection.open_streams(authenticated, number).await?;
-    tokio::spawn(Driver(connection).run(streams));
-    Ok(link)
+    let driver = tokio::spawn(Driver(connection).run(streams));
+    Ok((link, driver))
 }
 
 struct Connection {
@@ -402,7 +403,7 @@ mod tests {
     #[tokio::test]
     async fn a_session_that_somebody_else_resumed_is_lost_and_not_resumed_back() {
         let target = target().await;
-        let link = open(&target).await.unwrap();
+        let (link, _) = open(&target).await.unwrap();
         let manager = Manager::new(Arc::clone(&link));
         let jobs: Queue<u64> = manager.queue("jobs").await.unwrap();
         let get = tokio::spawn({

@@ -7,20 +7,24 @@ use std::{
     time::Duration,
 };
 
-use tokio::sync::oneshot;
+use tokio::{sync::oneshot, task::JoinHandle, time::timeout};
 
 use crate::{
     error::{Error, Result},
     session::fork::Home,
 };
 
-/// How long dropping it waits for the goodbye to be sent.
+/// How long dropping it waits for the goodbye to be heard.
 const GOODBYE_TIME: Duration = Duration::from_millis(500);
+/// And how long the thread does, before the goodbye is said on another connection.
+const ANSWER_TIME: Duration = Duration::from_millis(200);
 
 /// Runs a connection's tasks until it is dropped.
 pub(crate) struct IoThread {
     handle: tokio::runtime::Handle,
-    stop: Option<oneshot::Sender<()>>,
+    /// The task that runs the connection, which ends when the manager has heard the goodbye.
+    driver: Option<JoinHandle<()>>,
+    stop: Option<oneshot::Sender<JoinHandle<()>>>,
     stopped: Mutex<mpsc::Receiver<()>>,
     home: Home,
 }
@@ -32,22 +36,23 @@ impl IoThread {
             .build()
             .map_err(|error| cannot_start(&error))?;
         let handle = runtime.handle().clone();
-        let (stop, wait) = oneshot::channel();
+        let (stop, wait) = oneshot::channel::<JoinHandle<()>>();
         let (done, stopped) = mpsc::channel();
         thread::Builder::new()
             .name("mp-manager-io".into())
             .spawn(move || {
                 runtime.block_on(async {
                     // Dropping the sender stops it as well.
-                    let _ = wait.await;
-                    linger().await;
+                    if let Ok(driver) = wait.await {
+                        let _ = timeout(ANSWER_TIME, driver).await;
+                    }
                 });
                 runtime.shutdown_background();
                 let _ = done.send(());
             })
             .map_err(|error| cannot_start(&error))?;
         let home = Home::here();
-        Ok(Self { handle, stop: Some(stop), stopped: Mutex::new(stopped), home })
+        Ok(Self { handle, driver: None, stop: Some(stop), stopped: Mutex::new(stopped), home })
     }
 
     /// Runs `future` on the thread.
@@ -61,21 +66,21 @@ impl IoThread {
         });
         receive.await.map_err(|error| cannot_start(&error))
     }
-}
 
-/// Lets what is ready to be sent be sent.
-async fn linger() {
-    for _ in 0..16 {
-        tokio::task::yield_now().await;
+    /// Lets this task, which runs on the thread, end before the thread does.
+    pub(crate) fn wait_for(&mut self, driver: JoinHandle<()>) {
+        self.driver = Some(driver);
     }
 }
 
 impl Drop for IoThread {
     fn drop(&mut self) {
-        drop(self.stop.take());
         if !self.home.is_here() {
-            // The thread is not there in a fork.
+            // The thread is not there in a fork, nor is the task.
             return;
+        }
+        if let (Some(stop), Some(driver)) = (self.stop.take(), self.driver.take()) {
+            let _ = stop.send(driver);
         }
         let stopped = self.stopped.get_mut().unwrap_or_else(PoisonError::into_inner);
         let _ = stopped.recv_timeout(GOODBYE_TIME);

@@ -138,6 +138,26 @@ async fn what_a_session_held_is_free_when_its_runtime_has_ended() {
     }
 }
 
+#[tokio::test]
+async fn what_a_session_held_is_free_when_its_connection_has_a_thread_of_its_own() {
+    let server = TestServer::start();
+    let observer = Manager::connect(&server.address(), AUTHKEY).await.unwrap();
+    let lock = observer.lock("migrate").await.unwrap();
+    for _ in 0..20 {
+        let address = server.address();
+        aside(move || {
+            let builder = blocking::Manager::builder().authkey(AUTHKEY).lease(LONG);
+            let manager = builder.connect(&address).unwrap();
+            // The last of the two says goodbye, right after it has released the lock.
+            let _guard = manager.lock("migrate").open().unwrap().acquire().unwrap();
+            drop(manager);
+        })
+        .await;
+        let guard = soon("acquire", lock.acquire()).await.unwrap();
+        guard.release().await.unwrap();
+    }
+}
+
 /// It is there, but nobody drives it.
 #[tokio::test]
 async fn a_timeout_ends_its_call_although_the_runtime_stands_still() {

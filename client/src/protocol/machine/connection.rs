@@ -32,12 +32,10 @@ impl<H: Counted> Machine<H> {
         (id > 0).then(|| (Resume { session: id, epoch }, secret.clone()))
     }
 
-    /// The session, if the manager would wait for it until its lease is over.
+    /// The session, if the manager may wait for it until its lease is over. A goodbye that was said is not
+    /// known to have been sent before the manager has ended the session.
     pub(crate) fn abandoned(&self) -> Option<Established> {
-        let waits = self.over.is_none()
-            && self.goodbye != Goodbye::Said
-            && !self.policy.end_is_death
-            && self.session.id > 0;
+        let waits = self.over.is_none() && !self.policy.end_is_death && self.session.id > 0;
         waits.then(|| self.session.clone())
     }
 
