@@ -1,3 +1,5 @@
+/* What has to happen before `main`. */
+
 /* Keeps a standard stream that the caller has closed an error to use.
  *
  * Before `main`, Rust's runtime opens /dev/null in the place of each of the descriptors 0 to 2 that
@@ -22,3 +24,22 @@ __attribute__((constructor)) static void keep_closed_streams_unusable(void)
         }
     }
 }
+
+/* Gives memory back to the system.
+ *
+ * By itself, glibc learns from each large block that is freed to keep those to come: a list that grows to
+ * 100 MiB leaves 50 MiB behind, which it used until then. With a fixed threshold each block beyond it is
+ * mapped, grows in place, and is gone when it is freed. What smaller blocks took stays, for others of them.
+ * jemalloc gives that back as well, by a thread of its own. */
+
+#ifdef JEMALLOC
+const char *_rjem_malloc_conf = "background_thread:true,dirty_decay_ms:2000,muzzy_decay_ms:0";
+#elif defined(__GLIBC__)
+#include <malloc.h>
+
+__attribute__((constructor)) static void return_large_blocks(void)
+{
+    mallopt(M_MMAP_THRESHOLD, 4 << 20);
+    mallopt(M_TRIM_THRESHOLD, 16 << 20);
+}
+#endif

@@ -24,6 +24,10 @@ mod stderr;
 mod table;
 mod tls;
 
+#[cfg(feature = "jemalloc")]
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 use std::{
     io::{self, Write},
     panic::resume_unwind,
