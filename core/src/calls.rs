@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use crate::call::Seq;
+use crate::{call::Seq, memory::row};
 
 /// Something for each open call, by its seq. Calls are opened in the order of their seqs, and most
 /// are closed in about that order: they stand in a row, where closing one leaves a gap, and a row of
@@ -103,6 +103,11 @@ impl<T> Calls<T> {
         if self.row.capacity() > ROOMY && self.row.capacity() / 8 > self.row.len() {
             self.row.shrink_to(2 * self.row.len());
         }
+    }
+
+    /// The memory they take beside what they refer to, about.
+    pub(crate) fn bytes(&self) -> usize {
+        row::<(Seq, Option<T>)>(self.row.len(), self.row.capacity())
     }
 
     pub(crate) fn len(&self) -> usize {

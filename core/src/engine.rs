@@ -23,6 +23,7 @@
 
 mod apply;
 mod attach;
+mod books;
 mod cell;
 mod client;
 mod config;
@@ -49,6 +50,7 @@ use std::{
     time::Duration,
 };
 
+use books::Books;
 use cell::Objects;
 use deadlines::Deadlines;
 use shards::Shards;
@@ -69,6 +71,7 @@ pub struct Engine {
     config: Config,
     clock: Box<dyn Clock>,
     reservation: Reservation,
+    books: Arc<Books>,
     objects: Arc<Objects>,
     names: Mutex<BTreeMap<String, Arc<Cell>>>,
     clients: Shards<Arc<Client>>,
@@ -95,12 +98,14 @@ impl Engine {
     /// A manager without sessions and objects.
     #[must_use]
     pub fn new(config: Config, clock: Box<dyn Clock>, reservation: Reservation) -> Self {
+        let books = Arc::<Books>::default();
         Self {
-            objects: Arc::new(Objects::new(config.objects.heavy_from)),
+            objects: Arc::new(Objects::new(config.objects.heavy_from, Arc::clone(&books))),
             names: Mutex::default(),
             clients: Shards::default(),
             next_session: AtomicU64::new(0),
-            deadlines: Deadlines::default(),
+            deadlines: Deadlines::new(Arc::clone(&books)),
+            books,
             lease_clock: Mutex::new(LeaseClock::new(clock.boottime())),
             leases: Mutex::default(),
             started: clock.monotonic(),
@@ -153,10 +158,18 @@ impl Engine {
         self.clients.read(session, Arc::clone)
     }
 
-    /// Approximate memory of the contents of all objects.
+    /// The memory that objects, sessions and calls take, about.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        self.objects.bytes()
+        self.books.bytes()
+    }
+
+    /// The same, asked of each of them; `None` while a heavy operation has an object.
+    #[must_use]
+    pub fn audit(&self) -> Option<usize> {
+        let objects: Option<usize> = self.objects().iter().map(|cell| cell.bytes()).sum();
+        let clients: usize = self.clients().iter().map(|client| client.booked()).sum();
+        Some(objects? + clients + self.deadlines.bytes())
     }
 
     /// How much there is of what has to be gone when everybody is.

@@ -28,6 +28,7 @@ mod fixture;
 mod lock;
 mod losses;
 mod machine;
+mod memory;
 mod ordered;
 mod page;
 mod pending;

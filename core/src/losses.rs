@@ -4,6 +4,8 @@ use std::collections::VecDeque;
 
 use mp_manager_proto::v1::{Error, Lost, Reason};
 
+use crate::memory::row;
+
 /// So many may be unconfirmed.
 const MAX_UNCONFIRMED: usize = 65_536;
 
@@ -37,6 +39,11 @@ impl Losses {
     /// One got lost itself: the session cannot go on.
     pub(crate) fn are_too_many(&self) -> bool {
         self.too_many
+    }
+
+    /// The memory they take, about.
+    pub(crate) fn bytes(&self) -> usize {
+        row::<Lost>(self.notices.len(), self.notices.capacity())
     }
 
     pub(crate) fn are_unsent(&self) -> bool {

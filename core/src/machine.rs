@@ -61,7 +61,7 @@ pub(crate) trait Machine {
     /// Fills in `len`, `state`, `holders` and `waiters`.
     fn describe(&self, info: &mut ObjectInfo);
 
-    /// The memory it takes, about. Called after every operation: it has to be cheap.
+    /// The memory it takes beside itself, about. Called after every operation: it has to be cheap.
     fn bytes(&self) -> usize;
 }
 

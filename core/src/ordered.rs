@@ -10,7 +10,10 @@ use bytes::Bytes;
 use foldhash::fast::FixedState;
 use hashbrown::HashTable;
 
-use crate::cost::{self, Cost, times};
+use crate::{
+    cost::{self, Cost, times},
+    memory::{block, row},
+};
 
 #[derive(Debug, Clone)]
 struct Slot<V> {
@@ -138,9 +141,10 @@ impl<V> OrderedMap<V> {
         times(self.slots.len() - self.len(), cost::VISIT)
     }
 
-    /// The memory an entry takes besides its key's and value's bytes.
-    pub(crate) const fn slot_bytes() -> usize {
-        size_of::<Slot<V>>() + size_of::<usize>() + 1
+    /// The memory it takes beside what its keys and values do.
+    pub(crate) fn bytes(&self) -> usize {
+        let slots = row::<Slot<V>>(self.slots.len(), self.slots.capacity());
+        slots + block(self.table.allocation_size())
     }
 
     fn position(&self, key: &[u8]) -> Option<usize> {

@@ -15,6 +15,7 @@ use crate::{
     calls::Calls,
     description::{self, session_weight},
     losses::Losses,
+    memory::{row, tree},
     pulse::Generation,
     session::{Load, Session, Settle, protocol},
     stored::{self, Pin},
@@ -453,6 +454,15 @@ impl<H> Outbox<H> {
         }
     }
 
+    /// The memory it takes, about: what is sent is kept until it is acknowledged.
+    pub(crate) fn bytes(&self) -> usize {
+        self.open.bytes()
+            + self.unacknowledged_bytes
+            + row::<Seq>(self.unsent.len(), self.unsent.capacity())
+            + self.losses.bytes()
+            + tree::<ObjectId, (u64, Pin)>(self.references.len())
+    }
+
     /// The client let go of `count` of the references it was handed; the last one's pin comes back
     /// to be dropped outside all locks.
     ///
@@ -524,6 +534,9 @@ fn split(result: Result<Answer, Error>) -> (reply::Result, Vec<Pin>) {
 /// What a reply weighs that says next to nothing.
 const SMALL: usize = 16;
 
+/// What each of many values weighs beside its bytes: in memory, several times as much as in a frame.
+const IN_A_LIST: usize = size_of::<Value>() + SMALL;
+
 /// What a reply may take in a frame beside what it weighs: its seq, lengths, tokens, parameters.
 const ENVELOPE: usize = 56;
 
@@ -547,17 +560,17 @@ fn weight(result: &reply::Result) -> usize {
             Payload::Value(value) => length(value) + priority(result),
             Payload::Entry(entry) => entry.key.len() + optional(&entry.value),
             Payload::Page(page) => {
-                page.keys.iter().map(|key| SMALL + key.len()).sum::<usize>()
-                    + page.values.iter().map(|value| SMALL + length(value)).sum::<usize>()
+                page.keys.iter().map(|key| IN_A_LIST + key.len()).sum::<usize>()
+                    + page.values.iter().map(|value| IN_A_LIST + length(value)).sum::<usize>()
             }
             Payload::Optionals(all) => {
-                all.items.iter().map(|item| SMALL + optional(&item.value)).sum()
+                all.items.iter().map(|item| IN_A_LIST + optional(&item.value)).sum()
             }
             Payload::Deliveries(all) => {
                 let parts = |item: &Delivery| optional(&item.value) + optional(&item.priority);
-                all.deliveries.iter().map(|item| 2 * SMALL + parts(item)).sum()
+                all.deliveries.iter().map(|item| 2 * IN_A_LIST + parts(item)).sum()
             }
-            // In memory, several times as much as in a frame.
+            // These as well.
             Payload::Listing(listing) => objects(&listing.objects),
             Payload::Inspection(inspection) => {
                 let sessions = inspection.sessions.iter().map(session_weight).sum::<usize>();

@@ -5,7 +5,7 @@ use mp_manager_proto::v1::{Page, PageRequest};
 
 use crate::{
     call::Answer,
-    stored::{Pin, Stored},
+    stored::{Pin, Stored, share},
 };
 
 /// How many elements a page has at most: small ones take longer than their bytes tell.
@@ -35,7 +35,7 @@ impl PageBuilder {
         self.elements = self.elements.saturating_sub(1);
         let bytes = 8 + key.map_or(0, Bytes::len) + value.map_or(0, Stored::length);
         self.room = self.room.saturating_sub(bytes);
-        self.page.keys.extend(key.cloned());
+        self.page.keys.extend(key.map(share));
         if let Some(value) = value {
             self.page.values.push(value.to_wire());
             self.pins.extend(value.pins().iter().cloned());

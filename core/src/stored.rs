@@ -5,6 +5,8 @@ use std::{fmt, sync::Arc};
 use bytes::Bytes;
 use mp_manager_proto::v1::{Ref, Value};
 
+use crate::memory::block;
+
 /// An object that values can refer to. As long as a [`Pin`] on it exists, it lives.
 pub trait Referent: Send + Sync {
     /// How the wire names it.
@@ -27,6 +29,15 @@ const REFERENCE_BYTES: usize = 21;
 /// the same.
 pub(crate) fn length(data: &[u8], references: usize) -> usize {
     data.len().max(references.saturating_mul(REFERENCE_BYTES))
+}
+
+/// Values of at most so many bytes are copied into replies. To share one, it would have to keep a count of those
+/// who do, for good, and that takes more memory than the copy takes time.
+const COPIED: usize = 512;
+
+/// The same bytes for somebody else.
+pub(crate) fn share(data: &Bytes) -> Bytes {
+    if data.len() <= COPIED { Bytes::copy_from_slice(data) } else { data.clone() }
 }
 
 /// A value inside an object, with a hold on every object it refers to.
@@ -59,14 +70,16 @@ impl Stored {
         length(&self.data, self.pins().len())
     }
 
-    /// The memory it takes, about.
+    /// The memory it takes beside itself, about.
     pub(crate) fn bytes(&self) -> usize {
-        size_of::<Self>() + self.data.len() + 64 * self.pins().len()
+        let pins = self.pins().len();
+        let pins = if pins == 0 { 0 } else { block((pins + 1) * size_of::<Pin>()) };
+        block(self.data.len()) + pins
     }
 
     pub(crate) fn to_wire(&self) -> Value {
         Value {
-            data: self.data.clone(),
+            data: share(&self.data),
             refs: self.pins().iter().map(|pin| pin.reference()).collect(),
         }
     }

@@ -7,6 +7,7 @@ use mp_manager_proto::v1::{ObjectInfo, Waiting};
 use crate::{
     call::{CallId, SessionId},
     description::add_waiters,
+    memory::tree,
 };
 
 /// Parked calls in the order they came, each with what the object needs to know of it.
@@ -96,7 +97,7 @@ impl<T> Waiters<T> {
 
     /// The memory it takes, about.
     pub(crate) fn bytes(&self) -> usize {
-        self.line.len() * (2 * size_of::<(u64, CallId)>() + size_of::<T>())
+        tree::<u64, (CallId, T)>(self.line.len()) + tree::<CallId, u64>(self.places.len())
     }
 }
 

@@ -19,6 +19,9 @@ use crate::{
 /// times as long at most, which gRPC libraries take by default (4 MiB).
 const FRAME_BYTES: usize = 1 << 20;
 
+/// What a session takes with its connection when nothing is open, about: measured, as most of it is HTTP/2's.
+const SESSION_BYTES: usize = 44 << 10;
+
 /// What the connections of a server share.
 pub(crate) struct Host {
     pub(crate) engine: Engine,
@@ -51,6 +54,7 @@ impl Host {
                 max_objects: limits.max_objects,
                 max_sessions: limits.max_sessions,
                 max_memory_bytes: limits.max_memory_bytes,
+                session_bytes: SESSION_BYTES,
                 max_name_bytes: limits.max_name_bytes,
             },
             objects: limits.for_objects(),

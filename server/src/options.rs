@@ -103,7 +103,7 @@ pub struct Limits {
     /// because they broke the rules; one is forgiven every 100 ms. Beyond that its new connections
     /// are closed at once. Unix sockets have no such limit.
     pub max_failed_handshakes: usize,
-    /// Memory for the contents of all objects; beyond it, what grows is refused.
+    /// Memory for objects, sessions and calls together; beyond it, what grows is refused.
     pub max_memory_bytes: usize,
 }
 

@@ -117,7 +117,7 @@ limit_options! {
     max_unauthenticated_connections: usize,
     /// Failed handshakes and broken rules of one address; one is forgiven every 100 ms
     max_failed_handshakes: usize,
-    /// Memory for the contents of all objects
+    /// Memory for objects, sessions and calls together
     max_memory_bytes: Bytes,
 }
 

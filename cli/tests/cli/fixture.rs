@@ -119,6 +119,14 @@ impl Running {
         line
     }
 
+    /// The memory that it has.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn resident_bytes(&self) -> usize {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let amount = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        amount.trim().strip_suffix(" kB").unwrap().parse::<usize>().unwrap() << 10
+    }
+
     /// Ends its standard input, which is a pipe.
     pub(crate) fn end_input(&mut self) {
         drop(self.child.stdin.take().unwrap());

@@ -6,6 +6,8 @@ mod fence;
 mod fixture;
 mod keygen;
 mod lock;
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+mod memory;
 mod objects;
 mod output;
 mod serve;

@@ -84,7 +84,9 @@ impl Engine {
         let id = self.next_session.fetch_add(1, Ordering::Relaxed) + 1;
         let (lease, now) = (lease(lease_ms), self.lease_time());
         let session = Session::new(id, lease, now);
-        let client = Arc::new(Client::new(session, process, &peer, resume_secret));
+        let (own_bytes, books) = (self.config.totals.session_bytes, Arc::clone(&self.books));
+        let client =
+            Arc::new(Client::new(session, process, &peer, resume_secret, own_bytes, books));
         self.clients.insert(id, Arc::clone(&client));
         lock(&self.leases).watch(id, now + lease);
         let frame_bytes = self.config.frame_bytes;

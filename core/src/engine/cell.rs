@@ -6,17 +6,21 @@ use std::{
     fmt,
     sync::{
         Arc, Mutex, PoisonError, Weak,
-        atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
 };
 
 use mp_manager_proto::v1::{Kind, Ref, request};
 
-use super::shards::{Page, Shards};
+use super::{
+    books::Books,
+    shards::{Page, Shards},
+};
 use crate::{
     Error,
     call::{Call, CallId, ObjectId, SessionId},
     lock::lock,
+    memory::{MANY, block, shared, tree},
     object::Object,
     stored::Referent,
 };
@@ -27,9 +31,9 @@ pub(crate) struct Objects {
     cells: Shards<Weak<Cell>>,
     next_id: AtomicU64,
     count: AtomicUsize,
-    bytes: AtomicI64,
     /// What takes longer to drop, in nanoseconds, is [buried](Self::bury).
     heavy_from: u64,
+    books: Arc<Books>,
     /// Contents that are to be dropped where nobody waits.
     buried: Mutex<Vec<Object>>,
     has_buried: AtomicBool,
@@ -130,6 +134,16 @@ impl Cell {
         }
     }
 
+    /// The memory it takes, about; `None` while a heavy operation has it.
+    pub fn bytes(&self) -> Option<usize> {
+        let contents = match &*lock(&self.state) {
+            State::Live(object) => object.bytes(),
+            State::Busy(_) => return None,
+            State::Deleted => 0,
+        };
+        Some(bytes_of(self.name.as_deref()) + contents)
+    }
+
     /// Whether it was deleted, and is there only for those who refer to it.
     pub(super) fn is_deleted(&self) -> bool {
         matches!(&*lock(&self.state), State::Deleted)
@@ -142,8 +156,8 @@ impl Cell {
 }
 
 impl Objects {
-    pub(super) fn new(heavy_from: u64) -> Self {
-        Self { heavy_from, ..Self::default() }
+    pub(super) fn new(heavy_from: u64, books: Arc<Books>) -> Self {
+        Self { heavy_from, books, ..Self::default() }
     }
 
     /// Drops the contents of an object that is gone, or keeps them to be dropped where nobody waits.
@@ -176,7 +190,7 @@ impl Objects {
         server_id: u64,
         object: Object,
     ) -> Arc<Cell> {
-        self.account(object.bytes(), 0);
+        self.account(bytes_of(name.as_deref()) + object.bytes(), 0);
         let cell = Arc::new(Cell {
             id,
             kind: object.kind(),
@@ -213,19 +227,18 @@ impl Objects {
         self.count.load(Ordering::Relaxed)
     }
 
-    /// Approximate memory of the contents of all objects.
-    pub(super) fn bytes(&self) -> usize {
-        usize::try_from(self.bytes.load(Ordering::Relaxed)).unwrap_or(0)
-    }
-
     /// Takes note that an object's size has changed.
     #[inline]
     pub(super) fn account(&self, now: usize, before: usize) {
-        let change = i64::try_from(now).unwrap_or(i64::MAX) - i64::try_from(before).unwrap_or(0);
-        if change != 0 {
-            self.bytes.fetch_add(change, Ordering::Relaxed);
-        }
+        self.books.account(now, before);
     }
+}
+
+/// The memory that an object takes with its names and its places in maps, beside its contents.
+fn bytes_of(name: Option<&str>) -> usize {
+    let named =
+        name.map_or(0, |name| tree::<String, Arc<Cell>>(MANY) / MANY + 2 * block(name.len()));
+    shared::<Cell>() + block(size_of::<Object>()) + Shards::<Weak<Cell>>::BYTES_OF_ONE + named
 }
 
 impl fmt::Debug for Cell {
@@ -251,6 +264,7 @@ impl Drop for Cell {
     fn drop(&mut self) {
         self.objects.cells.remove(self.id);
         self.objects.count.fetch_sub(1, Ordering::Relaxed);
+        self.objects.account(0, bytes_of(self.name.as_deref()));
         let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
         let state = std::mem::replace(state, State::Deleted);
         if let State::Live(object) = &state {

@@ -10,11 +10,15 @@ use std::{
 use bytes::Bytes;
 use mp_manager_proto::v1::{Process, ServerFrame};
 
-use super::cell::Cell;
+use super::{
+    books::{Account, Books},
+    cell::Cell,
+};
 use crate::{
     Error,
     call::{Answer, ObjectId, Seq, SessionId},
     lock::lock,
+    memory::tree,
     outbox::{Outbox, Remains, Settled},
     pulse::{Generation, Pulse},
     session::{Load, Session, Settle},
@@ -31,6 +35,7 @@ pub struct Client {
     pulse: Arc<Pulse>,
     state: Mutex<ClientState>,
     outbound: Mutex<Outbound>,
+    books: Arc<Books>,
 }
 
 /// What the session's lock guards. It is held while a frame is processed or a request started, with the
@@ -44,6 +49,11 @@ pub struct ClientState {
 
 struct Outbound {
     outbox: Outbox<Parked>,
+    /// What the session takes when nothing is open.
+    own_bytes: usize,
+    /// Objects that the session has touched.
+    touched: usize,
+    account: Account,
     /// Who it is for, to people.
     peer: Arc<str>,
     /// The current connection's `Session` stream.
@@ -71,23 +81,34 @@ pub struct Attachment {
 }
 
 impl ClientState {
-    pub(super) fn touch(&mut self, cell: &Arc<Cell>) {
+    /// False if it was known.
+    fn touch(&mut self, cell: &Arc<Cell>) -> bool {
         if self.touched.contains_key(&cell.id) {
-            return;
+            return false;
         }
         if self.touched.len() >= self.tidy_touched_at {
             self.touched.retain(|_, cell| cell.strong_count() > 0);
             self.tidy_touched_at = 64 + 2 * self.touched.len();
         }
         self.touched.insert(cell.id, Arc::downgrade(cell));
+        true
     }
 }
 
 impl Client {
-    pub(super) fn new(session: Session, process: Process, peer: &str, secret: Bytes) -> Self {
+    pub(super) fn new(
+        session: Session,
+        process: Process,
+        peer: &str,
+        secret: Bytes,
+        own_bytes: usize,
+        books: Arc<Books>,
+    ) -> Self {
         let (id, outbox, peer) = (session.id(), Outbox::default(), peer.into());
         let (lease, pulse) = (session.lease(), Arc::clone(session.pulse()));
         let state = ClientState { session, touched: BTreeMap::new(), tidy_touched_at: 0 };
+        let mut account = Account::default();
+        account.set(own_bytes, &books);
         Self {
             id,
             process,
@@ -95,7 +116,16 @@ impl Client {
             lease,
             pulse,
             state: Mutex::new(state),
-            outbound: Mutex::new(Outbound { outbox, peer, stream: None, beats: None }),
+            outbound: Mutex::new(Outbound {
+                outbox,
+                own_bytes,
+                touched: 0,
+                account,
+                peer,
+                stream: None,
+                beats: None,
+            }),
+            books,
         }
     }
 
@@ -169,13 +199,13 @@ impl Client {
 
     /// Parks a call. The object's lock is held, so that no answer can come first.
     pub(super) fn park(&self, seq: Seq, parked: Parked) {
-        lock(&self.outbound).outbox.park(seq, parked);
+        self.change(|outbound| outbound.outbox.park(seq, parked));
     }
 
     /// Notes a call whose object is busy and answers it soon: it takes up no room that is for waiting. The
     /// object's lock is held as for [`park`](Self::park).
     pub(super) fn set_aside(&self, seq: Seq, cell: Arc<Cell>) {
-        lock(&self.outbound).outbox.set_aside(seq, Parked { cell, deadline: None });
+        self.change(|outbound| outbound.outbox.set_aside(seq, Parked { cell, deadline: None }));
     }
 
     /// Replies to a call of the frame that is being processed: its stream looks at the outbox next.
@@ -186,11 +216,10 @@ impl Client {
         result: Result<Answer, Error>,
         cell: Option<Arc<Cell>>,
     ) -> Vec<Pin> {
-        let mut outbound = lock(&self.outbound);
-        match cell {
+        self.change(|outbound| match cell {
             Some(cell) => outbound.outbox.reply(seq, result, || Parked { cell, deadline: None }),
             None => outbound.outbox.conclude(seq, result),
-        }
+        })
     }
 
     /// Replies to a parked call. What is to be dropped outside all locks, and the deadline it had.
@@ -199,30 +228,32 @@ impl Client {
         seq: Seq,
         result: Result<Answer, Error>,
     ) -> (Option<Duration>, Result<Option<Parked>, Vec<Pin>>) {
-        let mut outbound = lock(&self.outbound);
-        let deadline = outbound.outbox.object(seq).and_then(|parked| parked.deadline);
-        let delivered = outbound.outbox.deliver(seq, result);
-        if delivered.is_ok() {
-            outbound.wake();
-        }
-        (deadline, delivered)
+        self.change(|outbound| {
+            let deadline = outbound.outbox.object(seq).and_then(|parked| parked.deadline);
+            let delivered = outbound.outbox.deliver(seq, result);
+            if delivered.is_ok() {
+                outbound.wake();
+            }
+            (deadline, delivered)
+        })
     }
 
     /// Tells the client that a grant of its is gone.
     pub(super) fn lose(&self, object: ObjectId, token: u64) {
-        let mut outbound = lock(&self.outbound);
-        outbound.outbox.lose(object, token);
-        outbound.wake();
+        self.change(|outbound| {
+            outbound.outbox.lose(object, token);
+            outbound.wake();
+        });
     }
 
     /// Takes note of what a frame says of earlier requests.
     pub(super) fn settle(&self, settle: Settle) -> (Settled<Parked>, Result<(), Error>) {
-        lock(&self.outbound).outbox.settle(settle)
+        self.change(|outbound| outbound.outbox.settle(settle))
     }
 
     /// What goes when the client lets go of references, to be dropped outside all locks.
     pub(super) fn release(&self, object: ObjectId, count: u64) -> Result<Option<Pin>, Error> {
-        lock(&self.outbound).outbox.release(object, count)
+        self.change(|outbound| outbound.outbox.release(object, count))
     }
 
     /// How much of the session is undecided and unsent.
@@ -297,12 +328,50 @@ impl Client {
     pub(super) fn end(&self, why: Option<Error>) -> Remains<Parked> {
         let mut outbound = lock(&self.outbound);
         let remains = outbound.outbox.end(why);
+        outbound.touched = 0;
+        let own_bytes = outbound.own_bytes;
+        outbound.account.set(own_bytes, &self.books);
         outbound.wake_all();
         remains
+    }
+
+    /// The session may leave something in an object. The session's lock is held.
+    pub(super) fn touch(&self, state: &mut ClientState, cell: &Arc<Cell>) {
+        if state.touch(cell) {
+            self.change(|outbound| outbound.touched = state.touched.len());
+        }
+    }
+
+    /// It has ended, and is forgotten.
+    pub(super) fn close_account(&self) {
+        lock(&self.outbound).account.close(&self.books);
+    }
+
+    /// What the books say that it takes.
+    pub(super) fn booked(&self) -> usize {
+        lock(&self.outbound).account.booked()
+    }
+
+    /// Changes what the session owes, or is owed, and takes note of the memory that it takes then.
+    #[inline]
+    fn change<T>(&self, f: impl FnOnce(&mut Outbound) -> T) -> T {
+        let mut outbound = lock(&self.outbound);
+        let result = f(&mut outbound);
+        // What has ended was settled with that.
+        if !outbound.outbox.has_ended() {
+            let bytes = outbound.bytes();
+            outbound.account.set(bytes, &self.books);
+        }
+        result
     }
 }
 
 impl Outbound {
+    fn bytes(&self) -> usize {
+        let touched = tree::<ObjectId, Weak<Cell>>(self.touched);
+        self.own_bytes + self.outbox.bytes() + touched
+    }
+
     fn wake(&mut self) {
         if let Some(waker) = self.stream.take() {
             waker.wake();

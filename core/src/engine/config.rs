@@ -35,8 +35,10 @@ pub struct Totals {
     pub max_objects: usize,
     /// Sessions at a time.
     pub max_sessions: usize,
-    /// Memory for the contents of all objects; beyond it, what grows is refused.
+    /// Memory for objects, sessions and calls; beyond it, what grows is refused.
     pub max_memory_bytes: usize,
+    /// What a session takes with its connection, beside what its client has open.
+    pub session_bytes: usize,
     /// The longest name of an object.
     pub max_name_bytes: usize,
 }

@@ -100,7 +100,9 @@ impl Engine {
 
     /// A session has ended, and its objects have heard.
     pub(super) fn forget(&self, session: crate::SessionId) {
-        self.clients.remove(session);
+        if let Some(client) = self.clients.remove(session) {
+            client.close_account();
+        }
         lock(&self.leases).forget(session);
     }
 

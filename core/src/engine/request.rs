@@ -81,7 +81,7 @@ impl Engine {
             }
         };
         if Object::tracks_sessions(cell.kind) {
-            state.touch(&cell);
+            client.touch(state, &cell);
         }
         // A fence stands now or not at all: what it guards does not wait.
         let may_wait = timeout_us != Some(0) && fence.is_none();

@@ -9,7 +9,10 @@ use std::{
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 
-use crate::lock::lock;
+use crate::{
+    lock::lock,
+    memory::{MANY, tree},
+};
 
 /// Enough that threads rarely meet; a power of two.
 const SHARDS: u64 = 64;
@@ -40,6 +43,10 @@ impl<V> Default for Shards<V> {
 }
 
 impl<V> Shards<V> {
+    /// The memory that one of many values takes, about. Half to seven eighths of a table's places are in use.
+    pub(super) const BYTES_OF_ONE: usize =
+        3 * (size_of::<(u64, V)>() + 1) / 2 + tree::<u64, ()>(MANY) / MANY;
+
     fn shard(&self, id: u64) -> &RwLock<HashMap<u64, V, FixedState>> {
         &self.shards[usize::try_from(id % SHARDS).unwrap_or(0)]
     }

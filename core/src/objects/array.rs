@@ -11,6 +11,7 @@ use crate::{
     call::{Answer, Applied, Call},
     cost::{self, Cost, times},
     machine::{Machine, differs},
+    memory::block,
     slice::{self, Positions},
     turn::Turn,
 };
@@ -237,7 +238,7 @@ impl Machine for Array {
     }
 
     fn bytes(&self) -> usize {
-        size_of::<Self>() + self.elements.len()
+        block(self.elements.len())
     }
 }
 

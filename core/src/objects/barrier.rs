@@ -299,8 +299,7 @@ impl Machine for Barrier {
     }
 
     fn bytes(&self) -> usize {
-        size_of::<Self>()
-            + self.arrivals.bytes()
+        self.arrivals.bytes()
             + self.tripped.as_ref().map_or(0, |tripped| tripped.waiting.bytes())
             + self.broken.as_ref().map_or(0, String::len)
     }

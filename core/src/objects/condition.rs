@@ -157,7 +157,7 @@ impl Machine for Condition {
     }
 
     fn bytes(&self) -> usize {
-        size_of::<Self>() + self.lock.bytes() + self.waiting.bytes()
+        self.lock.bytes() + self.waiting.bytes()
     }
 }
 

@@ -103,7 +103,7 @@ impl Machine for Event {
     }
 
     fn bytes(&self) -> usize {
-        size_of::<Self>() + self.waiters.bytes()
+        self.waiters.bytes()
     }
 }
 

@@ -15,6 +15,7 @@ use crate::{
     call::{Answer, Applied, Call},
     cost::{self, Cost, times},
     machine::Machine,
+    memory::row,
     page::PageBuilder,
     slice::{self, Positions},
     stored::Stored,
@@ -26,16 +27,10 @@ use crate::{
 const MAX_REPEATED_BYTES: usize = 1 << 30;
 
 /// Python's `list`.
-#[derive(Debug, Clone)]
+#[derive(Debug, Default, Clone)]
 pub struct List {
     elements: VecDeque<Stored>,
     bytes: usize,
-}
-
-impl Default for List {
-    fn default() -> Self {
-        Self { elements: VecDeque::new(), bytes: size_of::<Self>() }
-    }
 }
 
 impl List {
@@ -179,8 +174,9 @@ impl List {
 
     fn repeat(&mut self, times: i64) -> Applied {
         let times = usize::try_from(times.max(0)).unwrap_or(usize::MAX);
-        let bytes = (self.bytes - size_of::<Self>()).saturating_mul(times);
-        if times > 1 && bytes > MAX_REPEATED_BYTES {
+        let bytes = self.bytes.saturating_mul(times);
+        let len = self.elements.len().saturating_mul(times);
+        if times > 1 && row::<Stored>(len, len).saturating_add(bytes) > MAX_REPEATED_BYTES {
             return Err(too_much(self.elements.len(), times));
         }
         if times == 0 {
@@ -191,7 +187,7 @@ impl List {
         for at in 0..more {
             self.elements.push_back(self.elements[at].clone());
         }
-        self.bytes = size_of::<Self>() + bytes;
+        self.bytes = bytes;
         Answer::done().into()
     }
 
@@ -273,7 +269,7 @@ impl Machine for List {
     fn cost(&self, op: &Op) -> Cost {
         let len = self.elements.len();
         let moving = |at: i64| times(slice::from_nearer_end(at, len), cost::MOVE);
-        let equality = |value| cost::equality(value, len, self.bytes);
+        let equality = |value| cost::equality(value, len, self.bytes());
         match op {
             Op::Get(_) | Op::Set(_) | Op::Push(_) | Op::Len(_) => 0,
             // A page of them at most.
@@ -289,7 +285,7 @@ impl Machine for List {
                 .saturating_add(times(op.values.len(), cost::STORE)),
             Op::SliceDelete(_) => times(len, cost::VISIT + cost::MOVE + cost::DROP),
             Op::Reverse(_) => times(len, cost::MOVE),
-            Op::Sort(_) => cost::sorting(len, self.bytes),
+            Op::Sort(_) => cost::sorting(len, self.bytes()),
             Op::Repeat(0 | 1) => times(len, cost::DROP),
             Op::Repeat(n) => times(usize::try_from(*n).unwrap_or(0), times(len, cost::SHARE)),
         }
@@ -305,7 +301,7 @@ impl Machine for List {
     }
 
     fn bytes(&self) -> usize {
-        self.bytes
+        row::<Stored>(self.elements.len(), self.elements.capacity()) + self.bytes
     }
 }
 
@@ -631,7 +627,7 @@ mod tests {
                 }
                 let reply = apply(&mut list, op(step.clone()));
                 prop_assert_eq!(reply.ok(), model(&mut vector, step));
-                prop_assert_eq!(list.bytes(), size_of::<List>() + total_bytes(&list.elements));
+                prop_assert_eq!(list.bytes, total_bytes(&list.elements));
             }
             prop_assert_eq!(contents(&mut list, false, max), numbers(vector.iter().copied()));
             vector.reverse();

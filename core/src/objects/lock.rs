@@ -154,7 +154,7 @@ impl Machine for Lock {
     }
 
     fn bytes(&self) -> usize {
-        size_of::<Self>() + self.waiters.bytes()
+        self.waiters.bytes()
     }
 }
 

@@ -9,6 +9,7 @@ use crate::{
     call::{Answer, Applied, Call, CallId, Outcome, SessionId},
     cost::{self, Cost, times},
     machine::{Machine, differs, unsupported},
+    memory::block,
     turn::Turn,
 };
 
@@ -227,7 +228,7 @@ impl Machine for Pipe {
     }
 
     fn bytes(&self) -> usize {
-        size_of::<Self>() + size_of::<[End; 2]>() + self.ends.iter().map(End::bytes).sum::<usize>()
+        block(size_of::<[End; 2]>()) + self.ends.iter().map(End::bytes).sum::<usize>()
     }
 }
 

@@ -453,8 +453,9 @@ impl Machine for Queue {
     }
 
     fn bytes(&self) -> usize {
-        size_of::<Self>()
-            + self.item_bytes
+        self.item_bytes
+            + self.items.branches()
+            + self.deliveries.bytes()
             + self.getters.bytes()
             + self.putters.bytes()
             + self.joiners.bytes()

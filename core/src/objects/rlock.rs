@@ -10,6 +10,7 @@ use crate::{
     cost::Cost,
     description::add_holders,
     machine::{Machine, deleted},
+    memory::tree,
     turn::Turn,
     waiters::Waiters,
 };
@@ -402,10 +403,9 @@ impl Reentrant {
 
     pub(crate) fn bytes(&self) -> usize {
         let unacknowledged = self.holder.as_ref().map_or(0, |holder| holder.unacknowledged.len());
-        size_of::<Self>()
-            + self.line.bytes()
-            + self.owners.len() * size_of::<(Owner, CallId)>()
-            + unacknowledged * size_of::<(CallId, Claim)>()
+        self.line.bytes()
+            + tree::<(Owner, CallId), ()>(self.owners.len())
+            + tree::<CallId, Claim>(unacknowledged)
     }
 }
 

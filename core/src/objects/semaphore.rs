@@ -12,6 +12,7 @@ use crate::{
     cost::{self, Cost, times},
     description::add_holders,
     machine::{Machine, deleted, differs},
+    memory::tree,
     turn::Turn,
     waiters::Waiters,
 };
@@ -380,10 +381,9 @@ impl Machine for Semaphore {
     }
 
     fn bytes(&self) -> usize {
-        size_of::<Self>()
-            + self.grants.len() * size_of::<(u64, Held)>()
-            + self.owned.len() * size_of::<Owned>()
-            + self.unacknowledged.len() * size_of::<(CallId, u64)>()
+        tree::<u64, Held>(self.grants.len())
+            + tree::<Owned, ()>(self.owned.len())
+            + tree::<CallId, u64>(self.unacknowledged.len())
             + self.line.bytes()
     }
 }

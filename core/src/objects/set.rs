@@ -10,8 +10,10 @@ use crate::{
     call::{Answer, Applied, Call},
     cost::{self, Cost, times},
     machine::{Machine, unsupported},
+    memory::block,
     ordered::OrderedMap,
     page::PageBuilder,
+    stored::share,
     turn::{Turn, check_key, check_keys},
 };
 
@@ -35,20 +37,20 @@ impl Set {
     /// An empty set.
     #[must_use]
     pub fn new(seed: u64) -> Self {
-        Self { elements: OrderedMap::new(seed), bytes: size_of::<Self>(), seed }
+        Self { elements: OrderedMap::new(seed), bytes: 0, seed }
     }
 
     /// Its elements, as another set's operand.
     #[must_use]
     pub fn snapshot(&self) -> Vec<Bytes> {
-        self.elements.iter().map(|(element, ())| element.clone()).collect()
+        self.elements.iter().map(|(element, ())| share(element)).collect()
     }
 
     fn insert(&mut self, element: Bytes) -> bool {
         let len = element.len();
         let is_new = self.elements.insert(element, ()).is_none();
         if is_new {
-            self.bytes += entry_bytes(len);
+            self.bytes += block(len);
         }
         is_new
     }
@@ -56,7 +58,7 @@ impl Set {
     fn discard(&mut self, element: &[u8]) -> bool {
         let was_there = self.elements.remove(element).is_some();
         if was_there {
-            self.bytes -= entry_bytes(element.len());
+            self.bytes -= block(element.len());
         }
         was_there
     }
@@ -77,7 +79,7 @@ impl Set {
         let Some((element, ())) = self.elements.pop_last() else {
             return Err(Error::new(Reason::Empty, "the set is empty"));
         };
-        self.bytes -= entry_bytes(element.len());
+        self.bytes -= block(element.len());
         Answer::raw(element).into()
     }
 
@@ -240,7 +242,7 @@ impl Machine for Set {
             Op::Len(_) => Answer::number(self.elements.len()).into(),
             Op::Clear(_) => {
                 self.elements.clear();
-                self.bytes = size_of::<Self>();
+                self.bytes = 0;
                 Answer::done().into()
             }
             Op::Page(request) => self.page(request, turn).into(),
@@ -275,12 +277,8 @@ impl Machine for Set {
     }
 
     fn bytes(&self) -> usize {
-        self.bytes
+        self.elements.bytes() + self.bytes
     }
-}
-
-fn entry_bytes(len: usize) -> usize {
-    OrderedMap::<()>::slot_bytes() + len
 }
 
 #[cfg(test)]
@@ -474,7 +472,6 @@ mod tests {
         #[test]
         fn behaves_like_a_tree_set(steps in prop::collection::vec(step(), 0..150), max in 1..5_u32) {
             let (mut set, mut tree) = (Set::new(7), BTreeSet::new());
-            let empty_bytes = set.bytes();
             for step in steps {
                 let before = set.snapshot();
                 let reply = apply(&mut set, op(step.clone()));
@@ -496,7 +493,7 @@ mod tests {
                 let mut elements = set.snapshot();
                 elements.sort();
                 prop_assert_eq!(elements, keys(tree.iter().copied()));
-                prop_assert_eq!(set.bytes() == empty_bytes, tree.is_empty());
+                prop_assert_eq!(set.bytes == 0, tree.is_empty());
             }
             let (mut elements, mut cursor) = (Vec::new(), None);
             loop {

@@ -81,15 +81,14 @@ impl Plan {
         if is_poor {
             workloads = vec![Workload::Hoard];
         }
-        let memory = if is_poor {
-            1_000 + usize::try_from(world.below(8_000)).unwrap_or(0)
-        } else {
-            1 << 30
-        };
+        let scarce = is_poor.then(|| 80_000 + usize::try_from(world.below(20_000)).unwrap_or(0));
         let is_crowd = world.one_in(400);
         let max_open_requests =
             if is_crowd { 256 } else { *world.pick(&[16, 64, 256]).unwrap_or(&64) };
         let processes = if is_crowd { 100 + world.below(200) } else { 2 + world.below(4) };
+        // Beyond what the sessions take.
+        let for_sessions = 12_000 * usize::try_from(processes).unwrap_or(2);
+        let memory = scarce.map_or(1 << 30, |scarce| scarce + for_sessions);
         let slowest = *world.pick(&[300, 2_000, 20_000, 250_000]).unwrap_or(&300);
         // A crowd has to wait for one another.
         let slowest = if is_crowd { 300 } else { slowest };

@@ -178,6 +178,7 @@ impl Server {
                 max_objects: 10_000,
                 max_sessions: 10_000,
                 max_memory_bytes: plan.memory,
+                session_bytes: 200,
                 max_name_bytes: 1 << 8,
             },
             objects: mp_manager_core::Limits {

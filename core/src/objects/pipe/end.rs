@@ -11,7 +11,8 @@ use crate::{
     call::{Answer, CallId, SessionId},
     description::add_holders,
     machine::deleted,
-    stored::Stored,
+    memory::{branches, tree},
+    stored::{Stored, share},
     turn::{Turn, missing_value},
     waiters::Waiters,
 };
@@ -244,7 +245,9 @@ impl End {
 
     pub(super) fn bytes(&self) -> usize {
         self.message_bytes
-            + self.attached.len() * size_of::<(SessionId, u64)>()
+            + tree::<SessionId, u64>(self.attached.len())
+            + branches::<u64, Message>(self.inbox.len())
+            + branches::<CallId, (u64, Message)>(self.unacknowledged.len())
             + self.receivers.bytes()
             + self.pollers.bytes()
             + self.senders.bytes()
@@ -292,7 +295,7 @@ impl Message {
 
     fn to_wire(&self) -> PipeMessage {
         let content = if self.raw {
-            Content::Raw(self.content.data().clone())
+            Content::Raw(share(self.content.data()))
         } else {
             Content::Value(self.content.to_wire())
         };
@@ -308,8 +311,9 @@ impl Message {
         self.len() + 4
     }
 
+    /// The memory it takes with its ticket, about.
     fn bytes(&self) -> usize {
-        size_of::<u64>() + size_of::<Self>() - size_of::<Stored>() + self.content.bytes()
+        size_of::<(u64, Self)>() + self.content.bytes()
     }
 }
 

@@ -8,6 +8,7 @@ use super::items::Taken;
 use crate::{
     call::{CallId, SessionId},
     description::add_holders,
+    memory::{block, tree},
 };
 
 /// Deliveries by the call they answered, and leases also by their item.
@@ -15,6 +16,7 @@ use crate::{
 pub(super) struct Deliveries {
     by_call: BTreeMap<CallId, Handed>,
     leases: BTreeMap<u64, CallId>,
+    items: usize,
 }
 
 /// What one call was given.
@@ -30,6 +32,7 @@ impl Deliveries {
         if leased {
             self.leases.extend(items.iter().map(|taken| (taken.ticket(), call)));
         }
+        self.items += items.len();
         self.by_call.insert(call, Handed { items, leased, acknowledged: false });
     }
 
@@ -64,16 +67,9 @@ impl Deliveries {
         calls.into_iter().filter_map(|call| self.remove(call)).collect()
     }
 
-    /// Items on lease.
-    /// How many items are handed out; about, if they are many.
+    /// How many items are handed out.
     pub(super) fn items(&self) -> usize {
-        const MANY: usize = 1000;
-        match self.by_call.len() {
-            calls @ 0..MANY => {
-                calls + self.by_call.values().map(|handed| handed.items.len()).sum::<usize>()
-            }
-            calls => calls,
-        }
+        self.items
     }
 
     /// How many items a call was given.
@@ -81,8 +77,15 @@ impl Deliveries {
         self.by_call.get(&call).map_or(0, |handed| handed.items.len())
     }
 
+    /// How many of them are on lease.
     pub(super) fn leased(&self) -> usize {
         self.leases.len()
+    }
+
+    /// The memory it takes beside the items, about.
+    pub(super) fn bytes(&self) -> usize {
+        let calls = self.by_call.len();
+        calls * block(1) + tree::<CallId, Handed>(calls) + tree::<u64, CallId>(self.leases.len())
     }
 
     pub(super) fn describe(&self, info: &mut ObjectInfo) {
@@ -101,6 +104,7 @@ impl Deliveries {
 
     fn remove(&mut self, call: CallId) -> Option<Handed> {
         let handed = self.by_call.remove(&call)?;
+        self.items -= handed.items.len();
         for taken in &handed.items {
             self.leases.remove(&taken.ticket());
         }

@@ -9,6 +9,7 @@ use mp_manager_proto::{
 };
 
 use crate::{
+    memory::{branches, shared, tree},
     stored::{Pin, Stored},
     turn::Turn,
 };
@@ -129,6 +130,14 @@ impl Items {
         self.away.remove(&taken.place);
     }
 
+    /// The memory it takes beside its items, about.
+    pub(super) fn branches(&self) -> usize {
+        // A key is shared by an item and its place.
+        let keys =
+            if self.order == QueueOrder::Priority { self.len() * shared::<Bytes>() } else { 0 };
+        branches::<Place, Item>(self.len()) + tree::<Place, ()>(self.away.len()) + keys
+    }
+
     /// Everything that waits leaves.
     pub(super) fn drain(&mut self) -> impl Iterator<Item = Item> + use<> {
         std::mem::take(&mut self.waiting).into_values()
@@ -152,10 +161,10 @@ impl Item {
         &self.value
     }
 
-    /// The memory it takes, about.
+    /// The memory it takes with its place, about.
     pub(super) fn bytes(&self) -> usize {
-        let priority = self.priority.as_ref().map_or(size_of::<Option<Stored>>(), Stored::bytes);
-        size_of::<Place>() + self.value.bytes() + priority + size_of::<u64>()
+        let priority = self.priority.as_ref().map_or(0, Stored::bytes);
+        size_of::<(Place, Self)>() + self.value.bytes() + priority
     }
 
     fn key(&self) -> &Bytes {

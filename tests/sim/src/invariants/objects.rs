@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use mp_manager_core::{
-    CallId, Object, SessionId,
+    CallId, SessionId,
     engine::{Cell, Counts, Engine},
     v1::{Kind, ObjectInfo, Waiting},
 };
@@ -40,19 +40,16 @@ fn permits(waiting: &Waiting) -> u64 {
     waiting.what.split(' ').find_map(|word| word.parse().ok()).unwrap_or(1)
 }
 
-/// The memory that all objects take together is what they take one by one.
+/// The memory that everything takes together is what its parts take one by one.
 pub(crate) fn wrong_books(engine: &Engine) -> Option<String> {
-    let objects = engine.objects();
-    if objects.iter().any(|cell| cell.is_busy()) {
-        return None;
-    }
-    let sum: usize = objects.iter().filter_map(|cell| cell.look(Object::bytes)).sum();
-    let (booked, max) = (engine.bytes(), engine.config().totals.max_memory_bytes);
+    let (sum, booked) = (engine.audit()?, engine.bytes());
+    let objects: usize = engine.objects().iter().filter_map(|cell| cell.bytes()).sum();
+    let max = engine.config().totals.max_memory_bytes;
     // What is begun below the budget may go beyond it.
-    if booked > max + 1_000 {
-        return Some(format!("objects take {booked} bytes, and the budget is {max}"));
+    if objects > max + 20_000 {
+        return Some(format!("objects take {objects} bytes, and the budget is {max}"));
     }
-    (sum != booked).then(|| format!("objects take {sum} bytes, and {booked} are booked"))
+    (sum != booked).then(|| format!("everything takes {sum} bytes, and {booked} are booked"))
 }
 
 /// What is left when all sessions are over: objects that nothing refers to, and deadlines of nobody.

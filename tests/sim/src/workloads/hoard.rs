@@ -7,7 +7,7 @@ use super::Context;
 /// Fills a dict until the memory budget is used up, and makes room again.
 pub(super) async fn hoard(my: Context, rounds: u64) {
     let hoard: Dict<u64, String> = my.open(|manager| manager.dict("hoard").open()).await;
-    let treasure = "gold".repeat(50);
+    let treasure = "gold".repeat(1000);
     for number in 0..rounds * 4 {
         my.pause().await;
         let key = ((my.process as u64) << 32) | number;
