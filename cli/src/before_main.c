@@ -27,10 +27,10 @@ __attribute__((constructor)) static void keep_closed_streams_unusable(void)
 
 /* Gives memory back to the system.
  *
- * By itself, glibc learns from each large block that is freed to keep those to come: a list that grows to
- * 100 MiB leaves 50 MiB behind, which it used until then. With a fixed threshold each block beyond it is
- * mapped, grows in place, and is gone when it is freed. What smaller blocks took stays, for others of them.
- * jemalloc gives that back as well, by a thread of its own. */
+ * With each large block that is freed, glibc raises the size from which it maps blocks, up to 32 MiB: the next
+ * ones come from the heap, and stay there. A fixed size turns that off: a block of 4 MiB or more is mapped, grows
+ * in place, and is unmapped when it is freed. The heap keeps smaller blocks for others of them; jemalloc returns
+ * those too, by a thread of its own. */
 
 #ifdef JEMALLOC
 const char *_rjem_malloc_conf = "background_thread:true,dirty_decay_ms:2000,muzzy_decay_ms:0";

@@ -1,9 +1,9 @@
-//! What things take in memory.
+//! Estimates of memory.
 //!
 //! The figures are those of glibc's allocator on a 64-bit machine, and of the layout of the standard
 //! library's collections: close to what a process grows by, and computed without asking anybody.
 
-/// What a block of `len` bytes takes: it has a header, and a multiple of 16 bytes.
+/// The memory of a block of `len` bytes: the allocator adds a header and rounds up to 16 bytes.
 #[inline]
 pub(crate) const fn block(len: usize) -> usize {
     const HEADER: usize = 8;
@@ -15,14 +15,14 @@ pub(crate) const fn block(len: usize) -> usize {
     }
 }
 
-/// What a `T` takes in a block of its own that many refer to.
+/// The memory of an `Arc<T>`'s block.
 #[inline]
 pub(crate) const fn shared<T>() -> usize {
     block(2 * size_of::<usize>() + size_of::<T>())
 }
 
-/// What the elements of a vector take. Room that a large one has beyond them was never touched: the system
-/// gives it no memory.
+/// The memory of a vector's elements. A large vector never touched its room beyond them, so the system gives
+/// that no memory.
 #[inline]
 pub(crate) const fn row<T>(len: usize, capacity: usize) -> usize {
     const LARGE: usize = 4096;
@@ -37,7 +37,7 @@ pub(crate) const fn row<T>(len: usize, capacity: usize) -> usize {
     }
 }
 
-/// What a `BTreeMap` of `len` entries takes. Its nodes have room for 11, and have 6 where entries come in
+/// The memory of a `BTreeMap` of `len` entries. Its nodes have room for 11, and have 6 where entries come in
 /// ascending order, as nearly all here do.
 #[inline]
 pub(crate) const fn tree<K, V>(len: usize) -> usize {
@@ -58,10 +58,10 @@ pub(crate) const fn tree<K, V>(len: usize) -> usize {
     }
 }
 
-/// So many that what one of them takes is what they take together, divided by their number.
+/// A number of entries from which the memory of one is the quotient.
 pub(crate) const MANY: usize = 1024;
 
-/// What it takes beside its entries.
+/// The memory of a `BTreeMap` without its entries.
 #[inline]
 pub(crate) const fn branches<K, V>(len: usize) -> usize {
     tree::<K, V>(len).saturating_sub(len.saturating_mul(size_of::<K>() + size_of::<V>()))

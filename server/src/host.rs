@@ -19,7 +19,7 @@ use crate::{
 /// times as long at most, which gRPC libraries take by default (4 MiB).
 const FRAME_BYTES: usize = 1 << 20;
 
-/// What a session takes with its connection when nothing is open, about: measured, as most of it is HTTP/2's.
+/// Memory of a session with its connection when nothing is open: measured, as most of it belongs to HTTP/2.
 const SESSION_BYTES: usize = 44 << 10;
 
 /// What the connections of a server share.

@@ -16,11 +16,11 @@ use tokio::task::JoinSet;
 
 use crate::fixture::{Daemon, Home, Running};
 
-/// What one thing was filled with.
+/// The text that fills lists, dicts, sets, queues and pipes.
 const TEXT: &str =
     "A line of text as there are many, neither long nor short: eighty-four characters, or so.";
 
-/// Of values of a few bytes, glibc's allocator leaves holes that larger blocks were in.
+/// For values of a few bytes: glibc's allocator leaves holes between them, where larger blocks were.
 const TINY: RangeInclusive<f64> = 0.7..=1.15;
 
 /// Both in bytes.
@@ -47,7 +47,7 @@ async fn connect(daemon: &Daemon) -> Manager {
     within(Manager::connect(&daemon.address, AUTHKEY)).await.unwrap()
 }
 
-/// Fills a manager of its own, and compares. What filling it comes to is kept until then.
+/// Fills a daemon of its own, and compares. The result of `fill` lives until then.
 async fn is_booked<T>(fill: impl AsyncFnOnce(&Manager, &Daemon) -> T) {
     is_booked_within(0.85..=1.15, "unix:memory", fill).await;
 }
@@ -74,7 +74,7 @@ async fn is_booked_within<T>(
     assert!(ratios.contains(&ratio), "{ratio:.2}: {before}, then {after}");
 }
 
-/// A daemon that has what is there once, however much there is of the rest.
+/// Starts a daemon and warms it up, so that what it allocates only once is there.
 async fn serve(address: &str) -> (Daemon, Manager) {
     let home = Home::new();
     let place = address.replace("unix:", &format!("unix:{}/", home.path("").display()));
@@ -260,7 +260,7 @@ async fn replies_that_are_not_acknowledged() {
     .await;
 }
 
-/// All that the manager has, down to nothing: with jemalloc, within ten seconds.
+/// With jemalloc, deleting everything returns its memory within ten seconds.
 #[tokio::test]
 async fn memory_that_is_free_is_given_back() {
     if !cfg!(feature = "jemalloc") {

@@ -1,15 +1,15 @@
-//! The memory that everything takes together.
+//! The books on memory: one total for objects, sessions and their calls.
 
 use std::sync::atomic::{AtomicI64, Ordering};
 
-/// What the objects, the sessions and their calls take, about.
+/// The estimated memory of all objects, sessions and their calls.
 #[derive(Debug, Default)]
 pub(super) struct Books {
     bytes: AtomicI64,
 }
 
-/// What a part of it has in the books. It goes there in steps: a session with a few calls open never touches
-/// what all of them share.
+/// One session's share of the books. It changes in steps: a session with a few calls open never touches the
+/// total, which all processors share.
 #[derive(Debug, Default)]
 pub(super) struct Account {
     booked: usize,
@@ -20,7 +20,7 @@ impl Books {
         usize::try_from(self.bytes.load(Ordering::Relaxed)).unwrap_or(0)
     }
 
-    /// Takes note of something that took `before` bytes and takes `now`.
+    /// Replaces `before` bytes of something by the `now` that it takes.
     #[inline]
     pub(super) fn account(&self, now: usize, before: usize) {
         let change = i64::try_from(now).unwrap_or(i64::MAX) - i64::try_from(before).unwrap_or(0);
@@ -33,7 +33,7 @@ impl Books {
 impl Account {
     const STEP: usize = 4096;
 
-    /// Takes note of what it takes now.
+    /// Books these bytes, unless the difference is smaller than a step.
     #[inline]
     pub(super) fn set(&mut self, bytes: usize, books: &Books) {
         if bytes > self.booked || bytes + 2 * Self::STEP < self.booked {
@@ -41,12 +41,12 @@ impl Account {
         }
     }
 
-    /// Nothing of it is left.
+    /// Removes the share from the total.
     pub(super) fn close(&mut self, books: &Books) {
         self.book(0, books);
     }
 
-    /// What the books say of it.
+    /// The bytes that are booked.
     pub(super) fn booked(&self) -> usize {
         self.booked
     }

@@ -234,7 +234,7 @@ impl Objects {
     }
 }
 
-/// The memory that an object takes with its names and its places in maps, beside its contents.
+/// The memory of an object without its contents: its names and its places in maps included.
 fn bytes_of(name: Option<&str>) -> usize {
     let named =
         name.map_or(0, |name| tree::<String, Arc<Cell>>(MANY) / MANY + 2 * block(name.len()));

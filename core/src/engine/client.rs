@@ -49,7 +49,7 @@ pub struct ClientState {
 
 struct Outbound {
     outbox: Outbox<Parked>,
-    /// What the session takes when nothing is open.
+    /// The session's memory when nothing is open.
     own_bytes: usize,
     /// Objects that the session has touched.
     touched: usize,
@@ -342,22 +342,22 @@ impl Client {
         }
     }
 
-    /// It has ended, and is forgotten.
+    /// Removes the session, which is forgotten, from the books.
     pub(super) fn close_account(&self) {
         lock(&self.outbound).account.close(&self.books);
     }
 
-    /// What the books say that it takes.
+    /// The memory that is booked for the session.
     pub(super) fn booked(&self) -> usize {
         lock(&self.outbound).account.booked()
     }
 
-    /// Changes what the session owes, or is owed, and takes note of the memory that it takes then.
+    /// Changes the outgoing half, and books the memory that the session takes then.
     #[inline]
     fn change<T>(&self, f: impl FnOnce(&mut Outbound) -> T) -> T {
         let mut outbound = lock(&self.outbound);
         let result = f(&mut outbound);
-        // What has ended was settled with that.
+        // A session that has ended was booked by `end`.
         if !outbound.outbox.has_ended() {
             let bytes = outbound.bytes();
             outbound.account.set(bytes, &self.books);

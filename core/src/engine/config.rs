@@ -37,7 +37,7 @@ pub struct Totals {
     pub max_sessions: usize,
     /// Memory for objects, sessions and calls; beyond it, what grows is refused.
     pub max_memory_bytes: usize,
-    /// What a session takes with its connection, beside what its client has open.
+    /// Memory of a session with its connection, when its client has nothing open.
     pub session_bytes: usize,
     /// The longest name of an object.
     pub max_name_bytes: usize,
