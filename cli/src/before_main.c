@@ -30,10 +30,10 @@ __attribute__((constructor)) static void keep_closed_streams_unusable(void)
  * With each large block that is freed, glibc raises the size from which it maps blocks, up to 32 MiB: the next
  * ones come from the heap, and stay there. A fixed size turns that off: a block of 4 MiB or more is mapped, grows
  * in place, and is unmapped when it is freed. The heap keeps smaller blocks for others of them; jemalloc returns
- * those too, by a thread of its own. */
+ * those too, by a thread of its own, which `serve` starts. */
 
 #ifdef JEMALLOC
-const char *_rjem_malloc_conf = "background_thread:true,dirty_decay_ms:2000,muzzy_decay_ms:0";
+const char *_rjem_malloc_conf = "dirty_decay_ms:2000,muzzy_decay_ms:0";
 #elif defined(__GLIBC__)
 #include <malloc.h>
 

@@ -4,6 +4,8 @@
 //! [`error`]. Each command has its own file in [`commands`].
 
 mod address;
+#[cfg(feature = "jemalloc")]
+mod allocator;
 mod authkey;
 mod child;
 mod commands;
@@ -23,10 +25,6 @@ mod signals;
 mod stderr;
 mod table;
 mod tls;
-
-#[cfg(feature = "jemalloc")]
-#[global_allocator]
-static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 use std::{
     io::{self, Write},

@@ -152,6 +152,8 @@ impl Serve {
         descriptors::allow(server_options.limits.max_connections);
         let signals = Signals::new(&[Signal::TERM, Signal::INT, Signal::HUP])?;
         let server = Server::bind(&address, server_options).await?;
+        #[cfg(feature = "jemalloc")]
+        crate::allocator::return_unused_memory();
         tracing::info!("{keys}");
         if !has_state_dir {
             tracing::warn!(
