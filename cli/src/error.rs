@@ -55,6 +55,9 @@ pub(crate) enum Error {
     Client(#[from] mp_manager::Error),
     #[error("{error}; the authkey came from {origin}")]
     Authentication { error: mp_manager::Error, origin: String },
+    /// The manager serves as many clients as it may.
+    #[error(transparent)]
+    NoRoom(mp_manager::Error),
     #[error("{0}")]
     Serve(#[from] ServeError),
     #[error("{0}")]

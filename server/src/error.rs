@@ -27,6 +27,16 @@ pub enum ServeError {
         /// How many they may be.
         max: usize,
     },
+    /// A limit is so low that nobody could be served.
+    #[error("--{name} is {value}, and has to be at least {min}")]
+    Limit {
+        /// The limit, as the option that sets it is called.
+        name: &'static str,
+        /// What it was to be.
+        value: usize,
+        /// What it has to be at least.
+        min: usize,
+    },
     /// An authkey can be guessed, and others can reach the address.
     #[error(
         "an authkey of less than {STRONG_LEN} bytes can be guessed, and other machines can reach \

@@ -5,7 +5,7 @@ use std::{path::PathBuf, time::Duration};
 use mp_manager_core::session;
 use mp_manager_proto::{authkey::Authkey, v1};
 
-use crate::tls::Tls;
+use crate::{error::ServeError, tls::Tls};
 
 /// How a server is set up.
 #[derive(Debug, Clone)]
@@ -130,6 +130,36 @@ impl Default for Limits {
 }
 
 impl Limits {
+    /// The limits under their names, each with the least that a server can work with. A limit of zero is right
+    /// where there may be none of something.
+    fn minima(&self) -> [(&'static str, usize, usize); 15] {
+        [
+            ("max-name-bytes", self.max_name_bytes, 1),
+            ("max-key-bytes", self.max_key_bytes, 1),
+            ("max-value-bytes", self.max_value_bytes, 1),
+            ("max-frame-bytes", self.max_frame_bytes, 1 << 10),
+            ("max-requests-per-frame", self.max_requests_per_frame, 1),
+            ("max-open-requests", self.max_open_requests, 2),
+            ("max-parked-calls", self.max_parked_calls, 0),
+            ("max-unacknowledged-bytes", self.max_unacknowledged_bytes, 1 << 10),
+            ("max-objects", self.max_objects, 1),
+            ("max-sessions", self.max_sessions, 1),
+            ("max-connections", self.max_connections, 1),
+            ("max-connections-per-peer", self.max_connections_per_peer, 0),
+            ("max-unauthenticated-connections", self.max_unauthenticated_connections, 1),
+            ("max-failed-handshakes", self.max_failed_handshakes, 1),
+            ("max-memory-bytes", self.max_memory_bytes, 64 << 10),
+        ]
+    }
+
+    /// Refuses limits that nobody could be served with.
+    pub(crate) fn check(&self) -> Result<(), ServeError> {
+        match self.minima().into_iter().find(|(_, value, min)| value < min) {
+            Some((name, value, min)) => Err(ServeError::Limit { name, value, min }),
+            None => Ok(()),
+        }
+    }
+
     /// The part that clients keep to.
     pub(crate) fn for_clients(&self) -> v1::Limits {
         let wire = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);

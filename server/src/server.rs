@@ -28,9 +28,10 @@ impl Server {
     /// [`run`](Self::run).
     ///
     /// # Errors
-    /// If the address cannot be listened on, the state directory cannot be used, there is no authkey, or
-    /// what is asked for is not safe there.
+    /// If the address cannot be listened on, the state directory cannot be used, there is no authkey, a limit
+    /// is too low to serve anybody, or what is asked for is not safe there.
     pub async fn bind(address: &Address, mut options: Options) -> Result<Self, ServeError> {
+        options.limits.check()?;
         let random = || getrandom::u64().map_err(ServeError::Random);
         let server_id = random()?;
         let authkeys = std::mem::take(&mut options.authkeys);

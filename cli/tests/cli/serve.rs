@@ -107,6 +107,44 @@ fn a_wrong_key_is_refused_with_what_to_check() {
     assert!(!error.contains("wrong secret"), "{error}");
 }
 
+/// A limit that nobody could be served with is named at the start; with the least ones a client is served.
+#[test]
+fn limits_that_are_too_low_are_refused_by_name() {
+    let home = Home::new();
+    let socket = home.path("socket");
+    let address = format!("unix:{}", socket.display());
+    let mut lowest = Vec::new();
+    for (limit, min) in [
+        ("--max-name-bytes", 1),
+        ("--max-key-bytes", 1),
+        ("--max-value-bytes", 1),
+        ("--max-frame-bytes", 1024),
+        ("--max-requests-per-frame", 1),
+        ("--max-open-requests", 2),
+        ("--max-unacknowledged-bytes", 1024),
+        ("--max-objects", 1),
+        ("--max-sessions", 1),
+        ("--max-connections", 1),
+        ("--max-unauthenticated-connections", 1),
+        ("--max-failed-handshakes", 1),
+        ("--max-memory-bytes", 65_536),
+    ] {
+        let below = (min - 1).to_string();
+        let error = home.run(&["serve", "--address", &address, limit, &below]).failed(2);
+        let expected = format!("{limit} is {below}, and has to be at least {min}");
+        assert!(error.contains(&expected), "{error}");
+        lowest.extend([limit.to_owned(), min.to_string()]);
+    }
+    let arguments = ["serve", "--address", &address, "--max-parked-calls", "0"].map(String::from);
+    let arguments: Vec<String> = arguments.into_iter().chain(lowest).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let mut daemon = Running::start(&mut home.command(&arguments));
+    daemon.line().unwrap();
+    let lock = ["lock", "a", "--address", &address, "--", "true"];
+    let locked = home.run(&lock);
+    assert_eq!((locked.code, locked.stderr.as_str()), (Some(0), ""), "{locked:?}");
+}
+
 #[test]
 fn nobody_listens_there() {
     let daemon = Daemon::start();
