@@ -99,6 +99,11 @@ impl FromStr for Address {
         if host.is_empty() || host.chars().any(|c| c.is_whitespace() || "/@[]".contains(c)) {
             return Err(problem("the host is missing or malformed"));
         }
+        if scheme.is_none() && host.ends_with(".sock") {
+            return Err(problem(
+                "a host's name does not end with .sock, and a unix socket begins with unix:",
+            ));
+        }
         let host = host.to_owned();
         match scheme {
             Some("tcp") => Ok(Self::Tcp { host, port }),
@@ -207,6 +212,7 @@ mod tests {
             "a b",
             "[a[]:1",
             "[[]",
+            "manager.sock",
         ] {
             let error = text.parse::<Address>().unwrap_err().to_string();
             assert!(error.contains(&format!("\"{text}\"")), "{error}");
