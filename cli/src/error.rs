@@ -116,6 +116,7 @@ impl Error {
             Self::Serve(
                 ServeError::NoAuthkey
                 | ServeError::TooManyAuthkeys { .. }
+                | ServeError::Limit { .. }
                 | ServeError::WeakAuthkey { .. }
                 | ServeError::PlainText { .. }
                 | ServeError::NotTls { .. }
@@ -124,7 +125,7 @@ impl Error {
             | Self::Usage(_) => USAGE,
             Self::Absent(_) => ABSENT,
             Self::TimedOut(_) => TIMED_OUT,
-            Self::Unconfirmed(_) => UNAVAILABLE,
+            Self::Unconfirmed(_) | Self::NoRoom(_) => UNAVAILABLE,
             Self::LockLost(_) => LOCK_LOST,
             Self::Undecodable(_) => UNDECODABLE,
             Self::Start { error, .. } if error.kind() == io::ErrorKind::NotFound => {

@@ -162,6 +162,7 @@ impl Options {
                 ClientError::AuthenticationFailed(_) => {
                     Error::Authentication { error, origin: keys.origin }
                 }
+                ClientError::LimitExceeded(_) | ClientError::OutOfMemory(_) => Error::NoRoom(error),
                 error => error.into(),
             }
         })

@@ -406,17 +406,22 @@ fn no_connection(address: &Address, error: &io::Error) -> Error {
                 " (is a manager running there? `mp-manager serve --address {address}` starts one)"
             )
         }
+        io::ErrorKind::ConnectionReset => format!(" ({NO_ROOM})"),
         _ => String::new(),
     };
     cannot_connect(address, format!("{error}{hint}"))
 }
+
+/// Why a manager closes connections without a word: there are too many of them to explain itself.
+const NO_ROOM: &str = "a manager that has no room for more clients says so in its log";
 
 fn not_a_manager(address: &Address, status: &Status) -> Error {
     if status.code() == Code::FailedPrecondition {
         // It says itself what is wrong: that it speaks TLS.
         return cannot_connect(address, status.message().into());
     }
-    cannot_connect(address, format!("{} (is it a manager that listens there?)", explain(status)))
+    let hint = format!("is it a manager that listens there? {NO_ROOM}");
+    cannot_connect(address, format!("{} ({hint})", explain(status)))
 }
 
 pub(crate) fn cannot_connect(address: &Address, message: String) -> Error {
