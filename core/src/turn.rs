@@ -93,6 +93,8 @@ pub struct Turn<'a> {
     limits: &'a Limits,
     tokens: &'a Tokens,
     resolve: &'a dyn Fn(&Ref) -> Option<Pin>,
+    /// What is left of the memory budget.
+    headroom: usize,
     /// Answers to calls that were parked: deliver them.
     pub replies: Vec<(CallId, Result<Answer, Error>)>,
     /// Grants (by token) that their session no longer has, without having asked for it: tell it.
@@ -107,7 +109,30 @@ impl<'a> Turn<'a> {
         tokens: &'a Tokens,
         resolve: &'a dyn Fn(&Ref) -> Option<Pin>,
     ) -> Self {
-        Self { limits, tokens, resolve, replies: Vec::new(), lost: Vec::new() }
+        let headroom = usize::MAX;
+        Self { limits, tokens, resolve, headroom, replies: Vec::new(), lost: Vec::new() }
+    }
+
+    /// The same turn, in which an operation that multiplies what is there has this much memory.
+    #[must_use]
+    pub fn with_headroom(self, bytes: usize) -> Self {
+        Self { headroom: bytes, ..self }
+    }
+
+    /// Refuses an operation that needs more memory than there is. It is for those whose result may be much
+    /// larger than their request; what a request brings along is bounded by its frame.
+    pub(crate) fn afford(&self, bytes: usize) -> Result<(), Error> {
+        if bytes <= self.headroom {
+            return Ok(());
+        }
+        Err(Error::new(
+            Reason::OutOfMemory,
+            format!(
+                "the operation needs {bytes} bytes more, and {} are left of the server's memory budget",
+                self.headroom
+            ),
+        )
+        .with_hint("delete something, or raise the server's --max-memory-bytes"))
     }
 
     /// The limits in force.

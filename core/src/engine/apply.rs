@@ -55,14 +55,20 @@ impl Engine {
             .with_hint("delete some, or raise the server's --max-objects"));
         }
         let resolve = |reference: &Ref| self.resolve(reference);
-        let mut turn = Turn::new(&self.config.objects, self.reservation.tokens(), &resolve);
+        let mut turn = Turn::new(&self.config.objects, self.reservation.tokens(), &resolve)
+            .with_headroom(self.headroom());
         let (kind, id) = (open.kind(), self.objects.next_id());
         let seed = self.config.hash_seed ^ id;
         let object = Object::create(kind, open.parameters.take(), seed, &mut turn)?;
-        if self.bytes().saturating_add(object.bytes()) > self.config.totals.max_memory_bytes {
+        if self.over_memory_budget() || object.bytes() > self.headroom() {
             return Err(self.out_of_memory());
         }
         Ok(self.objects.place(id, name, self.config.server_id, object))
+    }
+
+    /// What is left of the memory budget.
+    fn headroom(&self) -> usize {
+        self.config.totals.max_memory_bytes.saturating_sub(self.bytes())
     }
 
     pub(super) fn over_memory_budget(&self) -> bool {
@@ -314,6 +320,7 @@ impl Engine {
     /// Takes a deleted object's contents out of the books, and drops them.
     fn forget_contents(&self, object: Box<Object>) {
         self.objects.account(0, object.bytes());
+        self.objects.deleted();
         self.objects.bury(object);
     }
 
@@ -409,7 +416,8 @@ impl Engine {
         f: impl FnOnce(&mut Object, &mut Turn<'_>) -> T,
     ) -> T {
         let resolve = |reference: &Ref| self.resolve(reference);
-        let mut turn = Turn::new(&self.config.objects, self.reservation.tokens(), &resolve);
+        let mut turn = Turn::new(&self.config.objects, self.reservation.tokens(), &resolve)
+            .with_headroom(self.headroom());
         let before = object.bytes();
         let result = f(object, &mut turn);
         self.objects.account(object.bytes(), before);

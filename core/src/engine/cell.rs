@@ -223,6 +223,12 @@ impl Objects {
         self.cells.collect(Weak::upgrade)
     }
 
+    /// One does not count any more, whoever still refers to it.
+    pub(super) fn deleted(&self) {
+        self.count.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Number of objects that are not deleted.
     pub(super) fn count(&self) -> usize {
         self.count.load(Ordering::Relaxed)
     }
@@ -263,10 +269,12 @@ impl Drop for Cell {
     /// of any length: contents wait for their turn instead of being dropped from inside each other.
     fn drop(&mut self) {
         self.objects.cells.remove(self.id);
-        self.objects.count.fetch_sub(1, Ordering::Relaxed);
         self.objects.account(0, bytes_of(self.name.as_deref()));
         let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
         let state = std::mem::replace(state, State::Deleted);
+        if !matches!(state, State::Deleted) {
+            self.objects.deleted();
+        }
         if let State::Live(object) = &state {
             self.objects.account(0, object.bytes());
         }

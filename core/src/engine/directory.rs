@@ -226,7 +226,11 @@ impl Engine {
                 let is_after = cell.id > inspect.after;
                 Page { values: Vec::from_iter(is_after.then_some((cell.id, cell))), next: None }
             }
-            None => self.objects.page(inspect.after, max),
+            None => {
+                let mut page = self.objects.page(inspect.after, max);
+                page.values.retain(|(_, cell)| !cell.is_deleted());
+                page
+            }
         };
         let describe = |cell: &Arc<Cell>| cell.describe();
         let (objects, next) = room.fill(page, inspect.after, describe, description::weight);

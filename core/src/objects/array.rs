@@ -34,7 +34,7 @@ impl Array {
     /// # Errors
     /// If the type is not known, the initial elements are not of it, or are not `len`, or it would
     /// be too large.
-    pub fn new(parameters: ArrayParameters, _turn: &mut Turn<'_>) -> Result<Self, Error> {
+    pub fn new(parameters: ArrayParameters, turn: &mut Turn<'_>) -> Result<Self, Error> {
         let element_type = ElementType::try_from(parameters.element_type).unwrap_or_default();
         let element_len = element_len(element_type).ok_or_else(|| {
             let number = parameters.element_type;
@@ -43,7 +43,9 @@ impl Array {
         })?;
         let mut array = Self { element_type, element_len, elements: Vec::new() };
         array.elements = if parameters.initial.is_empty() {
-            vec![0; array.bytes_of(parameters.len)?]
+            let bytes = array.bytes_of(parameters.len)?;
+            turn.afford(bytes)?;
+            vec![0; bytes]
         } else {
             array.check_initial(&parameters)?;
             parameters.initial.to_vec()

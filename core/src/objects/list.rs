@@ -172,13 +172,15 @@ impl List {
         Answer::done().into()
     }
 
-    fn repeat(&mut self, times: i64) -> Applied {
+    fn repeat(&mut self, times: i64, turn: &Turn<'_>) -> Applied {
         let times = usize::try_from(times.max(0)).unwrap_or(usize::MAX);
         let bytes = self.bytes.saturating_mul(times);
         let len = self.elements.len().saturating_mul(times);
-        if times > 1 && row::<Stored>(len, len).saturating_add(bytes) > MAX_REPEATED_BYTES {
+        let repeated = row::<Stored>(len, len).saturating_add(bytes);
+        if times > 1 && repeated > MAX_REPEATED_BYTES {
             return Err(too_much(self.elements.len(), times));
         }
+        turn.afford(repeated.saturating_sub(self.bytes()))?;
         if times == 0 {
             self.clear();
         }
@@ -262,7 +264,7 @@ impl Machine for List {
                 Answer::done().into()
             }
             Op::Sort(op) => self.sort(op),
-            Op::Repeat(times) => self.repeat(times),
+            Op::Repeat(times) => self.repeat(times, turn),
         }
     }
 

@@ -112,6 +112,7 @@ impl Set {
             .added(other, &self.elements)
             .map(|element| turn.key(element.clone()))
             .collect::<Result<_, _>>()?;
+        turn.afford(added.iter().map(|element| block(element.len())).sum())?;
         if !parts.only_here {
             for element in self.snapshot() {
                 if !other.contains(&element) {

@@ -66,8 +66,13 @@ async fn objects_have_a_limit() {
         names_limit(&refusal, "there are 4 objects", "--max-objects");
     }
     innocent.is_undisturbed().await;
-    // What was deleted makes room, once nobody refers to it any more.
+    // A deleted object makes room, although its creator still refers to it, and is shown to nobody.
     session.directory(directory_op::Op::Delete("doomed".into())).await.unwrap();
+    let objects = innocent.manager.inspect(None).await.unwrap().objects;
+    assert!(objects.iter().all(|object| object.name != "doomed"), "{objects:?}");
+    session.open(None, Kind::Dict, None).await.unwrap();
+    let refusal = session.open(None, Kind::Dict, None).await.unwrap_err();
+    names_limit(&refusal, "there are 4 objects", "--max-objects");
     within(session.end()).await;
     innocent.manager.dict::<u8, u8>(Unnamed).await.unwrap();
 }
@@ -373,6 +378,31 @@ async fn a_full_memory_still_gives_and_forgets() {
     session.directory(directory_op::Op::Delete("full".into())).await.unwrap();
     session.ask(scores, insert(2, 10)).await.unwrap();
     Innocent::on(&server).await.is_undisturbed().await;
+}
+
+/// A small request may ask for a large result: it is weighed first.
+#[tokio::test]
+async fn nothing_is_multiplied_beyond_the_memory() {
+    let server = TestServer::with(|options| options.limits.max_memory_bytes = 1 << 20);
+    let manager = Manager::connect(&server.address(), AUTHKEY).await.unwrap();
+    let list = manager.list::<u64>("list").await.unwrap();
+    list.extend(0..100).await.unwrap();
+    let error = list.repeat_in_place(1000).await.unwrap_err();
+    assert!(matches!(&error, Error::OutOfMemory(_)), "{error:?}");
+    assert_eq!(list.len().await.unwrap(), 100);
+    list.repeat_in_place(10).await.unwrap();
+    let error = manager.array::<u64>(Unnamed, 1 << 20).await.unwrap_err();
+    assert!(matches!(&error, Error::OutOfMemory(_)), "{error:?}");
+
+    let (some, others) = (manager.set("some").await.unwrap(), manager.set("others").await.unwrap());
+    let key = |n: u32| format!("{n:0>1000}");
+    others.extend((0..400).map(key).collect::<Vec<_>>()).await.unwrap();
+    some.extend((400..700).map(key).collect::<Vec<_>>()).await.unwrap();
+    let error = some.extend(&others).await.unwrap_err();
+    assert!(matches!(&error, Error::OutOfMemory(_)), "{error:?}");
+    assert_eq!(some.len().await.unwrap(), 300);
+    some.intersection_update(&others).await.unwrap();
+    assert!(some.is_empty().await.unwrap());
 }
 
 /// An empty dict takes memory as well.
