@@ -61,7 +61,7 @@ macro_rules! errors {
             #[error("{0}")]
             Configuration(String),
             /// The session is over: the manager did not hear of it for longer than its lease, or
-            /// ended it; somebody else who has its secret resumed it; it could not be reached for [as
+            /// ended it; its connection was a unix socket and broke, mostly because the manager died; somebody else who has its secret resumed it; it could not be reached for [as
             /// long as calls wait](crate::Builder::reconnect_timeout); the task that ran the connection
             /// is gone, mostly with its runtime; or this process is a fork of the one that connected.
             /// Everything it held is released, and nothing that was pending has an effect that lasts. But

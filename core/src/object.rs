@@ -104,6 +104,18 @@ macro_rules! objects {
                 }
             }
 
+            /// Whether an operation only puts values in the place of others that are no smaller: it
+            /// needs no memory, although its kind [may](Self::grows).
+            #[must_use]
+            pub fn replaces(&self, op: &request::Op) -> bool {
+                match (self, op) {
+                    $((Self::$kind(object), request::Op::$op(op)) => {
+                        known_replaces!($kind, object, op)
+                    })*
+                    _ => false,
+                }
+            }
+
             /// How long it takes, about, in nanoseconds, until all who wait, hold and have something here have
             /// heard that a session is over, or the object.
             #[must_use]
@@ -170,6 +182,15 @@ macro_rules! known_cost {
     };
     ($kind:ident, $object:expr, $op:expr) => {
         $op.op.as_ref().map_or(0, |op| $object.cost(op))
+    };
+}
+
+macro_rules! known_replaces {
+    (Pipe, $object:expr, $op:expr) => {
+        $object.replaces($op)
+    };
+    ($kind:ident, $object:expr, $op:expr) => {
+        $op.op.as_ref().is_some_and(|op| $object.replaces(op))
     };
 }
 
