@@ -172,6 +172,10 @@ errors! {
     /// The queue is shut down.
     #[doc(alias = "ShutDown")]
     QueueShutDown = ShutDown,
+    /// The pool is closed, or was terminated: it takes nothing any more.
+    PoolClosed = PoolClosed,
+    /// The pool has no workers, because they fail before they come to work.
+    PoolBroken = PoolBroken,
     /// The other end of the pipe is closed.
     #[doc(alias = "EOFError")]
     EndOfFile = EndOfFile,

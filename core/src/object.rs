@@ -12,8 +12,8 @@ use crate::{
     cost::{self, times},
     machine::Machine,
     objects::{
-        Array, Barrier, Condition, Dict, Event, List, Lock, Namespace, Pipe, Queue, RLock, Scalar,
-        Semaphore, Set,
+        Array, Barrier, Condition, Dict, Event, List, Lock, Namespace, Pipe, Pool, Queue, RLock,
+        Scalar, Semaphore, Set,
     },
     turn::Turn,
     v1::{Error, Reason},
@@ -222,6 +222,7 @@ objects! {
     Barrier: Barrier,
     Queue: Queue,
     Pipe: Pipe,
+    Pool: Pool,
 }
 
 impl Object {
@@ -258,6 +259,7 @@ impl Object {
                 let parameters = if let Some(P::Pipe(p)) = p { p } else { Default::default() };
                 Self::Pipe(Pipe::new(parameters))
             }
+            (Kind::Pool, None) => Self::Pool(Pool::new()),
             (Kind::Unspecified, _) => return Err(unsupported()),
             (kind, _) => {
                 return Err(Error::new(
@@ -376,7 +378,8 @@ impl Object {
             | Kind::Event
             | Kind::Barrier
             | Kind::Queue
-            | Kind::Pipe => true,
+            | Kind::Pipe
+            | Kind::Pool => true,
             Kind::Unspecified
             | Kind::Dict
             | Kind::List
