@@ -99,6 +99,9 @@ compile_error!(
 #[cfg(all(test, feature = "process"))]
 extern crate self as mp_manager;
 
+#[cfg(feature = "process")]
+#[doc(hidden)]
+pub mod __macro;
 mod api;
 pub mod blocking;
 mod error;
@@ -113,16 +116,6 @@ mod session;
 #[doc(hidden)]
 pub mod simulation;
 mod transport;
-
-#[cfg(feature = "process")]
-#[doc(hidden)]
-pub mod __macro {
-    //! What the attributes emit refers to. It changes without notice.
-
-    pub use inventory;
-
-    pub use crate::process::{BoxFuture, Entry, Fallible, Running, Task, transferable};
-}
 
 pub use api::{
     ADDRESS_VARIABLE, AUTHKEY_FILE_VARIABLE, AUTHKEY_VARIABLE, Builder, FENCE_VARIABLE,
@@ -144,7 +137,7 @@ pub use objects::{
     Queue, RLock, RLockGuard, Received, Semaphore, Set, SetOperand, Slice, Unnamed, Value,
 };
 #[cfg(feature = "process")]
-pub use process::{Registry, Task, TaskFailure};
+pub use process::{Process, Registry, Task, TaskFailure, init};
 pub use rpc::{
     as_value::{AsEntry, AsValue},
     fence::Fence,

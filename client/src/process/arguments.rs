@@ -39,7 +39,7 @@ impl Arguments<'_> {
 }
 
 /// Puts arguments where a child finds them under that name.
-pub(super) async fn hold<A: Transferable>(manager: &Manager, name: &str, args: &A) -> Result<()> {
+pub(super) async fn hold<A: Transferable>(manager: &Manager, name: &str, args: A) -> Result<()> {
     manager.dict::<String, A>(name).await?.insert(KEY, args).await?;
     Ok(())
 }
