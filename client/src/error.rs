@@ -60,6 +60,26 @@ macro_rules! errors {
             /// An option or an environment variable is missing or wrong.
             #[error("{0}")]
             Configuration(String),
+            /// A process could not be started.
+            #[error("cannot start {name}: {message}")]
+            Start {
+                /// The process's name.
+                name: String,
+                /// Why not, and what to try.
+                message: String,
+            },
+            /// A process has ended otherwise than with exit code 0.
+            #[error("{name} (process {pid}) {message}")]
+            ProcessFailed {
+                /// The process's name.
+                name: String,
+                /// Its id.
+                pid: u32,
+                /// Its exit code; of one that a signal ended, the signal's number, negative.
+                exit_code: i32,
+                /// How it ended: the error of its task, the message and place of its panic, the signal.
+                message: String,
+            },
             /// The session is over: the manager did not hear of it for longer than its lease, or
             /// ended it; its connection was a unix socket and broke, mostly because the manager died; somebody else who has its secret resumed it; it could not be reached for [as
             /// long as calls wait](crate::Builder::reconnect_timeout); the task that ran the connection
@@ -99,7 +119,11 @@ macro_rules! errors {
             #[must_use]
             pub fn context(&self) -> Option<&Context> {
                 match self {
-                    Self::Connect { .. } | Self::Address(_) | Self::Configuration(_) => None,
+                    Self::Connect { .. }
+                    | Self::Address(_)
+                    | Self::Configuration(_)
+                    | Self::Start { .. }
+                    | Self::ProcessFailed { .. } => None,
                     Self::SessionLost(context) | Self::Encode(context) => Some(context),
                     Self::Decode { context, .. } => Some(context),
                     $(Self::$variant(context) => Some(context),)*

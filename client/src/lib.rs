@@ -89,11 +89,26 @@
 //! item from a queue. Everything else is final once the manager has applied it: each method says so
 //! where it matters.
 
+#[cfg(all(feature = "process", not(target_os = "linux")))]
+compile_error!(
+    "the feature `process` of mp-manager works on Linux only: on other systems depend on mp-manager with \
+     `default-features = false, features = [\"embedded\"]`"
+);
+
+// What the attributes emit refers to `::mp_manager`, also within this crate's own tests.
+#[cfg(all(test, feature = "process"))]
+extern crate self as mp_manager;
+
+#[cfg(feature = "process")]
+#[doc(hidden)]
+pub mod __macro;
 mod api;
 pub mod blocking;
 mod error;
 mod guards;
 mod objects;
+#[cfg(feature = "process")]
+pub mod process;
 mod protocol;
 mod rpc;
 mod session;
@@ -107,6 +122,8 @@ pub use api::{
     TLS_CA_VARIABLE, TLS_CERT_VARIABLE, TLS_KEY_VARIABLE,
 };
 pub use error::{Context, Error, Result};
+#[cfg(feature = "process")]
+pub use mp_manager_macros::{main, task, test};
 pub use mp_manager_proto::{
     address::Address,
     authkey::Authkey,
@@ -119,6 +136,8 @@ pub use objects::{
     List, Lock, LockGuard, Manager, Name, Namespace, Open, Pages, Permit, Pipe, PipeEnd, Proxy,
     Queue, RLock, RLockGuard, Received, Semaphore, Set, SetOperand, Slice, Unnamed, Value,
 };
+#[cfg(feature = "process")]
+pub use process::{Process, Registry, Task, TaskFailure, init};
 pub use rpc::{
     as_value::{AsEntry, AsValue},
     fence::Fence,

@@ -118,7 +118,9 @@ macro_rules! proxy {
             fn serialize<Z: serde::Serializer>(&self, serializer: Z) -> Result<Z::Ok, Z::Error> {
                 use $crate::objects::sealed::Proxy;
                 let reference = self.object.reference();
-                $crate::rpc::codec::serialize_reference(&reference, Proxy::detail(self), serializer)
+                let link = self.object.link();
+                let detail = Proxy::detail(self);
+                $crate::rpc::codec::serialize_reference(&reference, link, detail, serializer)
             }
         }
 

@@ -63,16 +63,27 @@ pub enum CodecError {
 /// If the type cannot be serialised or is nested too deeply; that is found out on the way down.
 pub fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Vec<u8>, CodecError> {
     let mut bytes = Vec::with_capacity(64);
-    let mut serializer = rmp_serde::Serializer::new(&mut bytes).with_struct_map();
+    encode_into(value, &mut bytes)?;
+    Ok(bytes)
+}
+
+/// Appends an encoded value, as [`encode`]. After an error, anything may follow what was there.
+///
+/// # Errors
+/// As [`encode`].
+pub fn encode_into<T: Serialize + ?Sized>(
+    value: &T,
+    bytes: &mut Vec<u8>,
+) -> Result<(), CodecError> {
+    let start = bytes.len();
+    let mut serializer = rmp_serde::Serializer::new(&mut *bytes).with_struct_map();
     let too_deep = Cell::new(false);
     let level = Level::outermost(MAX_DEPTH, &too_deep);
     value.serialize(Limited::new(&mut serializer, level)).map_err(|error| {
         if too_deep.get() { CodecError::TooDeep } else { CodecError::Encode(error.to_string()) }
     })?;
-    if is_container(&bytes) {
-        check(&bytes)?;
-    }
-    Ok(bytes)
+    let encoded = &bytes[start..];
+    if is_container(encoded) { check(encoded) } else { Ok(()) }
 }
 
 /// Encodes a key in its one canonical form: map entries sorted, `-0.0` as `0.0`; NaN and proxies
@@ -113,6 +124,28 @@ fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CodecError> {
     })?;
     drop(deserializer);
     if rest.is_empty() { Ok(value) } else { Err(CodecError::Trailing(rest.len())) }
+}
+
+/// Takes the header of an array off: its length, and the bytes of its elements.
+///
+/// # Errors
+/// If the bytes do not begin with an array.
+pub fn array(bytes: &[u8]) -> Result<(usize, &[u8]), CodecError> {
+    let mut cursor = Cursor { rest: bytes };
+    match cursor.next()? {
+        Token::Array(len) => Ok((usize::try_from(len).unwrap_or(usize::MAX), cursor.rest)),
+        _ => Err(CodecError::Malformed("there is no array")),
+    }
+}
+
+/// Takes one value off: its bytes, and what follows it.
+///
+/// # Errors
+/// If the bytes do not begin with a well-formed value, nested no deeper than [`MAX_DEPTH`].
+pub fn split(bytes: &[u8]) -> Result<(&[u8], &[u8]), CodecError> {
+    let mut cursor = Cursor { rest: bytes };
+    cursor.skip(MAX_DEPTH)?;
+    Ok(bytes.split_at(bytes.len() - cursor.rest.len()))
 }
 
 /// Checks that the bytes are exactly one well-formed value, nested no deeper than [`MAX_DEPTH`].

@@ -24,16 +24,33 @@ thread_local! {
 }
 
 struct Encoding {
-    server: u64,
+    /// The server that the value is going to; `None` while no proxy has said which.
+    server: Option<u64>,
+    /// The session of the first proxy in the value.
+    link: Option<Arc<Link>>,
     refs: Vec<Ref>,
 }
 
 /// Encodes a value that is going to the server `server`.
 pub(crate) fn encode<T: Serialize + ?Sized>(value: &T, server: u64) -> Result<Value, CodecError> {
-    let outer = ENCODING.replace(Some(Encoding { server, refs: Vec::new() }));
+    let encoding = Encoding { server: Some(server), link: None, refs: Vec::new() };
+    let outer = ENCODING.replace(Some(encoding));
     let encoded = value::encode(value);
     let refs = ENCODING.replace(outer).map_or_else(Vec::new, |encoding| encoding.refs);
     Ok(Value { data: encoded?.into(), refs })
+}
+
+/// Encodes a value for another process, and finds the session of the proxies in it, if there are any. They
+/// are all of one manager.
+#[cfg(feature = "process")]
+pub(crate) fn encode_anywhere<T: Serialize + ?Sized>(
+    value: &T,
+) -> Result<(Vec<u8>, Option<Arc<Link>>), CodecError> {
+    let encoding = Encoding { server: None, link: None, refs: Vec::new() };
+    let outer = ENCODING.replace(Some(encoding));
+    let encoded = value::encode(value);
+    let link = ENCODING.replace(outer).and_then(|encoding| encoding.link);
+    Ok((encoded?, link))
 }
 
 /// Encodes a key.
@@ -57,12 +74,15 @@ const PAYLOAD_LEN: usize = 18;
 /// Writes a reference in a proxy's place.
 pub(crate) fn serialize_reference<S: Serializer>(
     reference: &Ref,
+    link: &Arc<Link>,
     detail: Detail,
     serializer: S,
 ) -> Result<S::Ok, S::Error> {
     ENCODING
         .with_borrow_mut(|encoding| match encoding {
-            Some(encoding) if encoding.server == reference.server => {
+            Some(encoding) if encoding.server.is_none_or(|server| server == reference.server) => {
+                encoding.server = Some(reference.server);
+                encoding.link.get_or_insert_with(|| Arc::clone(link));
                 encoding.refs.push(*reference);
                 Ok(())
             }
