@@ -435,7 +435,9 @@ fn parents_that_are_killed_at_any_moment_leave_nobody() {
         let mut parent = Parent::start(directory.path());
         // In the middle of starting a child, which is at another point in every round.
         parent.children(round % 4);
-        std::thread::sleep(Duration::from_micros(u64::try_from(round).expect("small") * 311 % 7000));
+        std::thread::sleep(Duration::from_micros(
+            u64::try_from(round).expect("small") * 311 % 7000,
+        ));
         parent.kill();
         wait_until("nobody is left", || with_environment(&mark).is_empty());
     }

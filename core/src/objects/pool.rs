@@ -301,6 +301,12 @@ impl Pool {
         };
         let (start, piece) = (ticket.start, *piece);
         let end = start.saturating_add(report.count).min(piece.end);
+        // What the worker has no outcome for and keeps, and what it gives back.
+        let kept = if report.returns_rest {
+            end.saturating_add(report.keeps).min(piece.end)
+        } else {
+            piece.end
+        };
         let settled = (end > start)
             .then(|| segment(start..end, report.results, report.failures, report.elapsed_us, turn));
         self.with_run(ticket.run, |run| {
@@ -308,16 +314,18 @@ impl Pool {
             if let Some(segment) = settled {
                 run.settle(start, segment);
             }
-            if end < piece.end {
-                let token = (!report.returns_rest).then_some(report.token);
-                run.pieces.insert(end, Piece { ticket: token, ..piece });
+            if end < kept {
+                run.pieces.insert(end, Piece { end: kept, ..piece });
+            }
+            if kept < piece.end {
+                run.pieces.insert(kept, Piece { ticket: None, ..piece });
             }
         });
-        if end == piece.end {
+        if kept < piece.end {
+            self.queue(ticket.run, kept);
+        }
+        if end == kept {
             self.tickets.remove(&report.token);
-        } else if report.returns_rest {
-            self.tickets.remove(&report.token);
-            self.queue(ticket.run, end);
         } else if let Some(ticket) = self.tickets.get_mut(&report.token) {
             ticket.start = end;
         }

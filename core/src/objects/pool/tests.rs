@@ -160,6 +160,21 @@ fn the_rest_that_a_worker_returns_goes_to_another() {
 }
 
 #[test]
+fn a_worker_returns_what_waits_behind_a_long_task() {
+    let mut pool = with_workers(&[2, 3]);
+    let call = pool.call(9, run(10));
+    let token = take_one(&mut pool, 2).token;
+    let returned = PoolReport { token, keeps: 3, returns_rest: true, ..PoolReport::default() };
+    pool.ask(2, reports(returned)).unwrap();
+    let rest = take_one(&mut pool, 3);
+    assert_eq!(range(&rest), 3..10);
+    assert!(pool.object.holds(token));
+    pool.ask(3, report(rest.token, 7)).unwrap();
+    pool.ask(2, report(token, 3)).unwrap();
+    assert_eq!(failures(&pool, call), []);
+}
+
+#[test]
 fn what_a_lost_worker_had_not_started_costs_nothing() {
     let mut pool = with_workers(&[2, 3]);
     let calls = [pool.call(9, run(1)), pool.call(9, run(1))];
@@ -363,7 +378,7 @@ fn nobody_takes_who_is_no_worker() {
 enum Step {
     Run(u64, u32, u32),
     Take(u64, bool),
-    Report(prop::sample::Index, u32, bool),
+    Report(prop::sample::Index, u32, Option<u32>),
     Acknowledge(prop::sample::Index),
     Cancel(prop::sample::Index),
     Expire(prop::sample::Index),
@@ -377,7 +392,7 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         6 => (8..10_u64, 1..6_u32, 0..3_u32).prop_map(|(s, n, attempts)| Step::Run(s, n, attempts)),
         8 => (2..5_u64, any::<bool>()).prop_map(|(worker, wait)| Step::Take(worker, wait)),
-        8 => (index(), 0..4_u32, any::<bool>()).prop_map(|(i, n, rest)| Step::Report(i, n, rest)),
+        8 => (index(), 0..4_u32, proptest::option::of(0..3_u32)).prop_map(|(i, n, keeps)| Step::Report(i, n, keeps)),
         6 => index().prop_map(Step::Acknowledge),
         2 => index().prop_map(Step::Cancel),
         1 => index().prop_map(Step::Expire),
@@ -432,10 +447,16 @@ proptest! {
                 }
                 Step::Take(worker, true) => drop(pool.call(worker, take(2))),
                 Step::Take(worker, false) => drop(pool.attempt(worker, take(2))),
-                Step::Report(at, count, returns_rest) if !tokens.is_empty() => {
+                Step::Report(at, count, keeps) if !tokens.is_empty() => {
                     let (token, ticket) = *at.get(&tokens);
-                    let results = value(1);
-                    let report = PoolReport { token, count, results, returns_rest, ..PoolReport::default() };
+                    let report = PoolReport {
+                        token,
+                        count,
+                        results: value(1),
+                        returns_rest: keeps.is_some(),
+                        keeps: keeps.unwrap_or_default(),
+                        ..PoolReport::default()
+                    };
                     pool.ask(ticket.worker, reports(report)).unwrap();
                 }
                 Step::Acknowledge(at) => {
