@@ -80,6 +80,14 @@ macro_rules! errors {
                 /// How it ended: the error of its task, the message and place of its panic, the signal.
                 message: String,
             },
+            /// Whoever submitted it has taken it back.
+            #[cfg(feature = "process")]
+            #[error("{0}")]
+            Cancelled(String),
+            /// A task of a pool has no result.
+            #[cfg(feature = "process")]
+            #[error("{0}")]
+            TaskFailed(Box<crate::process::TaskError>),
             /// The session is over: the manager did not hear of it for longer than its lease, or
             /// ended it; its connection was a unix socket and broke, mostly because the manager died; somebody else who has its secret resumed it; it could not be reached for [as
             /// long as calls wait](crate::Builder::reconnect_timeout); the task that ran the connection
@@ -119,6 +127,8 @@ macro_rules! errors {
             #[must_use]
             pub fn context(&self) -> Option<&Context> {
                 match self {
+                    #[cfg(feature = "process")]
+                    Self::TaskFailed(_) | Self::Cancelled(_) => None,
                     Self::Connect { .. }
                     | Self::Address(_)
                     | Self::Configuration(_)

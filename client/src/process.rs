@@ -38,7 +38,6 @@
 
 mod arguments;
 mod bootstrap;
-#[allow(dead_code, reason = "for the pool")]
 mod chunk;
 mod control;
 mod current_manager;
@@ -48,13 +47,11 @@ mod identity;
 mod init;
 mod panics;
 mod place;
-#[allow(dead_code, reason = "for the pool")]
+mod pool;
 mod recorder;
-#[allow(dead_code, reason = "for the pool")]
 mod registry;
 mod spawn;
 mod task;
-#[allow(dead_code, reason = "for the pool")]
 mod worker;
 
 pub use failure::TaskFailure;
@@ -62,5 +59,8 @@ pub use handle::{Outcome, Process, ProcessBuilder, Sentinel, active_children, fi
 pub use identity::{ProcessInfo, cpu_count, current, parent};
 pub use init::init;
 pub(crate) use init::init_in_test;
+pub use pool::{
+    Apply, AsyncResult, Imap, Map, MapResults, Pool, PoolBuilder, PoolStatus, TaskError, fence,
+};
 pub use registry::{Entry, Registry};
 pub use task::{BoxFuture, Failure, Fallible, Running, Single, Task, Transferable, transferable};

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use mp_manager_proto::v1::{
-    Empty, Kind, PoolBury, PoolEnlist, PoolOp, PoolReport, PoolReports, PoolResults, PoolRun,
+    Empty, Kind, PoolBury, PoolEnlist, PoolOp, PoolReport, PoolReports, PoolRun, PoolSegment,
     PoolStatus, PoolTake, PoolTicket, pool_op::Op, reply, request,
 };
 
@@ -18,7 +18,7 @@ use crate::{
     rpc::{
         codec::Detail,
         object::{Object, Wait},
-        reply::Reply,
+        reply::Held,
     },
 };
 
@@ -29,7 +29,7 @@ impl Manager {
 }
 
 /// The object behind a [`Pool`](crate::Pool).
-pub struct SharedPool {
+pub(crate) struct SharedPool {
     object: Object,
 }
 
@@ -47,29 +47,44 @@ impl sealed::Proxy for SharedPool {
     }
 }
 
+/// What came of the tasks of a run, in their order.
+#[derive(Default)]
+pub(crate) struct Results {
+    pub(crate) segments: Vec<PoolSegment>,
+    /// Until the results are decoded.
+    pub(crate) held: Vec<Held>,
+}
+
+/// Tasks for a worker.
+pub(crate) struct Work {
+    pub(crate) tickets: Vec<PoolTicket>,
+    /// Until the arguments are decoded.
+    pub(crate) held: Held,
+}
+
 impl SharedPool {
     pub(crate) fn object(&self) -> &Object {
         &self.object
     }
 
     /// Submits a run, and waits for the results of all its tasks.
-    pub(crate) async fn run(&self, run: PoolRun) -> Result<PoolResults> {
-        let mut results = self.results(self.object.ask("run", op(Op::Run(run))).await?)?;
-        while results.run != 0 {
-            let rest = self.object.ask("run", op(Op::Rest(results.run))).await?;
-            let rest = self.results(rest)?;
-            results.run = rest.run;
-            results.segments.extend(rest.segments);
+    pub(crate) async fn run(&self, run: PoolRun) -> Result<Results> {
+        let mut op = Op::Run(run);
+        let mut all = Results::default();
+        loop {
+            let reply = self.object.ask("run", self::op(op)).await?;
+            let (results, held) = reply.read(|result| match result {
+                reply::Result::Results(results) => Some(results),
+                _ => None,
+            })?;
+            all.segments.extend(results.segments);
+            all.held.push(held);
+            if results.run == 0 {
+                all.segments.sort_unstable_by_key(|segment| segment.start);
+                return Ok(all);
+            }
+            op = Op::Rest(results.run);
         }
-        results.segments.sort_unstable_by_key(|segment| segment.start);
-        Ok(results)
-    }
-
-    fn results(&self, reply: Reply) -> Result<PoolResults> {
-        reply.read(|result| match result {
-            reply::Result::Results(results) => Some(results),
-            _ => None,
-        })
     }
 
     /// Announces a worker that is about to start.
@@ -88,14 +103,15 @@ impl SharedPool {
     }
 
     /// Waits for something to do; `None` if nothing came in time.
-    pub(crate) async fn take(&self, max: u32, timeout: Duration) -> Result<Option<Vec<PoolTicket>>> {
+    pub(crate) async fn take(&self, max: u32, timeout: Duration) -> Result<Option<Work>> {
         let take = op(Op::Take(PoolTake { max }));
         let reply = self.object.ask_waiting("take", take, Wait::For(timeout)).await?;
-        reply.read(|result| match result {
+        let (tickets, held) = reply.read(|result| match result {
             reply::Result::Work(work) => Some(Some(work.tickets)),
             reply::Result::Absent(_) => Some(None),
             _ => None,
-        })
+        })?;
+        Ok(tickets.map(|tickets| Work { tickets, held }))
     }
 
     /// Says what came of tasks; nobody waits for an answer.
@@ -126,10 +142,12 @@ impl SharedPool {
     }
 
     pub(crate) async fn status(&self) -> Result<PoolStatus> {
-        self.object.ask("status", op(Op::Status(Empty {}))).await?.read(|result| match result {
+        let reply = self.object.ask("status", op(Op::Status(Empty {}))).await?;
+        let (status, _) = reply.read(|result| match result {
             reply::Result::PoolStatus(status) => Some(status),
             _ => None,
-        })
+        })?;
+        Ok(status)
     }
 }
 

@@ -420,7 +420,10 @@ impl Pool {
         self.worker_bytes -= block(op.badge.len());
         let Some(session) = guarded.worker else {
             let how = how_it_ended(op.death.as_ref());
-            return self.start_failed(&format!("the worker {how} before it was ready"), turn);
+            return match op.message.as_str() {
+                "" => self.start_failed(&format!("the worker {how} before it was ready"), turn),
+                message => self.start_failed(message, turn),
+            };
         };
         self.dismiss(session);
         for (call, _) in self.takers.remove_session(session) {

@@ -58,6 +58,7 @@ fn bury(worker: u64, started: Option<(u64, u32, bool)>) -> Op {
         death: Some(death),
         started: started.map(note),
         is_known: true,
+        message: String::new(),
     })
 }
 
