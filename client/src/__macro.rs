@@ -27,7 +27,10 @@ pub fn block_on_current_thread<T>(future: impl Future<Output = T>) -> T {
     run(Builder::new_current_thread().enable_all().build(), future)
 }
 
-#[expect(clippy::panic, reason = "nothing can be done without a runtime; `#[tokio::main]` panics as well")]
+#[expect(
+    clippy::panic,
+    reason = "nothing can be done without a runtime; `#[tokio::main]` panics as well"
+)]
 fn run<F: Future>(runtime: std::io::Result<Runtime>, future: F) -> F::Output {
     match runtime {
         Ok(runtime) => runtime.block_on(future),

@@ -507,7 +507,8 @@ impl ProcessBuilder {
                 args.extend(more.into_iter().map(|arg| arg.as_ref().to_owned()));
             }
             kind => {
-                let message = "`arg` is for `Process::command`: a task has its arguments as a tuple";
+                let message =
+                    "`arg` is for `Process::command`: a task has its arguments as a tuple";
                 *kind = Kind::Unencodable(message.into());
             }
         }
@@ -613,7 +614,9 @@ impl fmt::Debug for ProcessBuilder {
             Kind::Task { name: task, .. } | Kind::WithProxies { name: task, .. } => {
                 write!(f, "{name} that will run {task}")
             }
-            Kind::Program { program, .. } => write!(f, "{name} that will run {}", program.display()),
+            Kind::Program { program, .. } => {
+                write!(f, "{name} that will run {}", program.display())
+            }
             Kind::Unencodable(_) => write!(f, "{name} that cannot start"),
         }
     }
@@ -623,12 +626,12 @@ impl fmt::Debug for ProcessBuilder {
 async fn start(launch: Launch, is_program: bool) -> Result<Process> {
     let (send, receive) = oneshot::channel();
     let name = launch.name.clone();
-    let failed = |error: &dyn fmt::Display| Error::Start { name: name.clone(), message: error.to_string() };
+    let failed =
+        |error: &dyn fmt::Display| Error::Start { name: name.clone(), message: error.to_string() };
     let life = move || {
         let (name, daemon) = (launch.name.clone(), launch.daemon);
-        let child = spawn(launch).and_then(|child| {
-            if is_program { has_become(&name, child) } else { Ok(child) }
-        });
+        let child = spawn(launch)
+            .and_then(|child| if is_program { has_become(&name, child) } else { Ok(child) });
         match child {
             Err(error) => {
                 let _ = send.send(Err(error));
@@ -658,8 +661,10 @@ async fn start(launch: Launch, is_program: bool) -> Result<Process> {
 fn has_become(name: &str, mut child: Child) -> Result<Child> {
     let message = match child.control.receive() {
         Ok(None) => return Ok(child),
-        Ok(Some(frame)) => failure_of(&frame.payload)
-            .map_or_else(|| "it said what nobody understands".into(), |failure| failure.to_string()),
+        Ok(Some(frame)) => failure_of(&frame.payload).map_or_else(
+            || "it said what nobody understands".into(),
+            |failure| failure.to_string(),
+        ),
         Err(error) => error.to_string(),
     };
     let _ = child.wait();
@@ -729,7 +734,8 @@ const DAEMON_GRACE: Duration = Duration::from_secs(2);
 /// mp_manager::process::finish();
 /// ```
 pub fn finish() {
-    let (daemons, others): (Vec<_>, Vec<_>) = active_children().into_iter().partition(Process::daemon);
+    let (daemons, others): (Vec<_>, Vec<_>) =
+        active_children().into_iter().partition(Process::daemon);
     for daemon in &daemons {
         let _ = daemon.terminate();
     }

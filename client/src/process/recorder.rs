@@ -59,7 +59,10 @@ impl Recorder {
             return Ok(Note::default());
         }
         let number = |at: usize| {
-            bytes[at..at + 8].iter().rev().fold(0_u64, |number, &byte| number << 8 | u64::from(byte))
+            bytes[at..at + 8]
+                .iter()
+                .rev()
+                .fold(0_u64, |number, &byte| number << 8 | u64::from(byte))
         };
         Ok(Note { ticket: number(0), index: number(8) })
     }

@@ -195,7 +195,8 @@ fn arrive(child: &mut Child) -> Result<(), String> {
     }
 }
 
-const HINT: &str = "call `mp_manager::init()` first in `main`, before anything that may end or take long";
+const HINT: &str =
+    "call `mp_manager::init()` first in `main`, before anything that may end or take long";
 /// How long a process may take from closing its descriptors to its end.
 const ENDING_TIMEOUT: Duration = Duration::from_secs(1);
 
