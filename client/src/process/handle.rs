@@ -282,8 +282,7 @@ impl Process {
     /// Sends it SIGTERM. A process that has ended is left alone.
     ///
     /// # Errors
-    /// [`Error::ProcessFailed`] never; [`Error::Configuration`] if it has changed its user and may not be
-    /// signalled.
+    /// [`Error::Configuration`] if it has changed its user and may not be signalled.
     pub fn terminate(&self) -> Result<()> {
         self.signal(Signal::TERM)
     }
@@ -558,8 +557,8 @@ impl ProcessBuilder {
     /// # Errors
     /// [`Error::Configuration`] if this program never called [`init`](crate::init), with the line to add;
     /// [`Error::Start`] if the process cannot be started, ends before it comes to `init()`, or has not come
-    /// there within 10 s; [`Error::Encode`] never, but [`Error::Start`] if the arguments cannot be encoded; with
-    /// proxies among them, whatever their manager refuses.
+    /// there within 10 s, or if its arguments cannot be encoded. With proxies among those, also what their
+    /// manager refuses.
     pub async fn start(self) -> Result<Process> {
         let name = self.name.unwrap_or_else(identity::next_name);
         let is_program = matches!(self.kind, Kind::Program { .. });
