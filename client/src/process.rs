@@ -37,10 +37,10 @@
 //! leaves it to the parent.
 
 mod arguments;
-mod bootstrap;
+pub(crate) mod bootstrap;
 #[allow(dead_code, reason = "for the pool")]
-mod chunk;
-mod control;
+pub(crate) mod chunk;
+pub(crate) mod control;
 mod current_manager;
 mod failure;
 mod handle;
@@ -49,13 +49,13 @@ mod init;
 mod panics;
 mod place;
 #[allow(dead_code, reason = "for the pool")]
-mod recorder;
+pub(crate) mod recorder;
 #[allow(dead_code, reason = "for the pool")]
-mod registry;
-mod spawn;
+pub(crate) mod registry;
+pub(crate) mod spawn;
 mod task;
 #[allow(dead_code, reason = "for the pool")]
-mod worker;
+pub(crate) mod worker;
 
 pub use failure::TaskFailure;
 pub use handle::{Outcome, Process, ProcessBuilder, Sentinel, active_children, finish};

@@ -101,13 +101,10 @@ fn one<T: Task>(args: &[u8], chunk: &Chunk<'_>, results: &mut Vec<u8>) -> Result
             .map_err(|error| TaskFailure::Unserialisable { message: error.to_string() })
     });
     let bytes = results.len() - before;
-    let ran = ran.and_then(|ran| ran).and_then(|()| {
-        if bytes <= max_bytes {
-            Ok(())
-        } else {
-            Err(TaskFailure::ResultTooLarge { bytes, max_bytes })
-        }
-    });
+    let ran = match ran.and_then(|ran| ran) {
+        Ok(()) if bytes > max_bytes => Err(TaskFailure::ResultTooLarge { bytes, max_bytes }),
+        ran => ran,
+    };
     if ran.is_err() {
         results.truncate(before);
     }
