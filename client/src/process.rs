@@ -63,4 +63,4 @@ pub use identity::{ProcessInfo, cpu_count, current, parent};
 pub use init::init;
 pub(crate) use init::init_in_test;
 pub use registry::{Entry, Registry};
-pub use task::{BoxFuture, Failure, Fallible, Running, Single, Task, Transferable, transferable};
+pub use task::{BoxFuture, Failure, Fallible, Running, Single, Task, Transferable};

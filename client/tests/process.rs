@@ -10,7 +10,7 @@ use std::{
 };
 
 use mp_manager::{
-    Error, Manager, Queue, Result, TaskFailure,
+    Error, Manager, Queue, Result, TaskFailure, blocking,
     process::{Outcome, Process, active_children, current, parent},
     task,
 };
@@ -452,6 +452,53 @@ fn a_stopped_child_dies_with_its_parent() {
     wait_until("all are stopped", || children.iter().all(|&pid| state(pid) == Some('T')));
     parent.kill();
     wait_until("nobody is left", || children.iter().all(|&pid| is_gone(pid)));
+}
+
+#[task]
+fn square(x: i64, results: blocking::Queue<i64>) -> Result<()> {
+    results.put(&(x * x))
+}
+
+#[mp_manager::test]
+fn threads_start_processes() -> Result<()> {
+    let manager = blocking::Manager::start()?;
+    let results = manager.queue("results").open()?;
+    let process = blocking::Process::new(square, (3, results.clone())).start()?;
+    assert_eq!(results.get()?, 9);
+    process.join()?;
+    assert_eq!(process.exit_code(), Some(0));
+
+    let sleep = blocking::Process::command("sleep").arg("1000").start()?;
+    assert!(!sleep.join_timeout(Duration::from_millis(10))?);
+    sleep.terminate()?;
+    assert!(sleep.join_timeout(PATIENCE).is_err());
+    assert_eq!(sleep.exit_code(), Some(-15));
+    Ok(())
+}
+
+/// Attributes and patterns of a function stay what they are.
+#[task(name = "of another name", idempotent, attempts = 7, signature = "2")]
+#[allow(clippy::needless_pass_by_value, reason = "it is what is tested")]
+pub(crate) fn sum((a, b): (u64, u64), mut more: Vec<u64>) -> u64 {
+    more.push(a);
+    more.push(b);
+    more.iter().sum()
+}
+
+#[task]
+#[cfg(any())]
+fn absent(what: NoSuchType) {}
+
+#[test]
+fn a_task_is_a_function_with_a_name() {
+    fn parts<T: mp_manager::Task>(_: T) -> (&'static str, &'static str, bool, u32) {
+        (T::NAME, T::SIGNATURE, T::IDEMPOTENT, T::ATTEMPTS)
+    }
+    assert_eq!(sum((1, 2), vec![3]), 6);
+    assert_eq!(parts(sum), ("of another name", "2", true, 7));
+    let name = "process::put_name";
+    let signature = "(Queue<(String,u32,Option<String>)>)->Result<()>";
+    assert_eq!(parts(put_name), (name, signature, false, 3));
 }
 
 mod submodule {

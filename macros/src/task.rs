@@ -147,7 +147,6 @@ impl Expansion {
         let on_struct = self.attributes(&["doc", "deprecated", "allow"]);
         let implementation = self.task();
         let deref = self.deref();
-        let checks = self.checks();
         let function = self.inner();
         quote! {
             #(#conditions)*
@@ -162,7 +161,6 @@ impl Expansion {
                 #function
                 #implementation
                 #deref
-                #checks
                 ::mp_manager::__macro::inventory::submit! {
                     ::mp_manager::__macro::Entry::of::<#name>(::core::file!(), ::core::line!())
                 }
@@ -225,8 +223,13 @@ impl Expansion {
         } else {
             quote!(::mp_manager::__macro::Running::Now(#outcome(#name(#(#variables),*))))
         };
+        let bounds = self.bounds();
         quote! {
-            impl ::mp_manager::__macro::Task for #name {
+            #[allow(trivial_bounds, reason = "where a type does not travel, they are not")]
+            impl ::mp_manager::__macro::Task for #name
+            where
+                #bounds
+            {
                 type Args = (#(#arguments,)*);
                 type Output = #transferred;
                 const NAME: &'static str = #task_name;
@@ -270,17 +273,18 @@ impl Expansion {
         }
     }
 
-    /// Names each type that cannot travel, at its place.
-    fn checks(&self) -> TokenStream {
+    /// Says that each type travels. The compiler checks it at its place, and takes it for granted within the
+    /// implementation: one error for each type that does not, instead of one for each use of it.
+    fn bounds(&self) -> TokenStream {
         let arguments = self
             .arguments
             .iter()
-            .map(|ty| quote_spanned!(ty.span()=> ::mp_manager::__macro::transferable::<#ty>();));
+            .map(|ty| quote_spanned!(ty.span()=> #ty: ::mp_manager::__macro::Transferable,));
         let transferred = self.transferred();
         let output = quote_spanned! {
-            self.output.span()=> ::mp_manager::__macro::transferable::<#transferred>();
+            self.output.span()=> #transferred: ::mp_manager::__macro::Transferable,
         };
-        quote!(const _: fn() = || { #(#arguments)* #output };)
+        quote!(#(#arguments)* #output)
     }
 }
 

@@ -177,7 +177,7 @@ fn perform(control: Control, assignment: Assignment) -> ! {
 fn become_program(control: &Control, program: &std::ffi::OsStr, args: &[std::ffi::OsString]) -> ! {
     let error = Command::new(program).args(args).env_remove(CHILD_VARIABLE).exec();
     let chain = vec![format!("cannot run {}", program.display()), error.to_string()];
-    report(control, Err(TaskFailure::Failed { chain }));
+    tell(control, &TaskFailure::Failed { chain });
     exit(1)
 }
 
@@ -221,9 +221,7 @@ fn run_task(name: &str, held: Option<&str>, arguments: &[u8]) -> Result<(), Task
 /// Tells the parent how it went, and prints an error as `main` would. Returns the exit code.
 fn report(control: &Control, ran: Result<(), TaskFailure>) -> i32 {
     let Err(failure) = ran else { return 0 };
-    if let Ok(bytes) = rmp_serde::to_vec(&failure) {
-        let _ = control.send(FrameKind::Failed, &bytes);
-    }
+    tell(control, &failure);
     if let TaskFailure::Panicked { .. } = failure {
         // The panic hook has printed it.
         return PANICKED;
@@ -234,6 +232,12 @@ fn report(control: &Control, ran: Result<(), TaskFailure>) -> i32 {
         eprintln!("Error: the task {failure}");
     }
     1
+}
+
+fn tell(control: &Control, failure: &TaskFailure) {
+    if let Ok(bytes) = rmp_serde::to_vec(failure) {
+        let _ = control.send(FrameKind::Failed, &bytes);
+    }
 }
 
 /// Ends this process in good order.
