@@ -4,7 +4,7 @@
 //! program again, which comes to [`init`], or to [`#[mp_manager::main]`](crate::main), and goes on from there with
 //! its task.
 //!
-//! ```no_run
+//! ```
 //! use mp_manager::{Manager, Result, process::Process, task};
 //!
 //! #[task]

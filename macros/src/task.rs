@@ -274,17 +274,15 @@ impl Expansion {
     }
 
     /// Says that each type travels. The compiler checks it at its place, and takes it for granted within the
-    /// implementation: one error for each type that does not, instead of one for each use of it.
+    /// implementation. The `Ok` of a result is left out: where it is none, the error of that is enough.
     fn bounds(&self) -> TokenStream {
-        let arguments = self
+        let output = (!is_result(&self.output)).then_some(&self.output);
+        let bounds = self
             .arguments
             .iter()
+            .chain(output)
             .map(|ty| quote_spanned!(ty.span()=> #ty: ::mp_manager::__macro::Transferable,));
-        let transferred = self.transferred();
-        let output = quote_spanned! {
-            self.output.span()=> #transferred: ::mp_manager::__macro::Transferable,
-        };
-        quote!(#(#arguments)* #output)
+        quote!(#(#bounds)*)
     }
 }
 

@@ -10,7 +10,7 @@ use crate::{
 
 /// A process that runs a task of this program, or another program, as [`crate::process::Process`].
 ///
-/// ```no_run
+/// ```
 /// use mp_manager::{Result, blocking::Process, task};
 ///
 /// #[task]
@@ -35,7 +35,7 @@ impl Process {
     /// A process that will run this task with these arguments, as [`crate::process::Process::new`]. Proxies among
     /// them may be blocking ones.
     ///
-    /// ```no_run
+    /// ```
     /// # use mp_manager::{Result, blocking::{Manager, Process, Queue}, task};
     /// #[task]
     /// fn square(x: i64, results: Queue<i64>) -> Result<()> {

@@ -42,7 +42,7 @@ use crate::{
 /// [`#[mp_manager::main]`](crate::main) returns, it calls [`finish`] first, which terminates daemons and waits for
 /// the others.
 ///
-/// ```no_run
+/// ```
 /// use mp_manager::{Result, process::Process, task};
 ///
 /// #[task]
@@ -142,7 +142,7 @@ impl Process {
     /// [`Manager::current`] returns, too. What the task returns is dropped; put results into a queue, or use a
     /// pool.
     ///
-    /// ```no_run
+    /// ```
     /// # use mp_manager::{Manager, Queue, Result, process::Process, task};
     /// #[task]
     /// async fn square(x: i64, results: Queue<i64>) -> Result<()> {
@@ -236,7 +236,7 @@ impl Process {
     /// [`Error::ProcessFailed`] if it ended otherwise than with exit code 0, with the error of its task, or
     /// the message and the place of its panic; [`outcome`](Self::outcome) has the parts.
     ///
-    /// ```no_run
+    /// ```
     /// # use mp_manager::{Error, Result, process::Process, task};
     /// #[task]
     /// fn fail() {
