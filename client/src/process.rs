@@ -38,6 +38,8 @@
 
 mod arguments;
 pub(crate) mod bootstrap;
+mod builder;
+mod children;
 #[allow(dead_code, reason = "for the pool")]
 pub(crate) mod chunk;
 pub(crate) mod control;
@@ -46,6 +48,7 @@ mod failure;
 mod handle;
 mod identity;
 mod init;
+mod outcome;
 mod panics;
 mod place;
 #[allow(dead_code, reason = "for the pool")]
@@ -53,14 +56,18 @@ pub(crate) mod recorder;
 #[allow(dead_code, reason = "for the pool")]
 pub(crate) mod registry;
 pub(crate) mod spawn;
+mod start;
 mod task;
 #[allow(dead_code, reason = "for the pool")]
 pub(crate) mod worker;
 
+pub use builder::ProcessBuilder;
+pub use children::{active_children, finish};
 pub use failure::TaskFailure;
-pub use handle::{Outcome, Process, ProcessBuilder, Sentinel, active_children, finish};
+pub use handle::{Process, Sentinel};
 pub use identity::{ProcessInfo, cpu_count, current, parent};
 pub use init::init;
 pub(crate) use init::init_in_test;
+pub use outcome::Outcome;
 pub use registry::{Entry, Registry};
 pub use task::{BoxFuture, Failure, Fallible, Running, Single, Task, Transferable};

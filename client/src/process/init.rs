@@ -22,10 +22,11 @@ use crate::{
     process::{
         arguments::Arguments,
         bootstrap::{Bootstrap, CHILD_VARIABLE, NONCE_LEN, Role},
+        children,
         control::{Control, Frame, FrameKind, HEADER_LEN},
         current_manager,
         failure::TaskFailure,
-        handle, identity,
+        identity,
         place::Place,
         registry,
         worker::{Worker, WorkerHook},
@@ -242,7 +243,7 @@ fn tell(control: &Control, failure: &TaskFailure) {
 
 /// Ends this process in good order.
 fn leave(status: i32) -> ! {
-    handle::finish();
+    children::finish();
     let (closed, close) = mpsc::channel();
     let goodbye = move || {
         pollster::block_on(current_manager::close());
