@@ -4,7 +4,7 @@ pub use inventory;
 
 use tokio::runtime::{Builder, Runtime};
 
-pub use crate::process::{BoxFuture, Entry, Fallible, Running, Task, transferable};
+pub use crate::process::{BoxFuture, Entry, Fallible, Running, Task, Transferable};
 
 /// The beginning of a test.
 pub fn init_in_test(path: &str) {

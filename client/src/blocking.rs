@@ -28,6 +28,8 @@ mod namespace;
 mod open;
 mod pages;
 mod pipe;
+#[cfg(feature = "process")]
+mod process;
 mod queue;
 mod rlock;
 mod scalar;
@@ -46,6 +48,8 @@ pub use namespace::Namespace;
 pub use open::{Open, Proxy};
 pub use pages::Pages;
 pub use pipe::{Pipe, PipeEnd};
+#[cfg(feature = "process")]
+pub use process::{Process, ProcessBuilder};
 pub use queue::{Delivery, Queue};
 pub use rlock::{RLock, RLockGuard};
 pub use scalar::Value;

@@ -4,7 +4,7 @@
 //! program again, which comes to [`init`], or to [`#[mp_manager::main]`](crate::main), and goes on from there with
 //! its task.
 //!
-//! ```no_run
+//! ```
 //! use mp_manager::{Manager, Result, process::Process, task};
 //!
 //! #[task]
@@ -38,6 +38,8 @@
 
 mod arguments;
 mod bootstrap;
+mod builder;
+mod children;
 mod chunk;
 mod control;
 mod current_manager;
@@ -45,22 +47,27 @@ mod failure;
 mod handle;
 mod identity;
 mod init;
+mod outcome;
 mod panics;
 mod place;
 mod pool;
 mod recorder;
 mod registry;
 mod spawn;
+mod start;
 mod task;
 mod worker;
 
+pub use builder::ProcessBuilder;
+pub use children::{active_children, finish};
 pub use failure::TaskFailure;
-pub use handle::{Outcome, Process, ProcessBuilder, Sentinel, active_children, finish};
+pub use handle::{Process, Sentinel};
 pub use identity::{ProcessInfo, cpu_count, current, parent};
 pub use init::init;
 pub(crate) use init::init_in_test;
+pub use outcome::Outcome;
 pub use pool::{
     Apply, AsyncResult, Imap, Map, MapResults, Pool, PoolBuilder, PoolStatus, TaskError, fence,
 };
 pub use registry::{Entry, Registry};
-pub use task::{BoxFuture, Failure, Fallible, Running, Single, Task, Transferable, transferable};
+pub use task::{BoxFuture, Failure, Fallible, Running, Single, Task, Transferable};

@@ -10,7 +10,7 @@ use std::{
 };
 
 use mp_manager::{
-    Error, Manager, Queue, Result, TaskFailure,
+    Error, Manager, Queue, Result, TaskFailure, blocking,
     process::{Outcome, Process, active_children, current, parent},
     task,
 };
@@ -214,7 +214,7 @@ async fn a_proxy_among_the_arguments_works_in_the_child() -> Result<()> {
     assert_eq!((name.as_str(), pid), ("child", process.pid()));
     assert_eq!(parent.as_deref(), Some("MainProcess"));
     process.join().await?;
-    assert_eq!(manager.list_objects().await?, 1, "what held the arguments is gone");
+    assert_eq!(manager.list_objects("").await?.len(), 1, "what held the arguments is gone");
     Ok(())
 }
 
@@ -229,7 +229,7 @@ async fn an_unnamed_object_lives_until_the_child_has_it() -> Result<()> {
     let list = manager.list::<u64>(mp_manager::Unnamed).await?;
     let process = Process::new(use_unnamed, (list.clone(),)).start().await?;
     process.join().await?;
-    assert_eq!(list.pop().await?, 7);
+    assert_eq!(list.pop().await?, Some(7));
     Ok(())
 }
 
@@ -356,7 +356,6 @@ fn a_child_outlives_the_thread_that_started_it() {
     assert!(process.is_alive());
     signal(process.pid(), "0");
     process.kill().expect("it may be killed");
-    process.sentinel();
 }
 
 /// The parent of the tests that kill one.
@@ -453,6 +452,53 @@ fn a_stopped_child_dies_with_its_parent() {
     wait_until("all are stopped", || children.iter().all(|&pid| state(pid) == Some('T')));
     parent.kill();
     wait_until("nobody is left", || children.iter().all(|&pid| is_gone(pid)));
+}
+
+#[task]
+fn square(x: i64, results: blocking::Queue<i64>) -> Result<()> {
+    results.put(&(x * x))
+}
+
+#[mp_manager::test]
+fn threads_start_processes() -> Result<()> {
+    let manager = blocking::Manager::start()?;
+    let results = manager.queue("results").open()?;
+    let process = blocking::Process::new(square, (3, results.clone())).start()?;
+    assert_eq!(results.get()?, 9);
+    process.join()?;
+    assert_eq!(process.exit_code(), Some(0));
+
+    let sleep = blocking::Process::command("sleep").arg("1000").start()?;
+    assert!(!sleep.join_timeout(Duration::from_millis(10))?);
+    sleep.terminate()?;
+    assert!(sleep.join_timeout(PATIENCE).is_err());
+    assert_eq!(sleep.exit_code(), Some(-15));
+    Ok(())
+}
+
+/// Attributes and patterns of a function stay what they are.
+#[task(name = "of another name", idempotent, attempts = 7, signature = "2")]
+#[allow(clippy::needless_pass_by_value, reason = "it is what is tested")]
+pub(crate) fn sum((a, b): (u64, u64), mut more: Vec<u64>) -> u64 {
+    more.push(a);
+    more.push(b);
+    more.iter().sum()
+}
+
+#[task]
+#[cfg(any())]
+fn absent(what: NoSuchType) {}
+
+#[test]
+fn a_task_is_a_function_with_a_name() {
+    fn parts<T: mp_manager::Task>(_: T) -> (&'static str, &'static str, bool, u32) {
+        (T::NAME, T::SIGNATURE, T::IDEMPOTENT, T::ATTEMPTS)
+    }
+    assert_eq!(sum((1, 2), vec![3]), 6);
+    assert_eq!(parts(sum), ("of another name", "2", true, 7));
+    let name = "process::put_name";
+    let signature = "(Queue<(String,u32,Option<String>)>)->Result<()>";
+    assert_eq!(parts(put_name), (name, signature, false, 3));
 }
 
 mod submodule {

@@ -147,7 +147,6 @@ impl Expansion {
         let on_struct = self.attributes(&["doc", "deprecated", "allow"]);
         let implementation = self.task();
         let deref = self.deref();
-        let checks = self.checks();
         let function = self.inner();
         quote! {
             #(#conditions)*
@@ -162,7 +161,6 @@ impl Expansion {
                 #function
                 #implementation
                 #deref
-                #checks
                 ::mp_manager::__macro::inventory::submit! {
                     ::mp_manager::__macro::Entry::of::<#name>(::core::file!(), ::core::line!())
                 }
@@ -225,8 +223,13 @@ impl Expansion {
         } else {
             quote!(::mp_manager::__macro::Running::Now(#outcome(#name(#(#variables),*))))
         };
+        let bounds = self.bounds();
         quote! {
-            impl ::mp_manager::__macro::Task for #name {
+            #[allow(trivial_bounds, reason = "where a type does not travel, they are not")]
+            impl ::mp_manager::__macro::Task for #name
+            where
+                #bounds
+            {
                 type Args = (#(#arguments,)*);
                 type Output = #transferred;
                 const NAME: &'static str = #task_name;
@@ -270,17 +273,16 @@ impl Expansion {
         }
     }
 
-    /// Names each type that cannot travel, at its place.
-    fn checks(&self) -> TokenStream {
-        let arguments = self
+    /// Says that each type travels. The compiler checks it at its place, and takes it for granted within the
+    /// implementation. The `Ok` of a result is left out: where it is none, the error of that is enough.
+    fn bounds(&self) -> TokenStream {
+        let output = (!is_result(&self.output)).then_some(&self.output);
+        let bounds = self
             .arguments
             .iter()
-            .map(|ty| quote_spanned!(ty.span()=> ::mp_manager::__macro::transferable::<#ty>();));
-        let transferred = self.transferred();
-        let output = quote_spanned! {
-            self.output.span()=> ::mp_manager::__macro::transferable::<#transferred>();
-        };
-        quote!(const _: fn() = || { #(#arguments)* #output };)
+            .chain(output)
+            .map(|ty| quote_spanned!(ty.span()=> #ty: ::mp_manager::__macro::Transferable,));
+        quote!(#(#bounds)*)
     }
 }
 

@@ -63,6 +63,23 @@ impl Manager {
         Self::builder().connect_from_env()
     }
 
+    /// The manager that this process was given by its parent, as [`crate::Manager::current`].
+    ///
+    /// # Errors
+    /// [`Error::Configuration`](crate::Error::Configuration) if there is none; otherwise as [`connect`](Self::connect).
+    ///
+    /// ```no_run
+    /// # use mp_manager::blocking::Manager;
+    /// # fn example() -> mp_manager::Result<()> {
+    /// let manager = Manager::current()?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[cfg(feature = "process")]
+    pub fn current() -> Result<Self> {
+        wait(crate::Manager::current()).map(|inner| Self { inner })
+    }
+
     /// Starts a manager inside this process, as [`crate::Manager::start`].
     ///
     /// # Errors

@@ -3,7 +3,7 @@
 use mp_manager_proto::value;
 
 use crate::{
-    error::Result,
+    error::{Error, Result},
     objects::Manager,
     process::{failure::TaskFailure, task::Transferable},
 };
@@ -31,9 +31,14 @@ impl Arguments<'_> {
         let undecodable = |message: String| TaskFailure::Undecodable { message };
         match self {
             Self::Here(bytes) => value::decode(bytes).map_err(|e| undecodable(e.to_string())),
-            Self::Held { manager, name } => pollster::block_on(take(manager, name))
-                .map_err(|error| undecodable(error.to_string()))?
-                .ok_or_else(|| undecodable("the arguments are gone".into())),
+            Self::Held { manager, name } => match pollster::block_on(take(manager, name)) {
+                Ok(Some(args)) => Ok(args),
+                Ok(None) => Err(undecodable("they are gone".into())),
+                Err(error @ Error::Decode { .. }) => Err(undecodable(error.to_string())),
+                Err(error) => Err(TaskFailure::Failed {
+                    chain: vec!["cannot take its arguments".into(), error.to_string()],
+                }),
+            },
         }
     }
 }

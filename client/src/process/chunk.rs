@@ -89,13 +89,10 @@ fn one<T: Task>(args: &[u8], chunk: &Chunk<'_>, results: &mut Vec<u8>) -> Result
             .map_err(|error| TaskFailure::Unserialisable { message: error.to_string() })
     });
     let bytes = results.len() - before;
-    let ran = ran.and_then(|ran| ran).and_then(|()| {
-        if bytes <= max_bytes {
-            Ok(())
-        } else {
-            Err(TaskFailure::ResultTooLarge { bytes, max_bytes })
-        }
-    });
+    let ran = match ran.and_then(|ran| ran) {
+        Ok(()) if bytes > max_bytes => Err(TaskFailure::ResultTooLarge { bytes, max_bytes }),
+        ran => ran,
+    };
     if ran.is_err() {
         results.truncate(before);
     }
@@ -144,4 +141,215 @@ fn on_runtime<T>(future: impl Future<Output = Result<T, TaskFailure>>) -> Result
             None => Err(Failure { chain: vec!["there is no runtime".into()] }.into()),
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fmt;
+
+    use serde::{Deserialize, Serialize, Serializer};
+
+    use super::*;
+    use crate::{process::registry::Entry, task};
+
+    const ENDLESS: usize = usize::MAX;
+
+    fn args<A: Serialize>(args: &[A]) -> Vec<u8> {
+        value::encode(args).unwrap()
+    }
+
+    /// Runs a chunk with options that say nothing unless they are set.
+    struct Run<'a> {
+        args: &'a [u8],
+        skip: usize,
+        stop_at: usize,
+        max_result_bytes: usize,
+        timeout: Option<Duration>,
+    }
+
+    impl<'a> Run<'a> {
+        fn of(args: &'a [u8]) -> Self {
+            Self { args, skip: 0, stop_at: ENDLESS, max_result_bytes: ENDLESS, timeout: None }
+        }
+
+        fn with<T: Task>(self, _: T) -> Result<(Outcomes, Vec<usize>), value::CodecError> {
+            let mut started = Vec::new();
+            let mut done = self.skip;
+            let there = value::array(self.args).map_or(1, |(len, _)| len);
+            let outcomes = Entry::of::<T>("", 0).run_chunk(&mut Chunk {
+                args: self.args,
+                skip: self.skip,
+                len: there.saturating_sub(self.skip),
+                on_start: &mut |index| started.push(index),
+                stop: &mut |_| {
+                    done += 1;
+                    done >= self.stop_at
+                },
+                max_result_bytes: self.max_result_bytes,
+                timeout: self.timeout,
+            });
+            outcomes.map(|outcomes| (outcomes, started))
+        }
+    }
+
+    /// The elements, as values of one type.
+    fn results<T: serde::de::DeserializeOwned>(outcomes: &Outcomes) -> Vec<T> {
+        let mut rest = &*outcomes.results;
+        let mut results = Vec::new();
+        while !rest.is_empty() {
+            let one;
+            (one, rest) = value::split(rest).unwrap();
+            results.push(value::decode(one).unwrap());
+        }
+        results
+    }
+
+    #[task]
+    fn add(a: i64, b: i64) -> i64 {
+        a + b
+    }
+
+    #[test]
+    fn a_chunk_has_its_results_in_order() {
+        let args = args(&[(1, 2), (3, 4), (5, 6)]);
+        let (outcomes, started) = Run::of(&args).with(add).unwrap();
+        assert_eq!(results::<i64>(&outcomes), [3, 7, 11]);
+        assert_eq!((outcomes.done, started), (3, vec![0, 1, 2]));
+        assert!(outcomes.failures.is_empty());
+    }
+
+    #[test]
+    fn a_chunk_that_was_stopped_goes_on_where_it_was() {
+        let args = args(&[(1, 2), (3, 4), (5, 6)]);
+        let (outcomes, _) = Run { stop_at: 1, ..Run::of(&args) }.with(add).unwrap();
+        assert_eq!((results::<i64>(&outcomes), outcomes.done), (vec![3], 1));
+        let (outcomes, started) = Run { skip: 1, ..Run::of(&args) }.with(add).unwrap();
+        assert_eq!((results::<i64>(&outcomes), started), (vec![7, 11], vec![1, 2]));
+    }
+
+    #[test]
+    fn what_is_no_array_of_values_is_refused() {
+        for bytes in [&[][..], &[0xc0], &[0x92, 0x92, 1, 2], &[0x91, 0xc1]] {
+            assert!(Run::of(bytes).with(add).is_err(), "{bytes:?}");
+        }
+    }
+
+    #[test]
+    fn arguments_of_other_types_fail_their_own_task() {
+        let args = args(&[
+            rmpv::Value::Array(vec![1.into(), 2.into()]),
+            "no tuple".into(),
+            rmpv::Value::Array(vec![1.into()]),
+            rmpv::Value::Array(vec![1.into(), 2.into(), 3.into()]),
+            rmpv::Value::Array(vec![3.into(), 4.into()]),
+        ]);
+        let (outcomes, _) = Run::of(&args).with(add).unwrap();
+        assert_eq!(results::<i64>(&outcomes), [3, 7]);
+        let failed: Vec<_> = outcomes.failures.iter().map(|(index, _)| *index).collect();
+        assert_eq!(failed, [1, 2, 3]);
+        for (_, failure) in outcomes.failures {
+            assert!(matches!(failure, TaskFailure::Undecodable { .. }), "{failure:?}");
+        }
+    }
+
+    #[derive(Debug)]
+    struct Moody(u8);
+
+    impl fmt::Display for Moody {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            assert!(self.0 != 1, "i have no text");
+            f.write_str("a bad mood")
+        }
+    }
+
+    impl std::error::Error for Moody {}
+
+    #[derive(Deserialize)]
+    struct Shy(u8);
+
+    impl Serialize for Shy {
+        fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+            match self.0 {
+                3 => Err(serde::ser::Error::custom("i would rather not")),
+                4 => panic!("i shall not"),
+                n => serializer.serialize_u8(n),
+            }
+        }
+    }
+
+    #[task]
+    fn mood(n: u8) -> Result<Shy, Moody> {
+        match n {
+            0 | 1 => Err(Moody(n)),
+            2 => panic!("out of luck"),
+            n => Ok(Shy(n)),
+        }
+    }
+
+    #[test]
+    fn every_misfortune_is_that_of_one_task() {
+        let args = args(&(0_u8..6).map(|n| (n,)).collect::<Vec<_>>());
+        let (outcomes, _) = Run::of(&args).with(mood).unwrap();
+        assert_eq!(results::<u8>(&outcomes), [5]);
+        let failures: Vec<_> = outcomes.failures.into_iter().map(|(_, failure)| failure).collect();
+        let [failed, textless, panicked, refused, unwritable] = &failures[..] else {
+            panic!("{failures:?}")
+        };
+        assert_eq!(*failed, TaskFailure::Failed { chain: vec!["a bad mood".into()] });
+        assert!(matches!(refused, TaskFailure::Unserialisable { .. }), "{refused:?}");
+        for (failure, text) in
+            [(textless, "i have no text"), (panicked, "out of luck"), (unwritable, "i shall not")]
+        {
+            let TaskFailure::Panicked { message, location } = failure else {
+                panic!("{failure:?}")
+            };
+            assert_eq!(message, text);
+            assert!(location.contains("chunk.rs:"), "{location}");
+        }
+    }
+
+    #[task]
+    fn repeat(n: usize) -> String {
+        "x".repeat(n)
+    }
+
+    #[test]
+    fn a_result_that_is_too_large_is_left_out() {
+        let args = args(&[(1,), (100,), (2,)]);
+        let (outcomes, _) = Run { max_result_bytes: 50, ..Run::of(&args) }.with(repeat).unwrap();
+        assert_eq!(results::<String>(&outcomes), ["x", "xx"]);
+        let failure = TaskFailure::ResultTooLarge { bytes: 102, max_bytes: 50 };
+        assert_eq!(outcomes.failures, [(1, failure)]);
+    }
+
+    #[task]
+    async fn answer(waits: bool) -> u8 {
+        if waits {
+            std::future::pending::<()>().await;
+        }
+        tokio::task::yield_now().await;
+        42
+    }
+
+    #[test]
+    fn an_async_task_runs_and_is_dropped_when_its_time_is_over() {
+        let args = args(&[(false,), (true,), (false,)]);
+        let timeout = Some(Duration::from_millis(5));
+        let (outcomes, _) = Run { timeout, ..Run::of(&args) }.with(answer).unwrap();
+        assert_eq!(results::<u8>(&outcomes), [42, 42]);
+        assert_eq!(outcomes.failures, [(1, TaskFailure::TimedOut { after_ms: 5 })]);
+    }
+
+    /// A task that loses what it spawned.
+    #[task]
+    async fn spawn_one_that_panics() -> bool {
+        tokio::spawn(async { panic!("not the task") }).await.is_err()
+    }
+
+    #[test]
+    fn a_panic_of_what_a_task_spawned_is_not_its_own() {
+        let args = args(&[()]);
+        let (outcomes, _) = Run::of(&args).with(spawn_one_that_panics).unwrap();
+        assert_eq!(results::<bool>(&outcomes), [true]);
+    }
 }

@@ -28,7 +28,7 @@ impl Manager {
     /// # Errors
     /// [`Error::Configuration`] if there is neither; otherwise as [`connect`](Self::connect).
     ///
-    /// ```no_run
+    /// ```
     /// use mp_manager::{Manager, Result, process::Process, task};
     ///
     /// #[task]

@@ -8,6 +8,7 @@ use std::{
     process::{Command, exit},
     sync::{Arc, atomic::AtomicBool, mpsc},
     thread,
+    time::Duration,
 };
 
 use rustix::{
@@ -16,20 +17,26 @@ use rustix::{
 };
 use signal_hook::consts::SIGINT;
 
-use crate::process::{
-    arguments::Arguments,
-    bootstrap::{Bootstrap, CHILD_VARIABLE, NONCE_LEN, Role},
-    control::{Control, Frame, FrameKind, HEADER_LEN},
-    current_manager,
-    failure::TaskFailure,
-    handle, identity,
-    place::Place,
-    registry,
-    worker::{Worker, WorkerHook},
+use crate::{
+    objects::Manager,
+    process::{
+        arguments::Arguments,
+        bootstrap::{Bootstrap, CHILD_VARIABLE, NONCE_LEN, Role},
+        children,
+        control::{Control, Frame, FrameKind, HEADER_LEN},
+        current_manager,
+        failure::TaskFailure,
+        identity,
+        place::Place,
+        registry,
+        worker::{Worker, WorkerHook},
+    },
 };
 
 /// The exit code of a process whose task panicked, as of a Rust program whose main thread did.
 const PANICKED: i32 = 101;
+/// How long a process that ends waits for its manager to hear of it.
+const GOODBYE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Makes this the place where child processes begin: call it first in `main`, or write
 /// [`#[mp_manager::main]`](crate::main) above `main`, which does.
@@ -49,10 +56,8 @@ const PANICKED: i32 = 101;
 /// If two tasks have the same name; the message has both places.
 ///
 /// ```
-/// fn main() {
-///     mp_manager::init();
-///     // ...
-/// }
+/// // The first line of `main`:
+/// mp_manager::init();
 /// ```
 pub fn init() {
     begin(Place::Main);
@@ -173,7 +178,7 @@ fn perform(control: Control, assignment: Assignment) -> ! {
 fn become_program(control: &Control, program: &std::ffi::OsStr, args: &[std::ffi::OsString]) -> ! {
     let error = Command::new(program).args(args).env_remove(CHILD_VARIABLE).exec();
     let chain = vec![format!("cannot run {}", program.display()), error.to_string()];
-    report(control, Err(TaskFailure::Failed { chain }));
+    tell(control, &TaskFailure::Failed { chain });
     exit(1)
 }
 
@@ -207,17 +212,17 @@ fn stay(control: &Arc<Control>) -> mpsc::Receiver<Frame> {
 fn run_task(name: &str, held: Option<&str>, arguments: &[u8]) -> Result<(), TaskFailure> {
     let entry = registry::find(name).ok_or(TaskFailure::UnknownTask)?;
     let Some(held) = held else { return entry.run_alone(&Arguments::Here(arguments)) };
-    let manager = pollster::block_on(crate::Manager::current())
-        .map_err(|error| TaskFailure::Undecodable { message: error.to_string() })?;
+    let manager = pollster::block_on(Manager::current()).map_err(|error| {
+        let chain = vec!["cannot reach the manager of its arguments".into(), error.to_string()];
+        TaskFailure::Failed { chain }
+    })?;
     entry.run_alone(&Arguments::Held { manager: &manager, name: held })
 }
 
 /// Tells the parent how it went, and prints an error as `main` would. Returns the exit code.
 fn report(control: &Control, ran: Result<(), TaskFailure>) -> i32 {
     let Err(failure) = ran else { return 0 };
-    if let Ok(bytes) = rmp_serde::to_vec(&failure) {
-        let _ = control.send(FrameKind::Failed, &bytes);
-    }
+    tell(control, &failure);
     if let TaskFailure::Panicked { .. } = failure {
         // The panic hook has printed it.
         return PANICKED;
@@ -230,10 +235,24 @@ fn report(control: &Control, ran: Result<(), TaskFailure>) -> i32 {
     1
 }
 
+fn tell(control: &Control, failure: &TaskFailure) {
+    if let Ok(bytes) = rmp_serde::to_vec(failure) {
+        let _ = control.send(FrameKind::Failed, &bytes);
+    }
+}
+
 /// Ends this process in good order.
 fn leave(status: i32) -> ! {
-    handle::finish();
-    pollster::block_on(current_manager::close());
+    children::finish();
+    let (closed, close) = mpsc::channel();
+    let goodbye = move || {
+        pollster::block_on(current_manager::close());
+        let _ = closed.send(());
+    };
+    if thread::Builder::new().spawn(goodbye).is_ok() {
+        // A manager that cannot be reached keeps nobody here.
+        let _ = close.recv_timeout(GOODBYE_TIMEOUT);
+    }
     exit(status)
 }
 

@@ -156,9 +156,6 @@ impl<T, E: Into<Box<dyn Error + Send + Sync>>> Fallible for Result<T, E> {
     }
 }
 
-/// Does not compile if the type cannot travel.
-pub fn transferable<T: Transferable>() {}
-
 #[cfg(test)]
 mod tests {
     use super::*;

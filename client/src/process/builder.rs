@@ -1,0 +1,271 @@
+//! A process that has not started.
+
+use std::{
+    ffi::{OsStr, OsString},
+    fmt,
+    path::PathBuf,
+};
+
+use crate::{
+    error::{Error, Result},
+    objects::Manager,
+    process::{
+        arguments,
+        bootstrap::{Role, nonce},
+        handle::Process,
+        identity,
+        spawn::{Environment, Launch},
+        start::start,
+        task::{BoxFuture, Task},
+    },
+    rpc::codec,
+};
+
+impl Process {
+    /// A process that will run this task with these arguments, a tuple: `(3,)` for one.
+    ///
+    /// Proxies may be among the arguments: the child gets proxies of its own, on a session of its own, which
+    /// [`Manager::current`] returns, too. What the task returns is dropped; put results into a queue, or use a
+    /// pool.
+    ///
+    /// ```
+    /// # use mp_manager::{Manager, Queue, Result, process::Process, task};
+    /// #[task]
+    /// async fn square(x: i64, results: Queue<i64>) -> Result<()> {
+    ///     results.put(&(x * x)).await
+    /// }
+    ///
+    /// #[mp_manager::main]
+    /// async fn main() -> Result<()> {
+    ///     let manager = Manager::start().await?;
+    ///     let results = manager.queue("results").await?;
+    ///     let process = Process::new(square, (3, results.clone())).start().await?;
+    ///     assert_eq!(results.get().await?, 9);
+    ///     process.join().await
+    /// }
+    /// ```
+    #[expect(clippy::new_ret_no_self, reason = "a process is there when it has started")]
+    pub fn new<T: Task>(_: T, args: T::Args) -> ProcessBuilder {
+        let kind = match codec::encode_anywhere(&args) {
+            Err(error) => Kind::Unencodable(error.to_string()),
+            Ok((bytes, None)) => Kind::Task { name: T::NAME, bytes },
+            Ok((_, Some(link))) => Kind::WithProxies {
+                name: T::NAME,
+                manager: Manager::new(link),
+                hold: Box::new(move |manager, key| {
+                    Box::pin(async move { arguments::hold(&manager, &key, args).await })
+                }),
+            },
+        };
+        ProcessBuilder::of(kind)
+    }
+
+    /// A process that will run another program: a path, or a name that is looked up in PATH. It starts in
+    /// the place of a child of this program, so that it, too, is killed when this process ends, unless it is
+    /// setuid. Its stdin is empty.
+    ///
+    /// ```no_run
+    /// # use mp_manager::{Result, process::Process};
+    /// # async fn example() -> Result<()> {
+    /// let process = Process::command("./prog").arg("--fast").env("LEVEL", "3").start().await?;
+    /// process.join().await
+    /// # }
+    /// ```
+    #[doc(alias = "Popen")]
+    pub fn command(program: impl AsRef<OsStr>) -> ProcessBuilder {
+        ProcessBuilder::of(Kind::Program { program: program.as_ref().into(), args: Vec::new() })
+    }
+}
+
+/// A process that has not started, made by [`Process::new`] and [`Process::command`].
+#[must_use = "a process starts when it is told to"]
+pub struct ProcessBuilder {
+    kind: Kind,
+    name: Option<String>,
+    daemon: Option<bool>,
+    manager: Option<Manager>,
+    environment: Environment,
+    current_dir: Option<PathBuf>,
+}
+
+type Hold = Box<dyn FnOnce(Manager, String) -> BoxFuture<Result<()>> + Send>;
+
+enum Kind {
+    Task {
+        name: &'static str,
+        bytes: Vec<u8>,
+    },
+    /// A task with proxies among its arguments.
+    WithProxies {
+        name: &'static str,
+        /// The manager of the proxies.
+        manager: Manager,
+        /// Has the manager hold the arguments until the child takes them.
+        hold: Hold,
+    },
+    Program {
+        program: OsString,
+        args: Vec<OsString>,
+    },
+    Unencodable(String),
+}
+
+impl ProcessBuilder {
+    fn of(kind: Kind) -> Self {
+        Self {
+            kind,
+            name: None,
+            daemon: None,
+            manager: None,
+            environment: Environment::default(),
+            current_dir: None,
+        }
+    }
+
+    /// Its name, which errors have and `inspect` shows; `Process-1` and so on unless told otherwise.
+    pub fn name(self, name: impl Into<String>) -> Self {
+        Self { name: Some(name.into()), ..self }
+    }
+
+    /// Whether [`finish`](crate::process::finish) terminates it instead of waiting for it. As the process that starts it, unless told
+    /// otherwise.
+    pub fn daemon(self, daemon: bool) -> Self {
+        Self { daemon: Some(daemon), ..self }
+    }
+
+    /// The manager to which [`Manager::current`] connects in the process, which is given the address and the
+    /// authkey over a socket. Without it that is the manager of the proxies among the arguments, or else the
+    /// one that this process itself was given. Another program finds nothing of it: use
+    /// [`envs`](Self::envs) with [`Manager::environment`].
+    #[doc(alias = "authkey")]
+    pub fn manager(self, manager: &Manager) -> Self {
+        Self { manager: Some(manager.clone()), ..self }
+    }
+
+    /// An argument of another program. A task has its arguments already, and starting one with this is
+    /// an error.
+    pub fn arg(self, arg: impl AsRef<OsStr>) -> Self {
+        self.args([arg])
+    }
+
+    /// Arguments of another program, as [`arg`](Self::arg).
+    pub fn args(mut self, more: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Self {
+        match &mut self.kind {
+            Kind::Program { args, .. } => {
+                args.extend(more.into_iter().map(|arg| arg.as_ref().to_owned()));
+            }
+            kind => {
+                let message =
+                    "`arg` is for `Process::command`: a task has its arguments as a tuple";
+                *kind = Kind::Unencodable(message.into());
+            }
+        }
+        self
+    }
+
+    /// Sets a variable of its environment, which is this process's otherwise.
+    pub fn env(mut self, variable: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> Self {
+        self.environment.set(variable.as_ref().into(), value.as_ref().into());
+        self
+    }
+
+    /// Sets variables of its environment.
+    pub fn envs(
+        mut self,
+        variables: impl IntoIterator<Item = (impl AsRef<OsStr>, impl AsRef<OsStr>)>,
+    ) -> Self {
+        for (variable, value) in variables {
+            self.environment.set(variable.as_ref().into(), value.as_ref().into());
+        }
+        self
+    }
+
+    /// Removes a variable from its environment.
+    pub fn env_remove(mut self, variable: impl AsRef<OsStr>) -> Self {
+        self.environment.remove(variable.as_ref().into());
+        self
+    }
+
+    /// Removes all variables from its environment, but for those that are set after this.
+    pub fn env_clear(mut self) -> Self {
+        self.environment.clear();
+        self
+    }
+
+    /// Its working directory, from which the path of another program is looked up, too.
+    #[doc(alias = "cwd")]
+    pub fn current_dir(self, directory: impl Into<PathBuf>) -> Self {
+        Self { current_dir: Some(directory.into()), ..self }
+    }
+
+    /// Starts it, and returns when it is there: when it has come to [`init`](crate::init) and has its
+    /// arguments, or has become the other program.
+    ///
+    /// If the call is cancelled, the process is killed as soon as it is there.
+    ///
+    /// # Errors
+    /// [`Error::Configuration`] if this program never called [`init`](crate::init), with the line to add;
+    /// [`Error::Start`] if the process cannot be started, ends before it comes to `init()`, or has not come
+    /// there within 10 s, or if its arguments cannot be encoded. With proxies among those, also what their
+    /// manager refuses.
+    pub async fn start(self) -> Result<Process> {
+        let name = self.name.unwrap_or_else(identity::next_name);
+        let is_program = matches!(self.kind, Kind::Program { .. });
+        let mut manager = self.manager;
+        let mut arguments = Vec::new();
+        let mut held = None;
+        let role = match self.kind {
+            Kind::Unencodable(message) => return Err(Error::Start { name, message }),
+            Kind::Program { program, args } => Role::Program { program, args },
+            Kind::Task { name, bytes } => {
+                arguments = bytes;
+                Role::Task { name: name.into(), held: None }
+            }
+            Kind::WithProxies { name: task, manager: theirs, hold } => {
+                let random = nonce().map_err(|error| Error::Start {
+                    name: name.clone(),
+                    message: error.to_string(),
+                })?;
+                let key = format!("mp-manager/process/{random}");
+                hold(theirs.clone(), key.clone()).await?;
+                held = Some((theirs.clone(), key.clone()));
+                // The proxies work on no other.
+                manager = Some(theirs);
+                Role::Task { name: task.into(), held: Some(key) }
+            }
+        };
+        let launch = Launch {
+            name,
+            daemon: self.daemon.unwrap_or_else(|| identity::current().daemon()),
+            environment: self.environment,
+            current_dir: self.current_dir,
+            role,
+            arguments,
+            manager: match manager {
+                Some(manager) => manager.environment(),
+                None => identity::manager().unwrap_or_default().to_vec(),
+            },
+        };
+        let started = start(launch, is_program).await;
+        if let (Err(_), Some((manager, key))) = (&started, held) {
+            // Nobody takes them. Named objects outlast their manager's clients.
+            let _ = manager.delete(&key).await;
+        }
+        started
+    }
+}
+
+impl fmt::Debug for ProcessBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = self.name.as_deref().unwrap_or("a process");
+        match &self.kind {
+            Kind::Task { name: task, .. } | Kind::WithProxies { name: task, .. } => {
+                write!(f, "{name} that will run {task}")
+            }
+            Kind::Program { program, .. } => {
+                write!(f, "{name} that will run {}", program.display())
+            }
+            Kind::Unencodable(_) => write!(f, "{name} that cannot start"),
+        }
+    }
+}

@@ -1,0 +1,6 @@
+//! Mistakes with tasks, and what the compiler says about them.
+
+#[test]
+fn mistakes_are_errors_that_say_what_to_do() {
+    trybuild::TestCases::new().compile_fail("tests/fail/*.rs");
+}

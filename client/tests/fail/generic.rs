@@ -1,0 +1,8 @@
+use mp_manager::task;
+
+#[task]
+fn same<T>(x: T) -> T {
+    x
+}
+
+fn main() {}

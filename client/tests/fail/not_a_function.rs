@@ -1,0 +1,6 @@
+use mp_manager::task;
+
+#[task]
+struct Square;
+
+fn main() {}

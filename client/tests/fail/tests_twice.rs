@@ -1,0 +1,7 @@
+mod tests {
+    #[mp_manager::test]
+    #[tokio::test]
+    async fn works() {}
+}
+
+fn main() {}
