@@ -29,6 +29,8 @@ mod open;
 mod pages;
 mod pipe;
 #[cfg(feature = "process")]
+mod pool;
+#[cfg(feature = "process")]
 mod process;
 mod queue;
 mod rlock;
@@ -48,6 +50,8 @@ pub use namespace::Namespace;
 pub use open::{Open, Proxy};
 pub use pages::Pages;
 pub use pipe::{Pipe, PipeEnd};
+#[cfg(feature = "process")]
+pub use pool::{AsyncResult, Imap, Pool};
 #[cfg(feature = "process")]
 pub use process::{Process, ProcessBuilder};
 pub use queue::{Delivery, Queue};

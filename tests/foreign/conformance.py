@@ -764,6 +764,14 @@ def frames_are_no_longer_than_asked_for(w):
     session.send(requests=gets)
     for get in gets:
         session.reply(get.seq, acknowledge=False)
+    # Replies of calls that waited come all at once.
+    queue = w.new(session, v.KIND_QUEUE)
+    gets = [session.request(queue, queue={"get": {}}) for _ in range(100)]
+    session.send(requests=gets)
+    items = [{"value": val(bytes(700))} for _ in range(100)]
+    session.call(queue, queue={"put_many": {"items": items}})
+    for get in gets:
+        session.reply(get.seq)
     assert max(frame.ByteSize() for frame in session.frames) <= 6000
 
 

@@ -13,7 +13,7 @@ import sys
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 HOME = ROOT / "target" / "foreign" / "planted"
-PARTS = ["Cargo.toml", "Cargo.lock", "README.md", "proto", "core", "server", "client", "cli", "tests", "bench"]
+PARTS = ["Cargo.toml", "Cargo.lock", "README.md", "proto", "core", "server", "client", "macros", "cli", "tests", "bench"]
 
 
 def deviations(wanted):

@@ -276,8 +276,17 @@ impl Pool {
                     return Err(open());
                 }
                 let threads = Arc::clone(threads);
-                let joined = tokio::task::spawn_blocking(move || threads.join()).await;
-                return joined.map_err(|error| Error::Configuration(error.to_string()));
+                let (send, joined) = tokio::sync::oneshot::channel();
+                let join = move || {
+                    threads.join();
+                    let _ = send.send(());
+                };
+                let thread = std::thread::Builder::new().name("mp-manager-join".into());
+                let cannot_start =
+                    |error| Error::Configuration(format!("cannot start a thread: {error}"));
+                thread.spawn(join).map_err(cannot_start)?;
+                let _ = joined.await;
+                return Ok(());
             }
         }
         if let Some(crew) = &self.shared.crew {

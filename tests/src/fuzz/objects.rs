@@ -11,7 +11,7 @@ use prost::Message;
 use super::generate::Source;
 
 /// The messages with a kind's operations and parameters.
-const KINDS: [(Kind, &str, &str); 14] = [
+const KINDS: [(Kind, &str, &str); 15] = [
     (Kind::Dict, "DictOp", ""),
     (Kind::List, "ListOp", ""),
     (Kind::Set, "SetOp", ""),
@@ -26,6 +26,7 @@ const KINDS: [(Kind, &str, &str); 14] = [
     (Kind::Barrier, "BarrierOp", "BarrierParameters"),
     (Kind::Queue, "QueueOp", "QueueParameters"),
     (Kind::Pipe, "PipeOp", "PipeParameters"),
+    (Kind::Pool, "PoolOp", ""),
 ];
 
 /// What has become larger only takes longer.

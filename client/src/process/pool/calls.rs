@@ -167,6 +167,16 @@ fn no_outcome() -> Error {
     Error::Protocol(Box::new(crate::Context { message, ..crate::Context::default() }))
 }
 
+impl<T: Task> Apply<T> {
+    /// Submits it, and waits on this thread: for the [blocking](crate::blocking::Pool) interface.
+    ///
+    /// # Errors
+    /// As awaiting it.
+    pub fn wait(self) -> Result<T::Output> {
+        pollster::block_on(self.into_future())
+    }
+}
+
 impl<T: Task> IntoFuture for Apply<T> {
     type Output = Result<T::Output>;
     type IntoFuture = BoxFuture<Self::Output>;
@@ -299,6 +309,16 @@ impl<T: Task> Map<T> {
     }
 }
 
+impl<T: Task> Map<T> {
+    /// Submits it, and waits on this thread: for the [blocking](crate::blocking::Pool) interface.
+    ///
+    /// # Errors
+    /// As awaiting it.
+    pub fn wait(self) -> Result<Vec<T::Output>> {
+        pollster::block_on(self.into_future())
+    }
+}
+
 impl<T: Task> IntoFuture for Map<T> {
     type Output = Result<Vec<T::Output>>;
     type IntoFuture = BoxFuture<Self::Output>;
@@ -327,6 +347,16 @@ impl<T: Task> MapResults<T> {
             progress.advance(all.len() - before);
         }
         Ok(all)
+    }
+}
+
+impl<T: Task> MapResults<T> {
+    /// Submits it, and waits on this thread: for the [blocking](crate::blocking::Pool) interface.
+    ///
+    /// # Errors
+    /// As awaiting it.
+    pub fn wait(self) -> Result<Vec<Result<T::Output, TaskFailure>>> {
+        pollster::block_on(self.into_future())
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::{
     fmt,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Condvar, Mutex, PoisonError},
     thread,
     time::Duration,
 };
@@ -41,14 +41,20 @@ pub struct AsyncResult<T> {
 
 struct Shared<T> {
     result: Mutex<Option<Result<T>>>,
-    /// Whether it was successful, once that is known.
+    /// Whether it was successful, once that is known. Changes with the result locked.
     state: watch::Sender<Option<bool>>,
+    /// The state has changed.
+    arrived: Condvar,
 }
 
 impl<T: Send + 'static> AsyncResult<T> {
     /// Drives a future on the current runtime, or on a thread of its own.
     pub(super) fn of(mut future: BoxFuture<Result<T>>) -> Self {
-        let shared = Arc::new(Shared { result: Mutex::new(None), state: watch::Sender::new(None) });
+        let shared = Arc::new(Shared {
+            result: Mutex::new(None),
+            state: watch::Sender::new(None),
+            arrived: Condvar::new(),
+        });
         let (cancel, cancelled) = oneshot::channel::<()>();
         let told = Arc::clone(&shared);
         // A first poll submits it, before this returns.
@@ -71,8 +77,11 @@ impl<T: Send + 'static> AsyncResult<T> {
                 }
             };
             let is_good = result.is_ok();
-            *told.result.lock().unwrap_or_else(PoisonError::into_inner) = Some(result);
+            let mut slot = told.result.lock().unwrap_or_else(PoisonError::into_inner);
+            *slot = Some(result);
             told.state.send_replace(Some(is_good));
+            drop(slot);
+            told.arrived.notify_all();
         };
         match tokio::runtime::Handle::try_current() {
             Ok(runtime) => drop(runtime.spawn(drive)),
@@ -135,7 +144,15 @@ impl<T: Send + 'static> AsyncResult<T> {
         }
     }
 
-    fn take(&self) -> Option<Result<T>> {
+    /// Waits on this thread until the result is there, but no longer than this: whether it is.
+    pub(crate) fn wait_here(&self, timeout: Duration) -> bool {
+        let slot = self.shared.result.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_missing = |_: &mut Option<Result<T>>| !self.ready();
+        let waited = self.shared.arrived.wait_timeout_while(slot, timeout, is_missing);
+        !waited.unwrap_or_else(PoisonError::into_inner).1.timed_out()
+    }
+
+    pub(crate) fn take(&self) -> Option<Result<T>> {
         self.shared.result.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 }
