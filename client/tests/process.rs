@@ -47,7 +47,7 @@ fn linger(ready: String) {
 #[task]
 async fn put_name(names: Queue<(String, u32, Option<String>)>) -> Result<()> {
     let parent = parent().map(|parent| parent.name().to_owned());
-    names.put(&(current().name().to_owned(), std::process::id(), parent)).await
+    names.put((current().name().to_owned(), std::process::id(), parent)).await
 }
 
 async fn start(builder: mp_manager::process::ProcessBuilder) -> Process {
@@ -456,7 +456,7 @@ fn a_stopped_child_dies_with_its_parent() {
 
 #[task]
 fn square(x: i64, results: blocking::Queue<i64>) -> Result<()> {
-    results.put(&(x * x))
+    results.put(x * x)
 }
 
 #[mp_manager::test]
