@@ -27,10 +27,6 @@ struct Encoding {
     /// The server that the value is going to; `None` while no proxy has said which.
     server: Option<u64>,
     /// The session of the first proxy in the value.
-    #[cfg_attr(
-        not(feature = "process"),
-        expect(dead_code, reason = "only other processes need it")
-    )]
     link: Option<Arc<Link>>,
     refs: Vec<Ref>,
 }
