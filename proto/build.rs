@@ -131,6 +131,7 @@ fn frame_field<'a>(
         }
         (Type::Bytes, true) => "Field::Bytes".into(),
         (Type::String, false) => "Field::Text".into(),
+        (Type::String, true) => "Field::Texts".into(),
         (Type::Uint64, true) => format!("Field::Numbers({counter})"),
         (other, true) => {
             return Err(

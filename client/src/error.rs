@@ -80,8 +80,16 @@ macro_rules! errors {
                 /// How it ended: the error of its task, the message and place of its panic, the signal.
                 message: String,
             },
+            /// Whoever submitted it has taken it back.
+            #[cfg(feature = "process")]
+            #[error("{0}")]
+            Cancelled(String),
+            /// A task of a pool has no result.
+            #[cfg(feature = "process")]
+            #[error("{0}")]
+            TaskFailed(Box<crate::process::TaskError>),
             /// The session is over: the manager did not hear of it for longer than its lease, or
-            /// ended it; somebody else who has its secret resumed it; it could not be reached for [as
+            /// ended it; its connection was a unix socket and broke, mostly because the manager died; somebody else who has its secret resumed it; it could not be reached for [as
             /// long as calls wait](crate::Builder::reconnect_timeout); the task that ran the connection
             /// is gone, mostly with its runtime; or this process is a fork of the one that connected.
             /// Everything it held is released, and nothing that was pending has an effect that lasts. But
@@ -119,6 +127,8 @@ macro_rules! errors {
             #[must_use]
             pub fn context(&self) -> Option<&Context> {
                 match self {
+                    #[cfg(feature = "process")]
+                    Self::TaskFailed(_) | Self::Cancelled(_) => None,
                     Self::Connect { .. }
                     | Self::Address(_)
                     | Self::Configuration(_)
@@ -196,6 +206,10 @@ errors! {
     /// The queue is shut down.
     #[doc(alias = "ShutDown")]
     QueueShutDown = ShutDown,
+    /// The pool is closed, or was terminated: it takes nothing any more.
+    PoolClosed = PoolClosed,
+    /// The pool has no workers, because they fail before they come to work.
+    PoolBroken = PoolBroken,
     /// The other end of the pipe is closed.
     #[doc(alias = "EOFError")]
     EndOfFile = EndOfFile,

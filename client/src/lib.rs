@@ -137,7 +137,7 @@ pub use objects::{
     Queue, RLock, RLockGuard, Received, Semaphore, Set, SetOperand, Slice, Unnamed, Value,
 };
 #[cfg(feature = "process")]
-pub use process::{Process, Registry, Task, TaskFailure, init};
+pub use process::{Pool, Process, Registry, Task, TaskFailure, init};
 pub use rpc::{
     as_value::{AsEntry, AsValue},
     fence::Fence,

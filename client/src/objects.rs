@@ -13,6 +13,8 @@ mod number;
 pub(crate) mod open;
 pub(crate) mod pages;
 mod pipe;
+#[cfg(feature = "process")]
+pub(crate) mod pool;
 mod queue;
 mod rlock;
 mod scalar;

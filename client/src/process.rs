@@ -37,12 +37,11 @@
 //! leaves it to the parent.
 
 mod arguments;
-pub(crate) mod bootstrap;
+mod bootstrap;
 mod builder;
 mod children;
-#[allow(dead_code, reason = "for the pool")]
-pub(crate) mod chunk;
-pub(crate) mod control;
+mod chunk;
+mod control;
 mod current_manager;
 mod failure;
 mod handle;
@@ -51,15 +50,13 @@ mod init;
 mod outcome;
 mod panics;
 mod place;
-#[allow(dead_code, reason = "for the pool")]
-pub(crate) mod recorder;
-#[allow(dead_code, reason = "for the pool")]
-pub(crate) mod registry;
-pub(crate) mod spawn;
+mod pool;
+mod recorder;
+mod registry;
+mod spawn;
 mod start;
 mod task;
-#[allow(dead_code, reason = "for the pool")]
-pub(crate) mod worker;
+mod worker;
 
 pub use builder::ProcessBuilder;
 pub use children::{active_children, finish};
@@ -69,5 +66,8 @@ pub use identity::{ProcessInfo, cpu_count, current, parent};
 pub use init::init;
 pub(crate) use init::init_in_test;
 pub use outcome::Outcome;
+pub use pool::{
+    Apply, AsyncResult, Imap, Map, MapResults, Pool, PoolBuilder, PoolStatus, TaskError, fence,
+};
 pub use registry::{Entry, Registry};
 pub use task::{BoxFuture, Failure, Fallible, Running, Single, Task, Transferable};

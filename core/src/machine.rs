@@ -23,6 +23,11 @@ pub(crate) trait Machine {
     /// every operation: it has to be cheap.
     fn cost(&self, op: &Self::Op) -> Cost;
 
+    /// Whether an operation only puts values in the place of others that are no smaller.
+    fn replaces(&self, _op: &Self::Op) -> bool {
+        false
+    }
+
     /// How long it takes to settle an acknowledgement, a cancel or a timeout of a call.
     fn cost_of_settling(&self, _call: CallId) -> Cost {
         0

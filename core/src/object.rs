@@ -12,8 +12,8 @@ use crate::{
     cost::{self, times},
     machine::Machine,
     objects::{
-        Array, Barrier, Condition, Dict, Event, List, Lock, Namespace, Pipe, Queue, RLock, Scalar,
-        Semaphore, Set,
+        Array, Barrier, Condition, Dict, Event, List, Lock, Namespace, Pipe, Pool, Queue, RLock,
+        Scalar, Semaphore, Set,
     },
     turn::Turn,
     v1::{Error, Reason},
@@ -104,6 +104,18 @@ macro_rules! objects {
                 }
             }
 
+            /// Whether an operation only puts values in the place of others that are no smaller: it
+            /// needs no memory, although its kind [may](Self::grows).
+            #[must_use]
+            pub fn replaces(&self, op: &request::Op) -> bool {
+                match (self, op) {
+                    $((Self::$kind(object), request::Op::$op(op)) => {
+                        known_replaces!($kind, object, op)
+                    })*
+                    _ => false,
+                }
+            }
+
             /// How long it takes, about, in nanoseconds, until all who wait, hold and have something here have
             /// heard that a session is over, or the object.
             #[must_use]
@@ -173,6 +185,15 @@ macro_rules! known_cost {
     };
 }
 
+macro_rules! known_replaces {
+    (Pipe, $object:expr, $op:expr) => {
+        $object.replaces($op)
+    };
+    ($kind:ident, $object:expr, $op:expr) => {
+        $op.op.as_ref().is_some_and(|op| $object.replaces(op))
+    };
+}
+
 macro_rules! wire_kind {
     (RLock) => {
         Kind::Rlock
@@ -201,6 +222,7 @@ objects! {
     Barrier: Barrier,
     Queue: Queue,
     Pipe: Pipe,
+    Pool: Pool,
 }
 
 impl Object {
@@ -237,6 +259,7 @@ impl Object {
                 let parameters = if let Some(P::Pipe(p)) = p { p } else { Default::default() };
                 Self::Pipe(Pipe::new(parameters))
             }
+            (Kind::Pool, None) => Self::Pool(Pool::new()),
             (Kind::Unspecified, _) => return Err(unsupported()),
             (kind, _) => {
                 return Err(Error::new(
@@ -355,7 +378,8 @@ impl Object {
             | Kind::Event
             | Kind::Barrier
             | Kind::Queue
-            | Kind::Pipe => true,
+            | Kind::Pipe
+            | Kind::Pool => true,
             Kind::Unspecified
             | Kind::Dict
             | Kind::List

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, VecDeque};
 use mp_manager_proto::{
     reply::{Payload, class},
     v1::{
-        Delivery, Error, Lost, ObjectInfo, Reason, Reconcile, Reply, SeqRange, ServerFrame, Value,
-        reply,
+        Delivery, Error, Lost, ObjectInfo, PoolFailure, PoolSegment, PoolTicket, Reason, Reconcile,
+        Reply, SeqRange, ServerFrame, Value, reply,
     },
 };
 
@@ -570,6 +570,24 @@ fn weight(result: &reply::Result) -> usize {
                 let parts = |item: &Delivery| optional(&item.value) + optional(&item.priority);
                 all.deliveries.iter().map(|item| 2 * IN_A_LIST + parts(item)).sum()
             }
+            Payload::Text(text) => text.len(),
+            Payload::Work(work) => work
+                .tickets
+                .iter()
+                .map(|ticket| {
+                    let task = ticket.task.as_ref();
+                    let texts = task.map_or(0, |task| task.name.len() + task.signature.len());
+                    size_of::<PoolTicket>() + SMALL + texts + optional(&ticket.args)
+                })
+                .sum(),
+            Payload::Results(results) => results
+                .segments
+                .iter()
+                .map(|segment| {
+                    let failures: usize = segment.failures.iter().map(failure_weight).sum();
+                    size_of::<PoolSegment>() + SMALL + optional(&segment.results) + failures
+                })
+                .sum(),
             // These as well.
             Payload::Listing(listing) => objects(&listing.objects),
             Payload::Inspection(inspection) => {
@@ -577,6 +595,13 @@ fn weight(result: &reply::Result) -> usize {
                 objects(&inspection.objects) + sessions
             }
         }
+}
+
+/// What the failure of a task weighs.
+fn failure_weight(failure: &PoolFailure) -> usize {
+    let causes = failure.causes.iter().map(|cause| size_of::<String>() + SMALL + cause.len());
+    let texts = failure.message.len() + failure.location.len() + causes.sum::<usize>();
+    size_of::<PoolFailure>() + SMALL + texts
 }
 
 #[cfg(test)]

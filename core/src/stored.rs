@@ -77,6 +77,11 @@ impl Stored {
         block(self.data.len()) + pins
     }
 
+    /// Whether a value takes no more memory in its place.
+    pub(crate) fn has_room_for(&self, value: &Value) -> bool {
+        block(value.data.len()) <= block(self.data.len()) && value.refs.len() <= self.pins().len()
+    }
+
     pub(crate) fn to_wire(&self) -> Value {
         Value {
             data: share(&self.data),

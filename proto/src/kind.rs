@@ -22,6 +22,7 @@ impl Kind {
             Self::Barrier => "Barrier",
             Self::Queue => "Queue",
             Self::Pipe => "Pipe",
+            Self::Pool => "Pool",
         }
     }
 
@@ -44,6 +45,7 @@ impl Kind {
             Self::Barrier => "a Barrier",
             Self::Queue => "a Queue",
             Self::Pipe => "a Pipe",
+            Self::Pool => "a Pool",
         }
     }
 }

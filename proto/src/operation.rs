@@ -7,8 +7,8 @@ use crate::v1::{
     Mode, Open, Request, array_op::Op as Array, barrier_op::Op as Barrier,
     condition_op::Op as Condition, dict_op::Op as Dict, directory_op::Op as Directory,
     event_op::Op as Event, list_op::Op as List, lock_op::Op as Lock, namespace_op::Op as Namespace,
-    pipe_op::Op as Pipe, queue_op::Op as Queue, r_lock_op::Op as RLock, request,
-    scalar_op::Op as Scalar, semaphore_op::Op as Semaphore, set_op::Op as Set,
+    pipe_op::Op as Pipe, pool_op::Op as Pool, queue_op::Op as Queue, r_lock_op::Op as RLock,
+    request, scalar_op::Op as Scalar, semaphore_op::Op as Semaphore, set_op::Op as Set,
 };
 
 /// Whether an operation waits inside its object until somebody else does something.
@@ -91,6 +91,7 @@ pub fn class(op: &request::Op) -> Class {
         R::Barrier(op) => op.op.as_ref().map(barrier),
         R::Queue(op) => op.op.as_ref().map(queue),
         R::Pipe(op) => op.op.as_ref().map(pipe),
+        R::Pool(op) => op.op.as_ref().map(pool),
     };
     class.unwrap_or(Class::READ)
 }
@@ -291,6 +292,20 @@ fn pipe(op: &Pipe) -> Class {
         Pipe::Poll(_) => Class::AWAIT_STATE,
         // Reports who speaks for the end, which the client knows already.
         Pipe::Attach(_) | Pipe::Detach(_) => Class::RETURN,
+    }
+}
+
+fn pool(op: &Pool) -> Class {
+    match op {
+        // Its tasks may be executed before anybody stops waiting.
+        Pool::Run(_) => Class::GROW.waiting_beyond_its_timeout(),
+        Pool::Rest(_) => Class::READ.waiting_beyond_its_timeout(),
+        Pool::Take(_) => Class::TAKE,
+        Pool::Join(_) => Class::AWAIT_STATE,
+        Pool::Guard(_) | Pool::Enlist(_) => Class::GROW,
+        Pool::Report(_) | Pool::Bury(_) => Class::SETTLE,
+        Pool::Close(_) | Pool::Terminate(_) => Class::WRITE,
+        Pool::Status(_) => Class::READ,
     }
 }
 

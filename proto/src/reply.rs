@@ -4,7 +4,8 @@
 use bytes::Bytes;
 
 use crate::v1::{
-    Deliveries, Entry, Error, Inspection, Listing, Optionals, Page, Ref, Value, pipe_message, reply,
+    Deliveries, Entry, Error, Inspection, Listing, Optionals, Page, PoolResults, PoolWork, Ref,
+    Value, pipe_message, reply,
 };
 
 /// The properties of a reply.
@@ -24,6 +25,8 @@ pub enum Payload<'a> {
     None,
     /// The texts of an error.
     Error(&'a Error),
+    /// A text.
+    Text(&'a str),
     /// Bytes that refer to nothing.
     Bytes(&'a Bytes),
     /// A value.
@@ -36,6 +39,10 @@ pub enum Payload<'a> {
     Optionals(&'a Optionals),
     /// Items of a queue.
     Deliveries(&'a Deliveries),
+    /// Tasks for a worker.
+    Work(&'a PoolWork),
+    /// Results of tasks.
+    Results(&'a PoolResults),
     /// A reference to an object.
     Reference(&'a Ref),
     /// Descriptions of objects.
@@ -78,6 +85,12 @@ pub fn class(result: &reply::Result) -> Class<'_> {
         }
         R::Listing(listing) => Class::returning(Payload::Listing(listing)),
         R::Inspection(inspection) => Class::returning(Payload::Inspection(inspection)),
+        R::Work(work) => Class::handing_over(Payload::Work(work)),
+        // With more to come, whoever gets them has the rest of the run.
+        R::Results(results) => {
+            Class { hands_over: results.run != 0, payload: Payload::Results(results) }
+        }
+        R::PoolStatus(status) => Class::returning(Payload::Text(&status.broken)),
     }
 }
 
@@ -113,8 +126,16 @@ pub fn for_each_reference(result: &reply::Result, mut f: impl FnMut(&Ref)) {
         Payload::Deliveries(all) => {
             all.deliveries.iter().filter_map(|item| item.value.as_ref()).for_each(of_value);
         }
+        Payload::Work(work) => {
+            work.tickets.iter().filter_map(|ticket| ticket.args.as_ref()).for_each(of_value);
+        }
+        Payload::Results(results) => {
+            let values = results.segments.iter().filter_map(|segment| segment.results.as_ref());
+            values.for_each(of_value);
+        }
         Payload::Reference(reference) => f(reference),
         Payload::None
+        | Payload::Text(_)
         | Payload::Error(_)
         | Payload::Bytes(_)
         | Payload::Listing(_)

@@ -227,7 +227,7 @@ impl Builder {
         Self { background_thread: true, ..self }
     }
 
-    /// How long connecting may take; 10 s unless told otherwise.
+    /// How long connecting may take; 10 s unless told otherwise. Where nobody listens, it fails at once.
     pub fn connect_timeout(self, timeout: Duration) -> Self {
         Self { connect_timeout: Some(timeout), ..self }
     }

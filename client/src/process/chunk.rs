@@ -1,9 +1,6 @@
 //! Runs tasks: a chunk of them in one monomorphised loop, or a single one.
 
-use std::{
-    cell::OnceCell,
-    time::{Duration, Instant},
-};
+use std::{cell::OnceCell, time::Duration};
 
 use mp_manager_proto::value;
 use tokio::runtime::{Builder, Runtime};
@@ -21,25 +18,17 @@ pub(crate) struct Chunk<'a> {
     pub(crate) args: &'a [u8],
     /// How many tasks at its beginning are done already.
     pub(crate) skip: usize,
+    /// How many tasks to run after these.
+    pub(crate) len: usize,
     /// Called with the index of a task right before it starts.
     pub(crate) on_start: &'a mut dyn FnMut(usize),
-    /// Asked after each task but the last whether the rest of the chunk is to be given back.
-    pub(crate) stop: &'a mut dyn FnMut(&Progress) -> bool,
+    /// Asked after each task but the last whether the rest of the chunk is to be given back, with the length
+    /// of the results so far.
+    pub(crate) stop: &'a mut dyn FnMut(usize) -> bool,
     /// Maximum length of one result.
     pub(crate) max_result_bytes: usize,
     /// How long an async task may run. A sync one cannot be ended without its process.
     pub(crate) timeout: Option<Duration>,
-}
-
-/// How far a chunk is.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Progress {
-    /// How many tasks are done, with those that were skipped.
-    pub(crate) done: usize,
-    /// Length of the results so far.
-    pub(crate) result_bytes: usize,
-    /// When the chunk began.
-    pub(crate) began: Instant,
 }
 
 /// What became of a chunk.
@@ -53,8 +42,6 @@ pub(crate) struct Outcomes {
     /// How many tasks are done, with those that were skipped; the first `done - skip - failures.len()` of
     /// the results belong to them. Fewer than there are if the chunk was stopped.
     pub(crate) done: usize,
-    /// How many tasks the chunk has.
-    pub(crate) len: usize,
 }
 
 /// Runs a chunk, without a dynamic call or an allocation for each task that has none of its own.
@@ -63,12 +50,15 @@ pub(crate) struct Outcomes {
 /// If the arguments are not an array of MessagePack values; no task ran then, or those before the one
 /// that is malformed.
 pub(super) fn run<T: Task>(chunk: &mut Chunk<'_>) -> Result<Outcomes, value::CodecError> {
-    let (len, mut rest) = value::array(chunk.args)?;
-    for _ in 0..chunk.skip.min(len) {
+    let (there, mut rest) = value::array(chunk.args)?;
+    let len = chunk.skip.saturating_add(chunk.len);
+    if len > there {
+        return Err(value::CodecError::Malformed("there are fewer arguments than tasks"));
+    }
+    for _ in 0..chunk.skip {
         (_, rest) = value::split(rest)?;
     }
-    let began = Instant::now();
-    let mut outcomes = Outcomes { done: chunk.skip.min(len), len, ..Outcomes::default() };
+    let mut outcomes = Outcomes { done: chunk.skip, ..Outcomes::default() };
     // Most results are about as long as their arguments.
     outcomes.results.reserve(rest.len().min(MAX_RESERVED_BYTES));
     while outcomes.done < len {
@@ -79,9 +69,7 @@ pub(super) fn run<T: Task>(chunk: &mut Chunk<'_>) -> Result<Outcomes, value::Cod
             outcomes.failures.push((outcomes.done, failure));
         }
         outcomes.done += 1;
-        let result_bytes = outcomes.results.len();
-        let progress = Progress { done: outcomes.done, result_bytes, began };
-        if outcomes.done < len && (chunk.stop)(&progress) {
+        if outcomes.done < len && (chunk.stop)(outcomes.results.len()) {
             break;
         }
     }
@@ -115,6 +103,11 @@ fn one<T: Task>(args: &[u8], chunk: &Chunk<'_>, results: &mut Vec<u8>) -> Result
 pub(super) fn alone<T: Task>(args: &Arguments<'_>) -> Result<(), TaskFailure> {
     let ran = catch(Noise::Loud, || call::<T>(args.take()?, None).map(drop));
     ran.and_then(|ran| ran)
+}
+
+/// Runs one task with arguments of this process.
+pub(super) fn direct<T: Task>(args: T::Args) -> Result<T::Output, TaskFailure> {
+    catch(Noise::Quiet, || call::<T>(args, None)).and_then(|ran| ran)
 }
 
 fn call<T: Task>(args: T::Args, timeout: Option<Duration>) -> Result<T::Output, TaskFailure> {
@@ -181,11 +174,17 @@ mod tests {
 
         fn with<T: Task>(self, _: T) -> Result<(Outcomes, Vec<usize>), value::CodecError> {
             let mut started = Vec::new();
+            let mut done = self.skip;
+            let there = value::array(self.args).map_or(1, |(len, _)| len);
             let outcomes = Entry::of::<T>("", 0).run_chunk(&mut Chunk {
                 args: self.args,
                 skip: self.skip,
+                len: there.saturating_sub(self.skip),
                 on_start: &mut |index| started.push(index),
-                stop: &mut |progress| progress.done >= self.stop_at,
+                stop: &mut |_| {
+                    done += 1;
+                    done >= self.stop_at
+                },
                 max_result_bytes: self.max_result_bytes,
                 timeout: self.timeout,
             });
@@ -215,7 +214,7 @@ mod tests {
         let args = args(&[(1, 2), (3, 4), (5, 6)]);
         let (outcomes, started) = Run::of(&args).with(add).unwrap();
         assert_eq!(results::<i64>(&outcomes), [3, 7, 11]);
-        assert_eq!((outcomes.done, outcomes.len, started), (3, 3, vec![0, 1, 2]));
+        assert_eq!((outcomes.done, started), (3, vec![0, 1, 2]));
         assert!(outcomes.failures.is_empty());
     }
 

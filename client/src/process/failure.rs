@@ -54,6 +54,35 @@ pub enum TaskFailure {
          `use its_crate as _;` or `Registry::add(task)` before `mp_manager::init()`"
     )]
     UnknownTask,
+    /// The process knows a task of this name with other types. It did not run.
+    #[error(
+        "has the types `{known}` in the process that was to run it, and not `{asked}`: run the same program on both sides"
+    )]
+    SignatureMismatch {
+        /// As the process has it.
+        known: String,
+        /// As it was submitted.
+        asked: String,
+    },
+    /// The process that ran it was lost, and it may have been executed.
+    #[error("may have been executed, but {message}")]
+    WorkerLost {
+        /// How the process ended.
+        message: String,
+        /// The exit code of the process; the number of the signal that ended it, negative. `None` if nobody
+        /// knows.
+        exit_code: Option<i32>,
+        /// The system had probably run out of memory.
+        out_of_memory: bool,
+    },
+    /// Every process that ran it has ended, and it is not tried again.
+    #[error("is set aside: {message}")]
+    Poisonous {
+        /// How often, and how the last one ended.
+        message: String,
+        /// The exit code of the last process; the number of the signal that ended it, negative.
+        exit_code: Option<i32>,
+    },
 }
 
 impl From<Failure> for TaskFailure {

@@ -165,7 +165,7 @@ fn perform(control: Control, assignment: Assignment) -> ! {
         Role::Worker => {
             let control = Arc::new(control);
             let frames = stay(&control);
-            let worker = Worker { name, config: arguments, control, frames };
+            let worker = Worker { name, config: arguments, frames };
             match inventory::iter::<WorkerHook>.into_iter().next() {
                 Some(hook) => leave((hook.run)(worker)),
                 None => leave(1),

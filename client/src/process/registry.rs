@@ -19,8 +19,6 @@ use crate::process::{
 pub struct Entry {
     pub(crate) name: &'static str,
     pub(crate) signature: &'static str,
-    pub(crate) idempotent: bool,
-    pub(crate) attempts: u32,
     file: &'static str,
     line: u32,
     chunk: fn(&mut Chunk<'_>) -> Result<Outcomes, CodecError>,
@@ -36,8 +34,6 @@ impl Entry {
         Self {
             name: T::NAME,
             signature: T::SIGNATURE,
-            idempotent: T::IDEMPOTENT,
-            attempts: T::ATTEMPTS,
             file,
             line,
             chunk: chunk::run::<T>,
@@ -166,7 +162,7 @@ mod tests {
     fn a_task_that_was_added_is_found() {
         Registry::add(Double);
         let found = find("tests::double").expect("it was added");
-        assert_eq!((found.signature, found.attempts, found.idempotent), ("(i64)->i64", 3, false));
+        assert_eq!(found.signature, "(i64)->i64");
     }
 
     #[test]

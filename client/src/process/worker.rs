@@ -1,16 +1,14 @@
 //! What a pool's worker is given when it begins.
 
-use std::sync::{Arc, mpsc};
+use std::sync::mpsc;
 
-use crate::process::control::{Control, Frame};
+use crate::process::control::Frame;
 
 /// A child that runs what a pool sends.
 pub(crate) struct Worker {
     pub(crate) name: String,
     /// What the pool told it with its start.
     pub(crate) config: Vec<u8>,
-    /// The way to its parent. A thread reads it already, and ends the process when the parent does.
-    pub(crate) control: Arc<Control>,
     /// The frames of kind `Pool` that the parent sent.
     pub(crate) frames: mpsc::Receiver<Frame>,
 }

@@ -15,3 +15,10 @@ pub(crate) struct Arrived<H> {
     pub(crate) incarnation: u64,
     pub(super) handles: Vec<H>,
 }
+
+impl<H> Arrived<H> {
+    /// The reply, and the hold on what it refers to.
+    pub(crate) fn take(self) -> (reply::Result, Vec<H>) {
+        (self.result, self.handles)
+    }
+}

@@ -138,6 +138,14 @@ impl Reconnect {
         self.not_before = now + LONGEST_PAUSE;
     }
 
+    /// How long an attempt may take before the time to try is over.
+    pub(super) fn time_left(&self, now: Duration) -> Duration {
+        match self.phase {
+            Phase::Trying { until, .. } => until.saturating_sub(now).max(MOMENT),
+            Phase::Connected | Phase::Idle => Duration::MAX,
+        }
+    }
+
     pub(super) fn step(&self, now: Duration) -> Step {
         match self.phase {
             Phase::Connected | Phase::Idle => Step::Idle,

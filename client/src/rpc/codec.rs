@@ -53,6 +53,28 @@ pub(crate) fn encode_anywhere<T: Serialize + ?Sized>(
     Ok((encoded?, link))
 }
 
+/// Calls `f`, which encodes values for the server of `link` and decodes some that came by it. Returns the
+/// references that it encoded.
+#[cfg(feature = "process")]
+pub(crate) fn on_link<T>(link: &Arc<Link>, f: impl FnOnce() -> T) -> (T, Vec<Ref>) {
+    /// Puts back what was there, also if `f` panics.
+    struct Outer(Option<Encoding>, Option<Arc<Link>>);
+
+    impl Drop for Outer {
+        fn drop(&mut self) {
+            ENCODING.set(self.0.take());
+            DECODING.set(self.1.take());
+        }
+    }
+
+    let encoding = Encoding { server: Some(link.server_id()), link: None, refs: Vec::new() };
+    let outer = Outer(ENCODING.replace(Some(encoding)), DECODING.replace(Some(Arc::clone(link))));
+    let result = f();
+    let refs = ENCODING.take().map_or_else(Vec::new, |encoding| encoding.refs);
+    drop(outer);
+    (result, refs)
+}
+
 /// Encodes a key.
 pub(crate) fn encode_key<T: Serialize + ?Sized>(key: &T) -> Result<Bytes, CodecError> {
     value::encode_key(key).map(Bytes::from)

@@ -23,6 +23,11 @@ pub(crate) struct Reply {
     operation: &'static str,
 }
 
+/// A hold on the objects that a reply refers to.
+pub(crate) struct Held {
+    _handles: Vec<Arc<Handle>>,
+}
+
 impl Reply {
     pub(crate) fn new(
         arrived: Arrived<Arc<Handle>>,
@@ -35,6 +40,13 @@ impl Reply {
     /// What it granted, under this token.
     pub(crate) fn granted(&self, token: u64, depth: u64) -> Granted {
         Granted { token, depth, incarnation: self.arrived.incarnation }
+    }
+
+    /// What it says, if it is what was asked for, and a hold on every object that it refers to.
+    pub(crate) fn read<T>(self, read: impl FnOnce(R) -> Option<T>) -> Result<(T, Held)> {
+        let unexpected = self.unexpected();
+        let (result, handles) = self.arrived.take();
+        read(result).map(|read| (read, Held { _handles: handles })).ok_or(unexpected)
     }
 
     /// The operation is done.

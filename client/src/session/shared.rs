@@ -343,6 +343,11 @@ impl<H: Counted> Shared<H> {
         self.lock().machine.step(self.now())
     }
 
+    /// How long an attempt to connect may take.
+    pub(crate) fn time_left(&self) -> Duration {
+        self.lock().machine.time_left(self.now())
+    }
+
     /// An attempt to connect came to nothing; another one may not. `jitter` is any number from 0 to 1.
     pub(crate) fn attempt_failed(&self, message: String, jitter: f64) {
         let now = self.now();

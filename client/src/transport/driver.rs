@@ -274,8 +274,9 @@ impl Connection {
     }
 
     async fn attempt(&self) -> Result<Streams, Attempt> {
-        let target =
-            Target { timeout: self.target.timeout.min(LONGEST_ATTEMPT), ..self.target.clone() };
+        let timeout_of_attempt =
+            self.target.timeout.min(LONGEST_ATTEMPT).min(self.session.time_left());
+        let target = Target { timeout: timeout_of_attempt, ..self.target.clone() };
         let attempt = authenticate(&target, &self.session);
         tokio::pin!(attempt);
         let authenticated = loop {

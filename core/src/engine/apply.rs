@@ -80,7 +80,10 @@ impl Engine {
         let max = self.config.totals.max_memory_bytes;
         Error::new(
             Reason::OutOfMemory,
-            format!("the server's memory budget of {max} bytes is used up"),
+            format!(
+                "the server's memory budget of {max} bytes is used up: it holds {}",
+                self.bytes()
+            ),
         )
         .with_hint("delete something, or raise the server's --max-memory-bytes")
     }
@@ -387,7 +390,9 @@ impl Engine {
                     let Asked { call, op, no_room } = *asked;
                     let applied = match no_room {
                         // It was admitted, and others that were before it have used the budget up.
-                        _ if is_full && Object::grows(&op) => Err(self.out_of_memory()),
+                        _ if is_full && Object::grows(&op) && !object.replaces(&op) => {
+                            Err(self.out_of_memory())
+                        }
                         None => object.apply(call, op, turn),
                         Some(error) => object.apply_at_once(call, op, turn, error),
                     };

@@ -108,7 +108,10 @@ impl Engine {
         if !Object::accepts(cell.kind, op) {
             return Err(wrong_kind(cell.kind));
         }
-        if self.over_memory_budget() && Object::grows(op) {
+        if self.over_memory_budget()
+            && Object::grows(op)
+            && !cell.look(|object| object.replaces(op)).unwrap_or_default()
+        {
             return Err(self.out_of_memory());
         }
         let admission = if Object::gives_back(op) {

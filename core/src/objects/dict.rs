@@ -7,7 +7,7 @@ use mp_manager_proto::{
     order::{self, OrderError},
     v1::{
         DictAdd, DictAddMany, DictCompareAndSwap, DictGetMany, DictPage, ElementType, Entry, Error,
-        ObjectInfo, Optional, Optionals, Reason, dict_op::Op,
+        ObjectInfo, Optional, Optionals, Reason, Value, dict_op::Op,
     },
     value,
 };
@@ -245,6 +245,21 @@ impl Machine for Dict {
             }
             Op::Add(op) => self.add(op, turn),
             Op::AddMany(op) => self.add_many(op, turn),
+        }
+    }
+
+    fn replaces(&self, op: &Op) -> bool {
+        let fits = |key: &Bytes, value: Option<&Value>| {
+            let there = self.entries.get(key);
+            there.zip(value).is_some_and(|(there, value)| there.has_room_for(value))
+        };
+        match op {
+            Op::Insert(entry) => fits(&entry.key, entry.value.as_ref()),
+            Op::Extend(op) => op.entries.iter().all(|entry| fits(&entry.key, entry.value.as_ref())),
+            Op::CompareAndSwap(op) => {
+                op.replacement.is_none() || fits(&op.key, op.replacement.as_ref())
+            }
+            _ => false,
         }
     }
 

@@ -268,6 +268,12 @@ impl Machine for List {
         }
     }
 
+    fn replaces(&self, op: &Op) -> bool {
+        let Op::Set(item) = op else { return false };
+        let there = self.position(item.index).ok().map(|at| &self.elements[at]);
+        there.zip(item.value.as_ref()).is_some_and(|(there, value)| there.has_room_for(value))
+    }
+
     fn cost(&self, op: &Op) -> Cost {
         let len = self.elements.len();
         let moving = |at: i64| times(slice::from_nearer_end(at, len), cost::MOVE);

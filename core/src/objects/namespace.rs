@@ -69,6 +69,12 @@ impl Machine for Namespace {
         }
     }
 
+    fn replaces(&self, op: &Op) -> bool {
+        let Op::Set(attribute) = op else { return false };
+        let there = self.attributes.get(attribute.name.as_bytes());
+        there.zip(attribute.value.as_ref()).is_some_and(|(there, value)| there.has_room_for(value))
+    }
+
     fn cost(&self, op: &Op) -> Cost {
         match op {
             Op::Get(_) => 0,

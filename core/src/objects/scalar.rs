@@ -64,6 +64,16 @@ impl Machine for Scalar {
         }
     }
 
+    fn replaces(&self, op: &Op) -> bool {
+        match op {
+            Op::Set(value) | Op::Swap(value) => self.value.has_room_for(value),
+            Op::CompareAndSwap(op) => {
+                op.replacement.as_ref().is_some_and(|value| self.value.has_room_for(value))
+            }
+            Op::Get(_) | Op::Add(_) => false,
+        }
+    }
+
     fn cost(&self, op: &Op) -> Cost {
         match op {
             Op::Get(_) | Op::Set(_) | Op::Swap(_) | Op::Add(_) => 0,

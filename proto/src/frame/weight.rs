@@ -159,6 +159,8 @@ enum Field {
     Messages(usize, usize, Counter),
     /// Elements that are bytes.
     Bytes,
+    /// Elements that are texts.
+    Texts,
     /// Elements that are numbers.
     Numbers(Counter),
 }
@@ -247,6 +249,10 @@ impl Scale {
                 // An empty one is no key, so that many of them make no sense: it counts twice.
                 let count = if inner.is_empty() { 2 } else { 1 };
                 self.elements(count, size_of::<Bytes>(), Counter::Elements, number, had)
+            }
+            Field::Texts => {
+                self.elements(1, size_of::<String>(), Counter::Elements, number, had)?;
+                self.put(inner.len().max(MIN_TEXT))
             }
             Field::Numbers(counter) => {
                 // A number takes ten bytes at most: what is far too long need not be counted.
@@ -380,7 +386,7 @@ mod tests {
                         found.push(path.clone());
                         walk(*inner, &path, found);
                     }
-                    Field::Bytes | Field::Numbers(_) => found.push(path),
+                    Field::Bytes | Field::Texts | Field::Numbers(_) => found.push(path),
                 }
             }
         }

@@ -356,7 +356,7 @@ async fn a_full_memory_still_gives_and_forgets() {
     let array = Parameters { parameters: Some(parameters::Parameters::Array(array)) };
     let refusals = [
         session.ask(full, insert(2, 1)).await.unwrap_err(),
-        session.ask(scores, insert(1, 10)).await.unwrap_err(),
+        session.ask(scores, insert(1, 100)).await.unwrap_err(),
         session.ask(jobs, put(1)).await.unwrap_err(),
         session.open(Some("new"), Kind::Dict, None).await.unwrap_err(),
         session.open(None, Kind::Dict, None).await.unwrap_err(),
@@ -403,6 +403,40 @@ async fn nothing_is_multiplied_beyond_the_memory() {
     assert_eq!(some.len().await.unwrap(), 300);
     some.intersection_update(&others).await.unwrap();
     assert!(some.is_empty().await.unwrap());
+}
+
+/// What takes no more than what it replaces needs no memory.
+#[tokio::test]
+async fn values_are_replaced_by_smaller_ones_in_a_full_memory() {
+    let server = TestServer::with(|options| options.limits.max_memory_bytes = 1 << 20);
+    let manager = Manager::connect(&server.address(), AUTHKEY).await.unwrap();
+    let text = |len| "x".repeat(len);
+    let (dict, list) =
+        (manager.dict::<u8, String>("dict").await.unwrap(), manager.list("list").await.unwrap());
+    let value = manager.value("value", &text(1000)).await.unwrap();
+    let namespace = manager.namespace("namespace").await.unwrap();
+    dict.insert(&1, text(1000)).await.unwrap();
+    list.push(text(1000)).await.unwrap();
+    namespace.set("attribute", text(1000)).await.unwrap();
+    dict.insert(&2, text(1 << 20)).await.unwrap();
+
+    for len in [1000, 900, 1] {
+        dict.insert(&1, text(len)).await.unwrap();
+        dict.extend([(1, text(len))]).await.unwrap();
+        let swapped = dict.compare_and_swap(&1, Some(&text(len)), Some(&text(len))).await.unwrap();
+        assert!(swapped.0);
+        list.set(0, text(len)).await.unwrap();
+        value.set(text(len)).await.unwrap();
+        namespace.set("attribute", text(len)).await.unwrap();
+    }
+    let refused = [
+        dict.insert(&1, text(1000)).await.unwrap_err(),
+        dict.insert(&3, text(1)).await.unwrap_err(),
+        list.set(0, text(1000)).await.unwrap_err(),
+        value.set(text(1000)).await.unwrap_err(),
+        namespace.set("attribute", text(1000)).await.unwrap_err(),
+    ];
+    assert!(refused.iter().all(|error| matches!(error, Error::OutOfMemory(_))), "{refused:?}");
 }
 
 /// An empty dict takes memory as well.

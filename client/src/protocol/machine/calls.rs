@@ -356,10 +356,16 @@ fn weight(result: &reply::Result) -> usize {
         Payload::Value(value) => value.data.len(),
         Payload::Bytes(bytes) => bytes.len(),
         Payload::Entry(entry) => entry.value.as_ref().map_or(0, |value| value.data.len()),
+        Payload::Results(results) => {
+            let results = results.segments.iter().filter_map(|segment| segment.results.as_ref());
+            results.map(|value| value.data.len()).sum()
+        }
         // A page or many values: worth a frame by themselves if they are long at all.
         Payload::Page(_) | Payload::Optionals(_) => BYTES_WORTH_A_FRAME / 4,
         Payload::None
         | Payload::Error(_)
+        | Payload::Text(_)
+        | Payload::Work(_)
         | Payload::Deliveries(_)
         | Payload::Reference(_)
         | Payload::Listing(_)

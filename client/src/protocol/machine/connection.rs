@@ -105,7 +105,8 @@ impl<H: Counted> Machine<H> {
         self.reconnect.disconnected(now, self.patience());
         if self.policy.end_is_death {
             let message = format!("the session was lost with its connection: {}", why.message);
-            let cause = Cause::Said(Refusal::new(Reason::SessionEnded, message));
+            let hint = "a manager that has started again has named objects anew, and empty";
+            let cause = Cause::Said(Refusal::new(Reason::SessionEnded, message).with_hint(hint));
             self.lose_session(cause, self.server, effects);
         }
         self.gone = why;
@@ -135,6 +136,12 @@ impl<H: Counted> Machine<H> {
     /// The next step without a connection.
     pub(crate) fn step(&self, now: Duration) -> Step {
         if self.over.is_some() { Step::Over } else { self.reconnect.step(now) }
+    }
+
+    /// How long an attempt to connect may take.
+    pub(crate) fn time_left(&self, now: Duration) -> Duration {
+        // Who does not wait for the manager to come back connects to one that is there.
+        if self.patience().is_zero() { Duration::MAX } else { self.reconnect.time_left(now) }
     }
 
     /// An attempt to connect came to nothing; another one may not. `jitter` is any number from 0 to 1.

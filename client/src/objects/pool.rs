@@ -1,0 +1,156 @@
+//! A pool as the manager has it: what its submitters, its workers and their guardians ask of it.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use mp_manager_proto::v1::{
+    Empty, Kind, PoolBury, PoolEnlist, PoolOp, PoolReport, PoolReports, PoolRun, PoolSegment,
+    PoolStatus, PoolTake, PoolTicket, pool_op::Op, reply, request,
+};
+
+use crate::{
+    error::Result,
+    objects::{
+        manager::Manager,
+        open::{Name, Open},
+        proxy, sealed,
+    },
+    rpc::{
+        codec::Detail,
+        object::{Object, Wait},
+        reply::Held,
+    },
+};
+
+impl Manager {
+    pub(crate) fn shared_pool(&self, name: impl Into<Name>) -> Open<SharedPool> {
+        Open::new(self, name.into(), None)
+    }
+}
+
+/// The object behind a [`Pool`](crate::Pool).
+pub(crate) struct SharedPool {
+    object: Object,
+}
+
+proxy!(SharedPool);
+
+impl sealed::Proxy for SharedPool {
+    const KIND: Kind = Kind::Pool;
+
+    fn new(object: Object, _: Detail) -> Self {
+        Self { object }
+    }
+
+    fn object(&self) -> &Object {
+        &self.object
+    }
+}
+
+/// What came of the tasks of a run, in their order.
+#[derive(Default)]
+pub(crate) struct Results {
+    pub(crate) segments: Vec<PoolSegment>,
+    /// Until the results are decoded.
+    pub(crate) held: Vec<Held>,
+}
+
+/// Tasks for a worker.
+pub(crate) struct Work {
+    pub(crate) tickets: Vec<PoolTicket>,
+    /// Until the arguments are decoded.
+    pub(crate) held: Held,
+}
+
+impl SharedPool {
+    pub(crate) fn object(&self) -> &Object {
+        &self.object
+    }
+
+    /// Submits a run, and waits for the results of all its tasks.
+    pub(crate) async fn run(&self, run: PoolRun) -> Result<Results> {
+        let mut op = Op::Run(run);
+        let mut all = Results::default();
+        loop {
+            let reply = self.object.ask("run", self::op(op)).await?;
+            let (results, held) = reply.read(|result| match result {
+                reply::Result::Results(results) => Some(results),
+                _ => None,
+            })?;
+            all.segments.extend(results.segments);
+            all.held.push(held);
+            if results.run == 0 {
+                all.segments.sort_unstable_by_key(|segment| segment.start);
+                return Ok(all);
+            }
+            op = Op::Rest(results.run);
+        }
+    }
+
+    /// Announces a worker that is about to start.
+    pub(crate) async fn guard(&self, badge: &Bytes) -> Result<()> {
+        self.object.ask("guard", op(Op::Guard(badge.clone()))).await?.done()
+    }
+
+    /// Says how a worker has ended.
+    pub(crate) async fn bury(&self, bury: PoolBury) -> Result<()> {
+        self.object.ask("bury", op(Op::Bury(bury))).await?.done()
+    }
+
+    /// Makes this session a worker.
+    pub(crate) async fn enlist(&self, enlist: PoolEnlist) -> Result<()> {
+        self.object.ask("enlist", op(Op::Enlist(enlist))).await?.done()
+    }
+
+    /// Waits for something to do; `None` if nothing came in time.
+    pub(crate) async fn take(&self, max: u32, timeout: Duration) -> Result<Option<Work>> {
+        let take = op(Op::Take(PoolTake { max }));
+        let reply = self.object.ask_waiting("take", take, Wait::For(timeout)).await?;
+        let (tickets, held) = reply.read(|result| match result {
+            reply::Result::Work(work) => Some(Some(work.tickets)),
+            reply::Result::Absent(_) => Some(None),
+            _ => None,
+        })?;
+        Ok(tickets.map(|tickets| Work { tickets, held }))
+    }
+
+    /// Says what came of tasks; nobody waits for an answer.
+    pub(crate) fn report(&self, reports: Vec<PoolReport>) {
+        self.object.tell(op(Op::Report(PoolReports { reports })));
+    }
+
+    /// Says what came of tasks, and waits until the manager knows.
+    pub(crate) async fn report_surely(&self, reports: Vec<PoolReport>) -> Result<()> {
+        self.object.give_back("report", op(Op::Report(PoolReports { reports }))).await?.done()
+    }
+
+    pub(crate) async fn close(&self) -> Result<()> {
+        self.object.ask("close", op(Op::Close(Empty {}))).await?.done()
+    }
+
+    pub(crate) async fn terminate(&self) -> Result<()> {
+        self.object.ask("terminate", op(Op::Terminate(Empty {}))).await?.done()
+    }
+
+    /// Terminates it, and nobody waits for that.
+    pub(crate) fn abandon(&self) {
+        self.object.tell(op(Op::Terminate(Empty {})));
+    }
+
+    pub(crate) async fn join(&self) -> Result<()> {
+        self.object.ask("join", op(Op::Join(Empty {}))).await?.flag().map(drop)
+    }
+
+    pub(crate) async fn status(&self) -> Result<PoolStatus> {
+        let reply = self.object.ask("status", op(Op::Status(Empty {}))).await?;
+        let (status, _) = reply.read(|result| match result {
+            reply::Result::PoolStatus(status) => Some(status),
+            _ => None,
+        })?;
+        Ok(status)
+    }
+}
+
+fn op(op: Op) -> request::Op {
+    request::Op::Pool(PoolOp { op: Some(op) })
+}

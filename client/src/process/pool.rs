@@ -1,0 +1,502 @@
+//! A pool of workers: Python's `multiprocessing.Pool`.
+
+use std::{ffi::OsStr, fmt, path::PathBuf, sync::Arc};
+
+use mp_manager_proto::v1::PoolStatus as Status;
+
+use crate::{
+    api::Builder,
+    error::{Error, Result},
+    objects::{Manager, pool::SharedPool},
+    process::{
+        bootstrap::nonce,
+        place::Place,
+        task::{BoxFuture, Single, Task},
+    },
+};
+
+mod calls;
+mod crew;
+mod current;
+mod progress;
+mod result;
+mod runs;
+mod submit;
+mod threads;
+mod work;
+
+use self::{
+    calls::Many,
+    crew::{Crew, Recipe},
+    submit::Backend,
+    threads::Threads,
+};
+pub use self::{
+    calls::{Apply, Imap, Map, MapResults, TaskError},
+    current::fence,
+    result::AsyncResult,
+};
+
+/// Workers that execute [tasks](macro@crate::task), wherever they run. Python's `multiprocessing.Pool`.
+///
+/// Cloning is cheap. A pool that this program [made](Self::new) ends with its last clone: its workers are killed, and
+/// what they had not done is lost. [`close`](Self::close) and [`join`](Self::join) let them finish.
+///
+/// ```no_run
+/// use mp_manager::{Pool, task};
+///
+/// #[task]
+/// fn square(x: i64) -> i64 {
+///     x * x
+/// }
+///
+/// #[mp_manager::main]
+/// async fn main() -> mp_manager::Result<()> {
+///     let pool = Pool::new(4).await?; // four processes
+///     let squares = pool.map(square, 0..10).await?;
+///     println!("{squares:?}");
+///     Ok(())
+/// }
+/// ```
+///
+/// # When a worker dies
+///
+/// Another one takes its place. A task that it had not started is given to another; one that it may have been
+/// executing has failed with [`TaskFailure::WorkerLost`](crate::TaskFailure::WorkerLost), unless it is
+/// `#[task(idempotent)]`: that is executed again, up to its `attempts`, and is then
+/// [`Poisonous`](crate::TaskFailure::Poisonous).
+#[derive(Clone)]
+pub struct Pool {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    backend: Backend,
+    manager: Option<Manager>,
+    /// The workers of this program.
+    crew: Option<Crew>,
+    workers: usize,
+    name: String,
+}
+
+/// How far a pool is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PoolStatus {
+    /// Workers that have come to work.
+    pub workers: usize,
+    /// Tasks that wait for a worker.
+    pub queued: usize,
+    /// Tasks in the hands of workers.
+    pub running: usize,
+    /// Whether it is closed.
+    pub is_closed: bool,
+    /// Why its workers fail before they come to work, if they do.
+    pub broken: Option<String>,
+}
+
+impl Pool {
+    /// A pool of so many processes of this program, and a manager of its own, within this process.
+    ///
+    /// # Errors
+    /// [`Error::Configuration`] if this program never came to [`init`](crate::init), with the line to add, or for 0
+    /// processes; otherwise as [`Manager::start`].
+    #[expect(clippy::new_ret_no_self, reason = "it is there when its manager is")]
+    pub fn new(processes: usize) -> impl Future<Output = Result<Self>> + Send {
+        Self::builder().processes(processes).start()
+    }
+
+    /// A pool with options.
+    pub fn builder() -> PoolBuilder {
+        PoolBuilder::default()
+    }
+
+    /// A pool of so many threads of this process. It has the same interface, and nothing is sent anywhere.
+    /// Python's `multiprocessing.dummy`.
+    ///
+    /// # Errors
+    /// [`Error::Configuration`] for 0 threads, [`Error::Start`] if they cannot be started.
+    #[doc(alias = "ThreadPool")]
+    pub fn threads(threads: usize) -> Result<Self> {
+        if threads == 0 {
+            return Err(no_workers("threads"));
+        }
+        let threads = Arc::new(Threads::start(threads)?);
+        let workers = threads.count();
+        let backend = Backend::Threads(threads);
+        let name = "threads".into();
+        Ok(Self { shared: Arc::new(Shared { backend, manager: None, crew: None, workers, name }) })
+    }
+
+    /// The pool of this name, whose workers run anywhere. It is made if there is none.
+    ///
+    /// # Errors
+    /// If the name is that of something else, or the session is lost.
+    pub async fn open(manager: &Manager, name: &str) -> Result<Self> {
+        let pool = manager.shared_pool(name).await?;
+        let workers = usize::try_from(pool.status().await?.workers).unwrap_or(1).max(1);
+        let backend = Backend::Workers(pool);
+        let (manager, name) = (Some(manager.clone()), name.into());
+        Ok(Self { shared: Arc::new(Shared { backend, manager, crew: None, workers, name }) })
+    }
+
+    /// The manager of this pool, for what its tasks share; a pool of threads has none.
+    #[must_use]
+    pub fn manager(&self) -> Option<&Manager> {
+        self.shared.manager.as_ref()
+    }
+
+    /// Executes a task once.
+    ///
+    /// Cancelling the call takes the task back if no worker has started it; otherwise its result is dropped.
+    ///
+    /// # Errors
+    /// [`Error::TaskFailed`] with what became of the task; [`Error::PoolBroken`] if no worker comes to work;
+    /// [`Error::PoolClosed`]; [`Error::Encode`] if its arguments cannot be sent; otherwise the session is lost.
+    pub fn apply<T: Task>(&self, _: T, args: T::Args) -> Apply<T> {
+        Apply::new(self.shared.backend.clone(), args)
+    }
+
+    /// Submits a task now, and gives something to ask for its result later.
+    pub fn apply_async<T: Task>(&self, task: T, args: T::Args) -> AsyncResult<T::Output> {
+        self.apply(task, args).start()
+    }
+
+    /// Executes a task with each of the inputs, and returns the results in their order.
+    ///
+    /// # Errors
+    /// As [`apply`](Self::apply): the first error ends it.
+    pub fn map<T, I>(&self, task: T, inputs: I) -> Map<T>
+    where
+        T: Task<Args: Single>,
+        I: IntoIterator<Item = <T::Args as Single>::Arg, IntoIter: Send + 'static>,
+    {
+        self.starmap(task, Args::<T, _>::new(inputs.into_iter()))
+    }
+
+    /// As [`map`](Self::map), for a task with several arguments: each input is a tuple of them.
+    pub fn starmap<T: Task, I>(&self, _: T, inputs: I) -> Map<T>
+    where
+        I: IntoIterator<Item = T::Args, IntoIter: Send + 'static>,
+    {
+        Map::new(self.many(inputs))
+    }
+
+    /// Submits a [`map`](Self::map) now, and gives something to ask for the results later.
+    pub fn map_async<T, I>(&self, task: T, inputs: I) -> AsyncResult<Vec<T::Output>>
+    where
+        T: Task<Args: Single>,
+        I: IntoIterator<Item = <T::Args as Single>::Arg, IntoIter: Send + 'static>,
+    {
+        self.map(task, inputs).start()
+    }
+
+    /// Submits a [`starmap`](Self::starmap) now, and gives something to ask for the results later.
+    pub fn starmap_async<T: Task, I>(&self, task: T, inputs: I) -> AsyncResult<Vec<T::Output>>
+    where
+        I: IntoIterator<Item = T::Args, IntoIter: Send + 'static>,
+    {
+        self.starmap(task, inputs).start()
+    }
+
+    /// Executes a task with each of the inputs, and yields the results in their order, as they come.
+    pub fn imap<T, I>(&self, _: T, inputs: I) -> Imap<T>
+    where
+        T: Task<Args: Single>,
+        I: IntoIterator<Item = <T::Args as Single>::Arg, IntoIter: Send + 'static>,
+    {
+        Imap::new(self.many(Args::<T, _>::new(inputs.into_iter())), true)
+    }
+
+    /// As [`imap`](Self::imap), in the order in which the results come.
+    pub fn imap_unordered<T, I>(&self, _: T, inputs: I) -> Imap<T>
+    where
+        T: Task<Args: Single>,
+        I: IntoIterator<Item = <T::Args as Single>::Arg, IntoIter: Send + 'static>,
+    {
+        Imap::new(self.many(Args::<T, _>::new(inputs.into_iter())), false)
+    }
+
+    fn many<T: Task, I>(&self, inputs: I) -> Many<T>
+    where
+        I: IntoIterator<Item = T::Args, IntoIter: Send + 'static>,
+    {
+        let workers = self.shared.crew.as_ref().map_or(self.shared.workers, Crew::count);
+        Many::new(self.shared.backend.clone(), workers, inputs.into_iter())
+    }
+
+    /// Takes no more tasks. Those that were submitted are executed, and then the workers end, wherever they run.
+    ///
+    /// # Errors
+    /// If the session is lost.
+    pub async fn close(&self) -> Result<()> {
+        match &self.shared.backend {
+            Backend::Workers(pool) => pool.close().await,
+            Backend::Threads(threads) => {
+                threads.close();
+                Ok(())
+            }
+        }
+    }
+
+    /// Ends it at once: what was submitted fails with [`Error::PoolClosed`], and the workers of this program are
+    /// killed.
+    ///
+    /// # Errors
+    /// If the session is lost.
+    pub async fn terminate(&self) -> Result<()> {
+        if let Some(crew) = &self.shared.crew {
+            crew.kill();
+        }
+        match &self.shared.backend {
+            Backend::Workers(pool) => pool.terminate().await,
+            Backend::Threads(threads) => {
+                threads.close();
+                Ok(())
+            }
+        }
+    }
+
+    /// Waits until all that was submitted is done and the workers of this program have ended. Close or terminate
+    /// it first. Cancel safe.
+    ///
+    /// # Errors
+    /// [`Error::Configuration`] if it is neither closed nor terminated; if the session is lost.
+    pub async fn join(&self) -> Result<()> {
+        let open = || Error::Configuration("the pool is open: close or terminate it first".into());
+        match &self.shared.backend {
+            Backend::Workers(pool) => {
+                if !pool.status().await?.is_closed {
+                    return Err(open());
+                }
+                pool.join().await?;
+            }
+            Backend::Threads(threads) => {
+                if !threads.is_closed() {
+                    return Err(open());
+                }
+                let threads = Arc::clone(threads);
+                let joined = tokio::task::spawn_blocking(move || threads.join()).await;
+                return joined.map_err(|error| Error::Configuration(error.to_string()));
+            }
+        }
+        if let Some(crew) = &self.shared.crew {
+            crew.ended().await;
+        }
+        Ok(())
+    }
+
+    /// Has as many workers in this program. What those that are too many were executing is as if they had died.
+    ///
+    /// # Errors
+    /// [`Error::Configuration`] if its workers are not of this program, or for 0 of them.
+    pub fn resize(&self, processes: usize) -> Result<()> {
+        match &self.shared.crew {
+            None => Err(Error::Configuration(
+                "the workers of this pool are not processes of this program".into(),
+            )),
+            Some(_) if processes == 0 => Err(no_workers("processes")),
+            Some(crew) => crew.resize(processes),
+        }
+    }
+
+    /// How far it is.
+    ///
+    /// # Errors
+    /// If the session is lost.
+    pub async fn status(&self) -> Result<PoolStatus> {
+        let count = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
+        match &self.shared.backend {
+            Backend::Workers(pool) => {
+                let Status { workers, queued, running, is_closed, broken, .. } =
+                    pool.status().await?;
+                Ok(PoolStatus {
+                    workers: count(workers),
+                    queued: count(queued),
+                    running: count(running),
+                    is_closed,
+                    broken: (!broken.is_empty()).then_some(broken),
+                })
+            }
+            Backend::Threads(threads) => Ok(PoolStatus {
+                workers: threads.count(),
+                queued: 0,
+                running: 0,
+                is_closed: threads.is_closed(),
+                broken: None,
+            }),
+        }
+    }
+
+    /// The ids of its workers that are processes of this program.
+    #[must_use]
+    pub fn pids(&self) -> Vec<u32> {
+        self.shared.crew.as_ref().map(Crew::pids).unwrap_or_default()
+    }
+}
+
+/// Inputs as tuples of one, with how many are left.
+struct Args<T, I> {
+    inputs: I,
+    task: std::marker::PhantomData<fn() -> T>,
+}
+
+impl<T, I> Args<T, I> {
+    fn new(inputs: I) -> Self {
+        Self { inputs, task: std::marker::PhantomData }
+    }
+}
+
+impl<T, I> Iterator for Args<T, I>
+where
+    T: Task<Args: Single>,
+    I: Iterator<Item = <T::Args as Single>::Arg>,
+{
+    type Item = T::Args;
+
+    fn next(&mut self) -> Option<T::Args> {
+        self.inputs.next().map(T::Args::of)
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        self.inputs.size_hint()
+    }
+}
+
+fn no_workers(what: &str) -> Error {
+    Error::Configuration(format!("a pool of 0 {what} would do nothing: give it one at least"))
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        if let (Some(crew), Backend::Workers(pool)) = (&self.crew, &self.backend) {
+            crew.kill();
+            pool.abandon();
+        }
+    }
+}
+
+impl fmt::Debug for Pool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Pool \"{}\" of {}", self.shared.name, self.shared.workers)
+    }
+}
+
+/// A pool that is not there yet, made by [`Pool::builder`].
+#[derive(Debug, Default)]
+#[must_use = "a pool starts when it is told to"]
+pub struct PoolBuilder {
+    processes: Option<usize>,
+    manager: Option<Manager>,
+    pool_name: Option<String>,
+    recipe: Recipe,
+    /// Why its initializer cannot be sent.
+    problem: Option<String>,
+}
+
+impl PoolBuilder {
+    /// How many workers; as many as there are [processors](crate::process::cpu_count) unless told otherwise.
+    pub fn processes(self, processes: usize) -> Self {
+        Self { processes: Some(processes), ..self }
+    }
+
+    /// The manager that has it; one of its own, within this process, unless told otherwise.
+    pub fn manager(self, manager: &Manager) -> Self {
+        Self { manager: Some(manager.clone()), ..self }
+    }
+
+    /// The name by which others [open](Pool::open) it; nobody knows it unless told otherwise.
+    pub fn name(self, name: impl Into<String>) -> Self {
+        Self { pool_name: Some(name.into()), ..self }
+    }
+
+    /// A task that each worker executes before any other. If it fails three times in a row, the pool is broken.
+    pub fn initializer<T: Task>(mut self, _: T, args: T::Args) -> Self {
+        match mp_manager_proto::value::encode(&args) {
+            Ok(args) => self.recipe.initializer = Some((T::NAME.into(), args)),
+            Err(error) => self.problem = Some(format!("the initializer's arguments: {error}")),
+        }
+        self
+    }
+
+    /// A worker ends after so many tasks, and another one takes its place.
+    #[doc(alias = "maxtasksperchild")]
+    pub fn max_tasks_per_child(mut self, tasks: u64) -> Self {
+        self.recipe.max_tasks = Some(tasks.max(1));
+        self
+    }
+
+    /// What its workers are called, followed by their numbers: `PoolWorker-1` unless told otherwise.
+    pub fn worker_name(mut self, name: impl Into<String>) -> Self {
+        self.recipe.name = Some(name.into());
+        self
+    }
+
+    /// The working directory of its workers.
+    pub fn current_dir(mut self, directory: impl Into<PathBuf>) -> Self {
+        self.recipe.current_dir = Some(directory.into());
+        self
+    }
+
+    /// Sets a variable of its workers' environment.
+    pub fn env(mut self, variable: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> Self {
+        self.recipe.environment.set(variable.as_ref().into(), value.as_ref().into());
+        self
+    }
+
+    /// Makes it. Workers start meanwhile: the first tasks wait for them.
+    ///
+    /// # Errors
+    /// As [`Pool::new`].
+    pub fn start(self) -> BoxFuture<Result<Pool>> {
+        Box::pin(self.make())
+    }
+
+    async fn make(self) -> Result<Pool> {
+        // Before anything is started: children would not begin there.
+        Place::known()?;
+        if let Some(problem) = self.problem {
+            return Err(Error::Configuration(problem));
+        }
+        let processes = self.processes.unwrap_or_else(crate::process::cpu_count);
+        if processes == 0 {
+            return Err(no_workers("processes"));
+        }
+        let manager = match self.manager {
+            Some(manager) => manager,
+            None => own_manager().await?,
+        };
+        let name = match self.pool_name {
+            Some(name) => name,
+            None => {
+                let random = nonce().map_err(|error| Error::Configuration(error.to_string()))?;
+                format!("mp-manager/pool/{random}")
+            }
+        };
+        let pool: SharedPool = manager.shared_pool(&name).await?;
+        let crew = Crew::start(&manager, pool.clone(), name.clone(), self.recipe, processes)?;
+        let shared = Shared {
+            backend: Backend::Workers(pool),
+            manager: Some(manager),
+            crew: Some(crew),
+            workers: processes,
+            name,
+        };
+        Ok(Pool { shared: Arc::new(shared) })
+    }
+}
+
+#[cfg(feature = "embedded")]
+async fn own_manager() -> Result<Manager> {
+    Builder::default().background_thread().start().await
+}
+
+#[cfg(not(feature = "embedded"))]
+async fn own_manager() -> Result<Manager> {
+    let _ = Builder::default();
+    Err(Error::Configuration(
+        "a pool needs a manager: give it one with `Pool::builder().manager(&manager)`, or depend on mp-manager \
+         with its feature `embedded`"
+            .into(),
+    ))
+}

@@ -1,0 +1,292 @@
+//! The workers that a program starts for its pool: one thread for each starts it, waits for its end, says how it
+//! ended, and starts the next one.
+
+use std::{
+    os::{
+        fd::{AsFd, OwnedFd},
+        unix::process::ExitStatusExt,
+    },
+    path::PathBuf,
+    process::ExitStatus,
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    thread,
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use mp_manager_proto::v1::{PoolBury, PoolDeath, PoolNote};
+use rustix::process::{Signal, pidfd_send_signal};
+use tokio::sync::watch;
+
+use crate::{
+    error::{Error, Result},
+    objects::{Manager, pool::SharedPool},
+    process::{
+        bootstrap::Role,
+        control::FrameKind,
+        pool::work::Config,
+        recorder::Recorder,
+        spawn::{Child, Environment, Launch, spawn},
+    },
+};
+
+/// The pause after a worker that ended at once; it doubles with each, and begins anew after a worker that
+/// lived for [`LONG`].
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+const LONG: Duration = Duration::from_secs(10);
+/// A badge is that long, and random.
+const BADGE_LEN: usize = 16;
+
+/// How the workers of a pool are started.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Recipe {
+    pub(super) name: Option<String>,
+    pub(super) initializer: Option<(String, Vec<u8>)>,
+    pub(super) max_tasks: Option<u64>,
+    pub(super) environment: Environment,
+    pub(super) current_dir: Option<PathBuf>,
+}
+
+/// The workers of this program.
+pub(super) struct Crew {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    pool: SharedPool,
+    pool_name: String,
+    manager: Manager,
+    recipe: Recipe,
+    state: Mutex<State>,
+    changed: Condvar,
+    /// How many threads there are.
+    threads: watch::Sender<usize>,
+}
+
+struct State {
+    /// So many workers there are to be; those with higher numbers end.
+    wanted: usize,
+    /// The numbers that have a thread.
+    staffed: Vec<usize>,
+    /// The processes that run, by their number.
+    running: Vec<(usize, Arc<OwnedFd>)>,
+    is_over: bool,
+}
+
+impl Crew {
+    pub(super) fn start(
+        manager: &Manager,
+        pool: SharedPool,
+        pool_name: String,
+        recipe: Recipe,
+        count: usize,
+    ) -> Result<Self> {
+        let state = State { wanted: 0, staffed: Vec::new(), running: Vec::new(), is_over: false };
+        let shared = Shared {
+            pool,
+            pool_name,
+            manager: manager.clone(),
+            recipe,
+            state: Mutex::new(state),
+            changed: Condvar::new(),
+            threads: watch::Sender::new(0),
+        };
+        let crew = Self { shared: Arc::new(shared) };
+        crew.resize(count)?;
+        Ok(crew)
+    }
+
+    /// Starts workers, or ends those that are too many once they have nothing to do.
+    pub(super) fn resize(&self, count: usize) -> Result<()> {
+        let mut state = self.shared.lock();
+        state.wanted = count;
+        for number in 1..=count {
+            if state.staffed.contains(&number) {
+                continue;
+            }
+            state.staffed.push(number);
+            self.shared.threads.send_modify(|count| *count += 1);
+            let shared = Arc::clone(&self.shared);
+            let keep = move || {
+                shared.keep_staffed(number);
+                shared.lock().staffed.retain(|other| *other != number);
+                shared.threads.send_modify(|count| *count -= 1);
+            };
+            let started = thread::Builder::new().name("mp-manager-crew".into()).spawn(keep);
+            if let Err(error) = started {
+                state.staffed.retain(|other| *other != number);
+                self.shared.threads.send_modify(|count| *count -= 1);
+                let message = format!("cannot start a thread: {error}");
+                return Err(Error::Start { name: self.shared.worker_name(number), message });
+            }
+        }
+        for (_, process) in state.running.iter().filter(|(number, _)| *number > count) {
+            signal(process, Signal::KILL);
+        }
+        self.shared.changed.notify_all();
+        Ok(())
+    }
+
+    pub(super) fn count(&self) -> usize {
+        self.shared.lock().wanted
+    }
+
+    /// The ids of the processes that run.
+    pub(super) fn pids(&self) -> Vec<u32> {
+        let pid = |process: &OwnedFd| {
+            let info = std::fs::read_to_string(format!(
+                "/proc/self/fdinfo/{}",
+                std::os::fd::AsRawFd::as_raw_fd(process)
+            ));
+            let info = info.ok()?;
+            let line = info.lines().find_map(|line| line.strip_prefix("Pid:"))?;
+            line.trim().parse().ok()
+        };
+        self.shared.lock().running.iter().filter_map(|(_, process)| pid(process)).collect()
+    }
+
+    /// Kills all workers, and starts no more.
+    pub(super) fn kill(&self) {
+        let mut state = self.shared.lock();
+        state.is_over = true;
+        for (_, process) in &state.running {
+            signal(process, Signal::KILL);
+        }
+        self.shared.changed.notify_all();
+    }
+
+    /// Waits until all workers have ended, and no more are started.
+    pub(super) async fn ended(&self) {
+        let _ = self.shared.threads.subscribe().wait_for(|count| *count == 0).await;
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn worker_name(&self, number: usize) -> String {
+        format!("{}-{number}", self.recipe.name.as_deref().unwrap_or("PoolWorker"))
+    }
+
+    /// Sees to it that there is a worker of this number as long as one is wanted.
+    fn keep_staffed(&self, number: usize) {
+        let mut pause = FIRST_PAUSE;
+        while self.is_wanted(number) {
+            let began = Instant::now();
+            let Some(is_good) = self.employ(number) else { return };
+            if began.elapsed() >= LONG {
+                pause = FIRST_PAUSE;
+            }
+            if is_good {
+                continue;
+            }
+            self.rest(pause);
+            pause = LONGEST_PAUSE.min(pause * 2);
+        }
+    }
+
+    fn is_wanted(&self, number: usize) -> bool {
+        let state = self.lock();
+        !state.is_over && number <= state.wanted
+    }
+
+    fn rest(&self, pause: Duration) {
+        let (state, deadline) = (self.lock(), Instant::now() + pause);
+        let mut state = state;
+        while !state.is_over {
+            let Some(left) = deadline.checked_duration_since(Instant::now()) else { return };
+            state =
+                self.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    /// One worker from its start to its end: whether the next one may start at once. `None` if the pool takes
+    /// no more.
+    fn employ(&self, number: usize) -> Option<bool> {
+        let mut badge = [0; BADGE_LEN];
+        getrandom::fill(&mut badge).ok()?;
+        let badge = Bytes::copy_from_slice(&badge);
+        pollster::block_on(self.pool.guard(&badge)).ok()?;
+        let recorder = Recorder::new();
+        let started = recorder.map_err(|error| error.to_string()).and_then(|recorder| {
+            let child = self.launch(number, &badge).map_err(|error| error.to_string())?;
+            let descriptors = [recorder.descriptor().as_fd()];
+            // If it has gone already, its end says why.
+            let _ = child.control.send_with(FrameKind::Pool, &[], &descriptors);
+            Ok((recorder, child))
+        });
+        let (recorder, child) = match started {
+            Ok(started) => started,
+            Err(message) => {
+                self.bury(&badge, None, None, message);
+                return Some(false);
+            }
+        };
+        let Child { pidfd, control, mut process, .. } = child;
+        let process_fd = Arc::new(pidfd);
+        let is_over = {
+            let mut state = self.lock();
+            state.running.push((number, Arc::clone(&process_fd)));
+            state.is_over || number > state.wanted
+        };
+        if is_over {
+            signal(&process_fd, Signal::KILL);
+        }
+        let status = process.wait();
+        self.lock().running.retain(|(_, other)| !Arc::ptr_eq(other, &process_fd));
+        drop(control);
+        let note = recorder.read().ok().filter(|note| note.ticket != 0);
+        let note = note.map(|note| PoolNote {
+            token: note.ticket,
+            index: u32::try_from(note.index >> 1).unwrap_or(u32::MAX),
+            is_exact: note.index & 1 == 1,
+        });
+        let is_good = status.as_ref().is_ok_and(ExitStatus::success);
+        self.bury(&badge, status.ok(), note, String::new());
+        Some(is_good)
+    }
+
+    fn launch(&self, number: usize, badge: &Bytes) -> Result<Child> {
+        let config = Config {
+            pool: self.pool_name.clone(),
+            badge: badge.to_vec(),
+            initializer: self.recipe.initializer.clone(),
+            max_tasks: self.recipe.max_tasks,
+        };
+        let name = self.worker_name(number);
+        let arguments = rmp_serde::to_vec(&config)
+            .map_err(|error| Error::Start { name: name.clone(), message: error.to_string() })?;
+        spawn(Launch {
+            name,
+            daemon: true,
+            environment: self.recipe.environment.clone(),
+            current_dir: self.recipe.current_dir.clone(),
+            role: Role::Worker,
+            arguments,
+            manager: self.manager.environment(),
+        })
+    }
+
+    fn bury(
+        &self,
+        badge: &Bytes,
+        status: Option<ExitStatus>,
+        started: Option<PoolNote>,
+        message: String,
+    ) {
+        let exit_code = status.and_then(|status| status.code().or(status.signal().map(|n| -n)));
+        let death = PoolDeath { exit_code, out_of_memory: false };
+        let bury =
+            PoolBury { badge: badge.clone(), death: Some(death), started, is_known: true, message };
+        // If the manager is gone, so is the pool.
+        let _ = pollster::block_on(self.pool.bury(bury));
+    }
+}
+
+fn signal(process: &OwnedFd, signal: Signal) {
+    // It fails if the process has ended, which is what is wanted.
+    let _ = pidfd_send_signal(process, signal);
+}

@@ -1,0 +1,177 @@
+//! The runs of one map: submitted in order, as many at a time as keep the workers busy, and read in order or as
+//! they come.
+
+use std::{
+    collections::BTreeMap,
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use futures_core::Stream;
+use futures_util::stream::FuturesUnordered;
+
+use crate::{
+    error::Result,
+    process::{
+        pool::submit::{Backend, Ran, Submission},
+        task::{BoxFuture, Task},
+    },
+};
+
+/// How long a run should keep a worker busy.
+const RUN_TIME: Duration = Duration::from_millis(10);
+/// How long all that is under way should keep the workers busy.
+const AHEAD: Duration = Duration::from_millis(40);
+/// A first run has no more tasks than that.
+const FIRST_CHUNK: usize = 64;
+/// By that much a run is larger than those before it, at most.
+const GROWTH: usize = 8;
+/// Runs under way for each worker.
+const MIN_RUNS: usize = 4;
+const MAX_RUNS: usize = 128;
+
+/// How large runs are, and how many are under way.
+#[derive(Debug)]
+struct Pace {
+    fixed: Option<usize>,
+    workers: usize,
+    size: usize,
+    /// How long a run takes.
+    run_time: Option<Duration>,
+}
+
+impl Pace {
+    /// `count` is how many tasks there are, if that is known.
+    fn new(fixed: Option<usize>, workers: usize, count: Option<usize>) -> Self {
+        let share = |count: usize| count.div_ceil(4 * workers).clamp(1, FIRST_CHUNK);
+        // Of an iterator without an end, whoever reads the results should not wait for the first ones.
+        Self { fixed, workers, size: count.map_or(1, share), run_time: None }
+    }
+
+    /// How many tasks the next run has, of as many as are left.
+    fn size(&self, left: Option<usize>) -> usize {
+        let share = left.map_or(usize::MAX, |left| left.div_ceil(2 * self.workers).max(1));
+        self.fixed.unwrap_or(self.size.min(share))
+    }
+
+    fn max_runs(&self) -> usize {
+        let each = match self.run_time {
+            Some(run_time) => {
+                let runs = AHEAD.as_nanos() / run_time.as_nanos().max(1);
+                usize::try_from(runs).unwrap_or(usize::MAX).clamp(MIN_RUNS, MAX_RUNS)
+            }
+            None => MIN_RUNS,
+        };
+        each * self.workers
+    }
+
+    fn note(&mut self, tasks: usize, elapsed: Duration) {
+        let each = elapsed.as_nanos() / tasks.max(1) as u128;
+        let size = usize::try_from(RUN_TIME.as_nanos() / each.max(1)).unwrap_or(usize::MAX);
+        self.size = size.clamp(1, self.size.saturating_mul(GROWTH));
+        self.run_time = Some(elapsed);
+    }
+}
+
+/// A run that is under way, by its number.
+type Pending<T> = BoxFuture<(usize, usize, Result<Ran<T>>)>;
+
+pub(super) struct Runs<T: Task> {
+    backend: Backend,
+    submission: Submission,
+    inputs: Box<dyn Iterator<Item = T::Args> + Send>,
+    pace: Pace,
+    is_ordered: bool,
+    /// All inputs were taken.
+    is_exhausted: bool,
+    pending: FuturesUnordered<Pending<T::Output>>,
+    /// Runs that came before those whose turn it is.
+    done: BTreeMap<usize, (usize, Ran<T::Output>)>,
+    submitted_runs: usize,
+    submitted_tasks: usize,
+    read_runs: usize,
+}
+
+impl<T: Task> Runs<T> {
+    pub(super) fn new(
+        backend: Backend,
+        submission: Submission,
+        inputs: Box<dyn Iterator<Item = T::Args> + Send>,
+        (chunk_size, workers): (Option<usize>, usize),
+        is_ordered: bool,
+    ) -> Self {
+        let (least, most) = inputs.size_hint();
+        let count = most.filter(|most| *most == least);
+        // What takes too long is ended with its worker: nothing else may be with it.
+        let fixed = if submission.timeout.is_some() { Some(1) } else { chunk_size };
+        Self {
+            backend,
+            submission,
+            inputs,
+            pace: Pace::new(fixed, workers.max(1), count),
+            is_ordered,
+            is_exhausted: false,
+            pending: FuturesUnordered::new(),
+            done: BTreeMap::new(),
+            submitted_runs: 0,
+            submitted_tasks: 0,
+            read_runs: 0,
+        }
+    }
+
+    /// The next run, with the number of its first task; `None` after the last.
+    pub(super) fn poll_next(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<(usize, Ran<T::Output>)>>> {
+        loop {
+            if let Err(error) = self.submit() {
+                self.is_exhausted = true;
+                self.pending = FuturesUnordered::new();
+                return Poll::Ready(Some(Err(error)));
+            }
+            if let Some((_, done)) = self.next_done() {
+                self.read_runs += 1;
+                return Poll::Ready(Some(Ok(done)));
+            }
+            match Pin::new(&mut self.pending).poll_next(cx) {
+                Poll::Ready(Some((number, first, Ok(ran)))) => {
+                    let tasks = ran.values.len() + ran.failures.len();
+                    self.pace.note(tasks, ran.elapsed);
+                    self.done.insert(number, (first, ran));
+                }
+                Poll::Ready(Some((_, _, Err(error)))) => {
+                    self.is_exhausted = true;
+                    self.pending = FuturesUnordered::new();
+                    return Poll::Ready(Some(Err(error)));
+                }
+                Poll::Ready(None) => return Poll::Ready(None),
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+    }
+
+    fn next_done(&mut self) -> Option<(usize, (usize, Ran<T::Output>))> {
+        let next = self.done.first_entry()?;
+        (!self.is_ordered || *next.key() == self.read_runs).then(|| next.remove_entry())
+    }
+
+    fn submit(&mut self) -> Result<()> {
+        while !self.is_exhausted && self.pending.len() + self.done.len() < self.pace.max_runs() {
+            let (least, most) = self.inputs.size_hint();
+            let left = most.filter(|most| *most == least);
+            let size = self.pace.size(left);
+            let next = self.submission.next::<T>(&self.backend, &mut *self.inputs, size)?;
+            let Some((count, ran)) = next else {
+                self.is_exhausted = true;
+                return Ok(());
+            };
+            let (number, first) = (self.submitted_runs, self.submitted_tasks);
+            self.submitted_runs += 1;
+            self.submitted_tasks += count;
+            self.pending.push(Box::pin(async move { (number, first, ran.await) }));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,268 @@
+//! Submits runs, and reads what came of them.
+
+use std::{sync::Arc, time::Duration};
+
+use mp_manager_proto::{
+    v1::{Kind, PoolFailure, PoolFailureKind, PoolRun, PoolSegment, PoolTask, Value},
+    value,
+};
+
+use crate::{
+    error::{Error, Result},
+    objects::pool::{Results, SharedPool},
+    process::{
+        failure::TaskFailure,
+        pool::threads::Threads,
+        task::{BoxFuture, Task},
+    },
+    rpc::codec,
+    session::link::Link,
+};
+
+/// A run has no more bytes of arguments than this, unless it is a single task.
+const MAX_RUN_BYTES: usize = 256 << 10;
+
+/// Where the tasks of a pool are executed.
+#[derive(Debug, Clone)]
+pub(super) enum Backend {
+    Workers(SharedPool),
+    Threads(Arc<Threads>),
+}
+
+/// What came of the tasks of a run: the results in order, but for those of tasks that failed.
+#[derive(Debug)]
+pub(super) struct Ran<T> {
+    pub(super) values: Vec<T>,
+    /// By their place in the run, ascending.
+    pub(super) failures: Vec<(usize, TaskFailure)>,
+    /// How long the tasks took in their worker.
+    pub(super) elapsed: Duration,
+}
+
+impl<T> Ran<T> {
+    /// One outcome for each task.
+    pub(super) fn into_outcomes(self) -> impl Iterator<Item = Result<T, TaskFailure>> {
+        let count = self.values.len() + self.failures.len();
+        let mut values = self.values.into_iter();
+        let mut failures = self.failures.into_iter().peekable();
+        (0..count).filter_map(move |at| match failures.next_if(|(index, _)| *index == at) {
+            Some((_, failure)) => Some(Err(failure)),
+            None => values.next().map(Ok),
+        })
+    }
+}
+
+/// How runs are submitted.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Submission {
+    pub(super) priority: i32,
+    pub(super) timeout: Option<Duration>,
+}
+
+impl Submission {
+    /// Takes tasks from the iterator, `max` at most, and submits them. Returns how many they are, and their
+    /// results; `None` if there are none. The run is submitted when the future is polled.
+    ///
+    /// # Errors
+    /// If arguments cannot be encoded.
+    pub(super) fn next<T: Task>(
+        &self,
+        backend: &Backend,
+        inputs: &mut dyn Iterator<Item = T::Args>,
+        max: usize,
+    ) -> Result<Option<(usize, BoxFuture<Result<Ran<T::Output>>>)>> {
+        match backend {
+            Backend::Threads(threads) => {
+                let args: Vec<T::Args> = inputs.take(max).collect();
+                let count = args.len();
+                let run = || threads.run::<T>(args);
+                Ok((count > 0).then(run).map(|ran| (count, Box::pin(ran) as _)))
+            }
+            Backend::Workers(pool) => {
+                let link = Arc::clone(pool.object().link());
+                let Some((args, count)) = encode::<T>(inputs, max, &link)? else { return Ok(None) };
+                let timeout = self.timeout.map_or(0, |timeout| {
+                    u64::try_from(timeout.as_micros()).unwrap_or(u64::MAX).max(1)
+                });
+                let run = PoolRun {
+                    task: Some(PoolTask {
+                        name: T::NAME.into(),
+                        signature: T::SIGNATURE.into(),
+                        idempotent: T::IDEMPOTENT,
+                        attempts: T::ATTEMPTS,
+                    }),
+                    args: Some(args),
+                    count: u32::try_from(count).unwrap_or(u32::MAX),
+                    priority: self.priority,
+                    timeout_us: timeout,
+                };
+                let pool = pool.clone();
+                let ran = async move {
+                    let results = pool.run(run).await?;
+                    Ok(decode(&results, &link))
+                };
+                Ok(Some((count, Box::pin(ran))))
+            }
+        }
+    }
+}
+
+/// Encodes the arguments of some tasks as one array.
+fn encode<T: Task>(
+    inputs: &mut dyn Iterator<Item = T::Args>,
+    max: usize,
+    link: &Arc<Link>,
+) -> Result<Option<(Value, usize)>> {
+    // The header of an array with a length of 32 bits, which is known in the end.
+    let mut bytes = vec![0xdd, 0, 0, 0, 0];
+    let mut count = 0_usize;
+    let max_bytes = link.session.max_value_bytes();
+    while count < max && bytes.len() < MAX_RUN_BYTES.min(max_bytes) {
+        // Outside of the encoding: the iterator may use proxies itself.
+        let Some(args) = inputs.next() else { break };
+        let (encoded, refs) = codec::on_link(link, || value::encode_into(&args, &mut bytes));
+        encoded.map_err(|error| cannot_encode::<T>(error.to_string()))?;
+        count += 1;
+        if bytes.len() > max_bytes {
+            let message = format!("{} bytes; the limit is {max_bytes}", bytes.len());
+            return Err(cannot_encode::<T>(message));
+        }
+        if !refs.is_empty() {
+            let header = u32::try_from(count).unwrap_or(u32::MAX).to_be_bytes();
+            bytes[1..5].copy_from_slice(&header);
+            // A run of its own keeps the objects alive for no longer than it needs them.
+            return Ok(Some((Value { data: bytes.into(), refs }, count)));
+        }
+    }
+    bytes[1..5].copy_from_slice(&u32::try_from(count).unwrap_or(u32::MAX).to_be_bytes());
+    Ok((count > 0).then(|| (Value { data: bytes.into(), refs: Vec::new() }, count)))
+}
+
+fn cannot_encode<T: Task>(message: String) -> Error {
+    let object = format!("{} {}", Kind::Pool.name(), T::NAME);
+    Error::Encode(Box::new(crate::Context {
+        operation: "run",
+        object,
+        message: format!("cannot encode the arguments: {message}"),
+        ..crate::Context::default()
+    }))
+}
+
+fn decode<T: serde::de::DeserializeOwned>(results: &Results, link: &Arc<Link>) -> Ran<T> {
+    let mut ran = Ran { values: Vec::new(), failures: Vec::new(), elapsed: Duration::ZERO };
+    for segment in &results.segments {
+        let before = ran.failures.len();
+        for failure in &segment.failures {
+            let told = read_failure(failure);
+            for index in failure.index..failure.index.saturating_add(failure.count.max(1)) {
+                ran.failures.push((index as usize, told.clone()));
+            }
+        }
+        let failed = ran.failures.len() - before;
+        let succeeded = (segment.count as usize).saturating_sub(failed);
+        decode_values(segment, succeeded, before, link, &mut ran);
+        ran.elapsed += Duration::from_micros(segment.elapsed_us);
+    }
+    ran
+}
+
+/// Decodes the results of a segment: all at once, or one by one if that fails, as one of them is then not
+/// what it should be.
+fn decode_values<T: serde::de::DeserializeOwned>(
+    segment: &PoolSegment,
+    succeeded: usize,
+    before: usize,
+    link: &Arc<Link>,
+    ran: &mut Ran<T>,
+) {
+    if succeeded == 0 {
+        return;
+    }
+    let data = segment.results.as_ref().map(|value| &value.data[..]).unwrap_or_default();
+    if let Ok(values) = codec::decode::<Vec<T>>(data, link)
+        && values.len() == succeeded
+    {
+        if ran.values.is_empty() {
+            ran.values = values;
+        } else {
+            ran.values.extend(values);
+        }
+        return;
+    }
+    // The places of those that have a result.
+    let failed: Vec<usize> = ran.failures[before..].iter().map(|(index, _)| *index).collect();
+    let start = segment.start as usize;
+    let places = (start..start + segment.count as usize).filter(|at| !failed.contains(at));
+    let mut rest = value::array(data).map_or(&[][..], |(_, rest)| rest);
+    for at in places {
+        let decoded = value::split(rest).and_then(|(element, after)| {
+            rest = after;
+            codec::decode::<T>(element, link)
+        });
+        match decoded {
+            Ok(value) => ran.values.push(value),
+            Err(error) => {
+                let message = error.to_string();
+                ran.failures.push((at, TaskFailure::Unserialisable { message }));
+            }
+        }
+    }
+    ran.failures[before..].sort_by_key(|(index, _)| *index);
+}
+
+fn read_failure(failure: &PoolFailure) -> TaskFailure {
+    use PoolFailureKind as K;
+    let message = failure.message.clone();
+    let death = failure.death.unwrap_or_default();
+    match failure.kind() {
+        K::Unspecified | K::Failed => {
+            let chain = std::iter::once(message).chain(failure.causes.iter().cloned());
+            TaskFailure::Failed { chain: chain.collect() }
+        }
+        K::Panicked => TaskFailure::Panicked { message, location: failure.location.clone() },
+        K::WorkerLost => TaskFailure::WorkerLost {
+            message,
+            exit_code: death.exit_code,
+            out_of_memory: death.out_of_memory,
+        },
+        K::Poisonous => TaskFailure::Poisonous { message, exit_code: death.exit_code },
+        K::TimedOut => TaskFailure::TimedOut { after_ms: failure.message.parse().unwrap_or(0) },
+        K::UnknownTask => TaskFailure::UnknownTask,
+        K::SignatureMismatch => TaskFailure::SignatureMismatch {
+            known: failure.causes.first().cloned().unwrap_or_default(),
+            asked: failure.causes.get(1).cloned().unwrap_or_default(),
+        },
+        K::ResultTooLarge => TaskFailure::Unserialisable { message },
+        K::Unencodable => TaskFailure::Undecodable { message },
+    }
+}
+
+/// A failure as a worker reports it.
+pub(super) fn write_failure(index: u32, failure: TaskFailure) -> PoolFailure {
+    use PoolFailureKind as K;
+    let text = failure.to_string();
+    let (kind, message, causes, location) = match failure {
+        TaskFailure::Failed { chain } => {
+            let mut chain = chain.into_iter();
+            (K::Failed, chain.next().unwrap_or_default(), chain.collect(), String::new())
+        }
+        TaskFailure::Panicked { message, location } => (K::Panicked, message, Vec::new(), location),
+        TaskFailure::TimedOut { after_ms } => {
+            (K::TimedOut, after_ms.to_string(), Vec::new(), String::new())
+        }
+        TaskFailure::ResultTooLarge { .. } => (K::ResultTooLarge, text, Vec::new(), String::new()),
+        TaskFailure::Unserialisable { message } => {
+            (K::ResultTooLarge, message, Vec::new(), String::new())
+        }
+        TaskFailure::Undecodable { message } => {
+            (K::Unencodable, message, Vec::new(), String::new())
+        }
+        TaskFailure::UnknownTask => (K::UnknownTask, text, Vec::new(), String::new()),
+        TaskFailure::SignatureMismatch { known, asked } => {
+            (K::SignatureMismatch, text, vec![known, asked], String::new())
+        }
+        TaskFailure::WorkerLost { .. } => (K::WorkerLost, text, Vec::new(), String::new()),
+        TaskFailure::Poisonous { .. } => (K::Poisonous, text, Vec::new(), String::new()),
+    };
+    PoolFailure { index, count: 1, kind: kind.into(), message, causes, location, death: None }
+}

@@ -1,0 +1,511 @@
+use mp_manager_proto::v1::{
+    Empty, PoolReports, PoolSegment, PoolTake, PoolTask, Value, pool_op::Op, reply,
+};
+use proptest::prelude::*;
+
+use super::*;
+use crate::fixture::Fixture;
+
+const CLOSE: Op = Op::Close(Empty {});
+const TERMINATE: Op = Op::Terminate(Empty {});
+const JOIN: Op = Op::Join(Empty {});
+
+fn value(len: usize) -> Option<Value> {
+    Some(Value { data: vec![0xc0; len].into(), refs: Vec::new() })
+}
+
+fn run_of(count: u32, attempts: u32) -> PoolRun {
+    let idempotent = attempts > 0;
+    let task = PoolTask { name: "square".into(), idempotent, attempts, ..PoolTask::default() };
+    PoolRun { task: Some(task), args: value(count as usize), count, ..PoolRun::default() }
+}
+
+/// A run of tasks that must not be executed twice.
+fn run(count: u32) -> Op {
+    Op::Run(run_of(count, 0))
+}
+
+/// A run of tasks that may end two workers each.
+fn idempotent(count: u32) -> Op {
+    Op::Run(run_of(count, 3))
+}
+
+fn take(max: u32) -> Op {
+    Op::Take(PoolTake { max })
+}
+
+fn badge(worker: u64) -> Bytes {
+    vec![u8::try_from(worker).unwrap(); 16].into()
+}
+
+fn enlist(worker: u64) -> Op {
+    Op::Enlist(PoolEnlist { badge: badge(worker), name: format!("w{worker}"), failure: None })
+}
+
+fn report(token: u64, count: u32) -> Op {
+    reports(PoolReport { token, count, results: value(1), ..PoolReport::default() })
+}
+
+fn reports(report: PoolReport) -> Op {
+    Op::Report(PoolReports { reports: vec![report] })
+}
+
+fn bury(worker: u64, started: Option<(u64, u32, bool)>) -> Op {
+    let note = |(token, index, is_exact)| PoolNote { token, index, is_exact };
+    let death = PoolDeath { exit_code: Some(-9), out_of_memory: false };
+    Op::Bury(PoolBury {
+        badge: badge(worker),
+        death: Some(death),
+        started: started.map(note),
+        is_known: true,
+        message: String::new(),
+    })
+}
+
+/// A pool with workers, whose sessions are their numbers. Their guardian is session 1.
+fn with_workers(workers: &[u64]) -> Fixture<Pool> {
+    let mut pool = Fixture::new(Pool::new());
+    for &worker in workers {
+        pool.ask(1, Op::Guard(badge(worker))).unwrap();
+        pool.ask(worker, enlist(worker)).unwrap();
+    }
+    pool
+}
+
+fn tickets(result: reply::Result) -> Vec<PoolTicket> {
+    let reply::Result::Work(work) = result else { panic!("{result:?} is no work") };
+    work.tickets
+}
+
+/// Takes one ticket, which must be there.
+fn take_one(pool: &mut Fixture<Pool>, worker: u64) -> PoolTicket {
+    let result = pool.take(worker, take(1));
+    let [ticket] = <[_; 1]>::try_from(tickets(result)).unwrap();
+    ticket
+}
+
+fn range(ticket: &PoolTicket) -> Range<u32> {
+    ticket.start..ticket.start + ticket.count
+}
+
+fn segments(pool: &Fixture<Pool>, call: CallId) -> Vec<PoolSegment> {
+    match pool.told(call) {
+        Some(Ok(reply::Result::Results(results))) => {
+            assert_eq!(results.run, 0, "there is more");
+            results.segments
+        }
+        other => panic!("{other:?} are no results"),
+    }
+}
+
+/// The tasks that failed, with how.
+fn failures(pool: &Fixture<Pool>, call: CallId) -> Vec<(Range<u32>, PoolFailureKind)> {
+    let of = |failure: &PoolFailure| {
+        (failure.index..failure.index + failure.count.max(1), failure.kind())
+    };
+    segments(pool, call).iter().flat_map(|segment| &segment.failures).map(of).collect()
+}
+
+#[test]
+fn results_are_answered_once_all_are_there() {
+    let mut pool = with_workers(&[2]);
+    let call = pool.call(9, run(10));
+    let ticket = take_one(&mut pool, 2);
+    assert_eq!((range(&ticket), ticket.careful), (0..10, false));
+    pool.ask(2, report(ticket.token, 4)).unwrap();
+    assert_eq!(pool.told(call), None);
+    assert!(pool.object.holds(ticket.token));
+    pool.ask(2, report(ticket.token, 6)).unwrap();
+    let places: Vec<_> = segments(&pool, call).iter().map(|s| (s.start, s.count)).collect();
+    assert_eq!(places, [(0, 4), (4, 6)]);
+    assert!(!pool.object.holds(ticket.token));
+}
+
+#[test]
+fn a_worker_that_waits_is_handed_what_comes() {
+    let mut pool = with_workers(&[2, 3]);
+    let (first, second) = (pool.call(2, take(5)), pool.call(3, take(5)));
+    pool.call(9, run(10));
+    assert_eq!(tickets(pool.told(first).unwrap().unwrap()).len(), 1);
+    assert_eq!(pool.told(second), None);
+    // It has not seen it: it goes to the next.
+    pool.cancel(first);
+    assert_eq!(tickets(pool.told(second).unwrap().unwrap()).len(), 1);
+}
+
+#[test]
+fn what_is_there_is_for_all_workers() {
+    let mut pool = with_workers(&[2, 3]);
+    for _ in 0..4 {
+        pool.call(9, run(1));
+    }
+    let taken = pool.take(2, take(16));
+    assert_eq!(tickets(taken).len(), 2);
+}
+
+#[test]
+fn the_rest_that_a_worker_returns_goes_to_another() {
+    let mut pool = with_workers(&[2, 3]);
+    let call = pool.call(9, run(10));
+    let token = take_one(&mut pool, 2).token;
+    let returned = PoolReport { token, count: 3, returns_rest: true, ..PoolReport::default() };
+    pool.ask(2, reports(returned)).unwrap();
+    let rest = take_one(&mut pool, 3);
+    assert_eq!(range(&rest), 3..10);
+    assert!(rest.token > token && !pool.object.holds(token));
+    // What its former worker says of it comes too late.
+    pool.ask(2, report(token, 7)).unwrap();
+    assert_eq!(pool.told(call), None);
+    pool.ask(3, report(rest.token, 7)).unwrap();
+    assert_eq!(failures(&pool, call), []);
+}
+
+#[test]
+fn a_worker_returns_what_waits_behind_a_long_task() {
+    let mut pool = with_workers(&[2, 3]);
+    let call = pool.call(9, run(10));
+    let token = take_one(&mut pool, 2).token;
+    let returned = PoolReport { token, keeps: 3, returns_rest: true, ..PoolReport::default() };
+    pool.ask(2, reports(returned)).unwrap();
+    let rest = take_one(&mut pool, 3);
+    assert_eq!(range(&rest), 3..10);
+    assert!(pool.object.holds(token));
+    pool.ask(3, report(rest.token, 7)).unwrap();
+    pool.ask(2, report(token, 3)).unwrap();
+    assert_eq!(failures(&pool, call), []);
+}
+
+#[test]
+fn what_a_lost_worker_had_not_started_costs_nothing() {
+    let mut pool = with_workers(&[2, 3]);
+    let calls = [pool.call(9, run(1)), pool.call(9, run(1))];
+    let (first, second) = (take_one(&mut pool, 2), take_one(&mut pool, 2));
+    pool.end_session(2);
+    // It is not dead as long as its guardian does not say so.
+    assert!(!pool.object.holds(first.token));
+    let waiting = pool.call(3, take(1));
+    assert_eq!(pool.told(waiting), None);
+    pool.ask(1, bury(2, Some((first.token, 0, true)))).unwrap();
+    assert_eq!(failures(&pool, calls[0]), [(0..1, PoolFailureKind::WorkerLost)]);
+    let again = tickets(pool.told(waiting).unwrap().unwrap());
+    assert_eq!(again.len(), 1);
+    assert!(again[0].token > second.token);
+    pool.ask(3, report(again[0].token, 1)).unwrap();
+    assert_eq!(failures(&pool, calls[1]), []);
+}
+
+#[test]
+fn an_idle_worker_is_lost_without_a_trace() {
+    let mut pool = with_workers(&[2, 3]);
+    let call = pool.call(9, run(1));
+    take_one(&mut pool, 2);
+    pool.ask(1, bury(2, None)).unwrap();
+    pool.end_session(2);
+    let ticket = take_one(&mut pool, 3);
+    pool.ask(3, report(ticket.token, 1)).unwrap();
+    assert_eq!(failures(&pool, call), []);
+}
+
+#[test]
+fn tasks_that_must_not_run_twice_are_lost_with_their_worker() {
+    let mut pool = with_workers(&[2, 3]);
+    let call = pool.call(9, run(10));
+    let token = take_one(&mut pool, 2).token;
+    pool.ask(2, report(token, 2)).unwrap();
+    pool.ask(1, bury(2, Some((token, 4, true)))).unwrap();
+    // 2 and 3 were executed, 4 was being executed, the others were not started.
+    let rest = take_one(&mut pool, 3);
+    assert_eq!((range(&rest), rest.careful), (5..10, false));
+    pool.ask(3, report(rest.token, 5)).unwrap();
+    let lost = PoolFailureKind::WorkerLost;
+    assert_eq!(failures(&pool, call), [(2..4, lost), (4..5, lost)]);
+}
+
+#[test]
+fn a_task_that_ends_its_workers_is_isolated_and_given_up() {
+    let mut pool = with_workers(&[2, 3, 4, 5]);
+    let call = pool.call(9, idempotent(10));
+    let first = take_one(&mut pool, 2);
+    pool.ask(1, bury(2, Some((first.token, 0, false)))).unwrap();
+    let second = take_one(&mut pool, 3);
+    assert_eq!((range(&second), second.careful), (0..10, true));
+    pool.ask(1, bury(3, Some((second.token, 6, true)))).unwrap();
+    // The others are not to blame.
+    for (expected, careful) in [(0..6, false), (6..7, true), (7..10, false)] {
+        let ticket = take_one(&mut pool, 4);
+        assert_eq!((range(&ticket), ticket.careful), (expected.clone(), careful));
+        if careful {
+            pool.ask(1, bury(4, Some((ticket.token, 6, true)))).unwrap();
+            pool.ask(4, enlist(4)).unwrap();
+        } else {
+            let count = expected.end - expected.start;
+            pool.ask(4, report(ticket.token, count)).unwrap();
+        }
+    }
+    assert_eq!(failures(&pool, call), [(6..7, PoolFailureKind::Poisonous)]);
+}
+
+#[test]
+fn without_a_guardian_a_lost_worker_is_decided_at_once() {
+    let mut pool = Fixture::new(Pool::new());
+    pool.ask(2, enlist(2)).unwrap();
+    let call = pool.call(9, run(3));
+    take_one(&mut pool, 2);
+    pool.end_session(2);
+    assert_eq!(failures(&pool, call), [(0..3, PoolFailureKind::WorkerLost)]);
+}
+
+#[test]
+fn a_guardian_that_is_lost_leaves_nothing_undecided() {
+    let mut pool = with_workers(&[2, 3]);
+    let calls = [pool.call(9, run(1)), pool.call(9, run(1))];
+    take_one(&mut pool, 2);
+    let ticket = take_one(&mut pool, 3);
+    pool.end_session(2);
+    pool.end_session(1);
+    assert_eq!(failures(&pool, calls[0]), [(0..1, PoolFailureKind::WorkerLost)]);
+    // The other worker goes on.
+    pool.ask(3, report(ticket.token, 1)).unwrap();
+    assert_eq!(failures(&pool, calls[1]), []);
+}
+
+#[test]
+fn a_run_goes_with_its_call_and_its_session() {
+    let mut pool = with_workers(&[2]);
+    let (first, _second) = (pool.call(9, run(5)), pool.call(9, run(5)));
+    let token = take_one(&mut pool, 2).token;
+    pool.cancel(first);
+    assert_eq!(pool.lost, [(2, token)]);
+    assert!(!pool.object.holds(token));
+    pool.end_session(9);
+    pool.ask(1, CLOSE).unwrap();
+    assert_eq!(pool.ask(2, take(1)), Err(Reason::PoolClosed));
+    assert_eq!(pool.object.run_bytes, 0);
+}
+
+#[test]
+fn what_is_not_done_in_time_is_given_up() {
+    let mut pool = with_workers(&[2]);
+    let call = pool.call(9, run(5));
+    let token = take_one(&mut pool, 2).token;
+    pool.ask(2, report(token, 2)).unwrap();
+    pool.expire(call);
+    assert_eq!(failures(&pool, call), [(2..5, PoolFailureKind::TimedOut)]);
+    assert_eq!(pool.lost, [(2, token)]);
+}
+
+#[test]
+fn a_closed_pool_finishes_what_it_has() {
+    let mut pool = with_workers(&[2]);
+    let (call, joined) = (pool.call(9, run(1)), pool.call(9, JOIN));
+    pool.ask(1, CLOSE).unwrap();
+    assert_eq!(pool.ask(9, run(1)), Err(Reason::PoolClosed));
+    let ticket = take_one(&mut pool, 2);
+    let idle = pool.call(2, take(1));
+    assert_eq!((pool.told(joined), pool.told(idle)), (None, None));
+    pool.ask(2, report(ticket.token, 1)).unwrap();
+    assert_eq!(failures(&pool, call), []);
+    assert_eq!(pool.told(joined), Some(Ok(reply::Result::Flag(true))));
+    assert_eq!(pool.told(idle), Some(Err(Reason::PoolClosed)));
+}
+
+#[test]
+fn terminating_it_refuses_every_run() {
+    let mut pool = with_workers(&[2]);
+    let calls = [pool.call(9, run(1)), pool.call(9, run(1))];
+    let token = take_one(&mut pool, 2).token;
+    pool.ask(1, TERMINATE).unwrap();
+    for call in calls {
+        assert_eq!(pool.refusal(call).reason(), Reason::PoolClosed);
+    }
+    assert_eq!(pool.lost, [(2, token)]);
+}
+
+#[test]
+fn three_failed_starts_break_it() {
+    let mut pool = with_workers(&[]);
+    let call = pool.call(9, run(1));
+    let fails = || {
+        let failure = PoolFailure { message: "no disk".into(), ..PoolFailure::default() };
+        Op::Enlist(PoolEnlist { failure: Some(failure), ..PoolEnlist::default() })
+    };
+    pool.ask(2, fails()).unwrap();
+    pool.ask(1, Op::Guard(badge(3))).unwrap();
+    pool.ask(1, bury(3, None)).unwrap();
+    assert_eq!(pool.told(call), None);
+    pool.ask(2, fails()).unwrap();
+    let refusal = pool.refusal(call);
+    assert_eq!(refusal.reason(), Reason::PoolBroken);
+    assert!(refusal.message.contains("no disk"), "{refusal}");
+    assert_eq!(pool.ask(9, run(1)), Err(Reason::PoolBroken));
+}
+
+#[test]
+fn long_results_are_handed_over_in_parts() {
+    let mut pool = with_workers(&[2]);
+    let call = pool.call(9, run(3));
+    let ticket = take_one(&mut pool, 2);
+    let long = |token| {
+        reports(PoolReport { token, count: 1, results: value(1 << 20), ..PoolReport::default() })
+    };
+    pool.ask(2, long(ticket.token)).unwrap();
+    let Some(Ok(reply::Result::Results(results))) = pool.told(call) else { panic!() };
+    assert_eq!((results.segments.len(), results.run), (1, 1));
+    pool.acknowledge(call);
+    assert_eq!(pool.ask(8, Op::Rest(1)), Err(Reason::NotHeld));
+    let rest = pool.call(9, Op::Rest(1));
+    assert_eq!(pool.told(rest), None);
+    pool.ask(2, report(ticket.token, 2)).unwrap();
+    assert_eq!(segments(&pool, rest).len(), 1);
+    // Whoever does not take the first part has given up the rest.
+    let call = pool.call(9, run(3));
+    let ticket = take_one(&mut pool, 2);
+    pool.ask(2, long(ticket.token)).unwrap();
+    pool.cancel(call);
+    assert_eq!(pool.ask(9, Op::Rest(2)), Err(Reason::NotHeld));
+    assert!(!pool.object.holds(ticket.token));
+}
+
+#[test]
+fn nobody_takes_who_is_no_worker() {
+    let mut pool = with_workers(&[2]);
+    pool.call(9, run(1));
+    assert_eq!(pool.ask(9, take(1)), Err(Reason::NotHeld));
+    let idle = with_workers(&[2]);
+    assert_eq!(idle.object.status().workers, 1);
+}
+
+#[derive(Debug, Clone)]
+enum Step {
+    Run(u64, u32, u32),
+    Take(u64, bool),
+    Report(prop::sample::Index, u32, Option<u32>),
+    Acknowledge(prop::sample::Index),
+    Cancel(prop::sample::Index),
+    Expire(prop::sample::Index),
+    End(u64),
+    Bury(u64, Option<prop::sample::Index>, u32, bool),
+    Guard(u64),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let index = any::<prop::sample::Index>;
+    prop_oneof![
+        6 => (8..10_u64, 1..6_u32, 0..3_u32).prop_map(|(s, n, attempts)| Step::Run(s, n, attempts)),
+        8 => (2..5_u64, any::<bool>()).prop_map(|(worker, wait)| Step::Take(worker, wait)),
+        8 => (index(), 0..4_u32, proptest::option::of(0..3_u32)).prop_map(|(i, n, keeps)| Step::Report(i, n, keeps)),
+        6 => index().prop_map(Step::Acknowledge),
+        2 => index().prop_map(Step::Cancel),
+        1 => index().prop_map(Step::Expire),
+        1 => (1..10_u64).prop_map(Step::End),
+        2 => (2..5_u64, proptest::option::of(index()), 0..6_u32, any::<bool>())
+            .prop_map(|(worker, note, at, exact)| Step::Bury(worker, note, at, exact)),
+        3 => (2..5_u64).prop_map(Step::Guard),
+    ]
+}
+
+/// No task has two tickets, none is forgotten, and nothing is in line that is in somebody's hands.
+fn check(pool: &Pool) {
+    let mut tickets = 0;
+    let mut waiting = 0;
+    for (id, run) in &pool.runs {
+        let mut last = 0;
+        for (&start, piece) in &run.pieces {
+            assert!(start >= last && piece.end > start, "pieces overlap");
+            last = piece.end;
+            match piece.ticket {
+                Some(token) => {
+                    tickets += 1;
+                    let ticket = pool.tickets[&token];
+                    assert_eq!((ticket.run, ticket.start), (*id, start));
+                }
+                None => waiting += 1,
+            }
+        }
+        assert_eq!(run.call.is_some(), pool.calls.values().any(|there| there == id));
+    }
+    assert_eq!((tickets, waiting), (pool.tickets.len(), pool.line.len()));
+    let run_bytes: usize = pool.runs.values().map(Run::bytes).sum();
+    assert_eq!(run_bytes, pool.run_bytes);
+    let of_badges: usize = pool.guarded.keys().map(|badge| block(badge.len())).sum();
+    let of_workers: usize = pool.workers.values().map(Worker::bytes).sum();
+    assert_eq!(of_badges + of_workers, pool.worker_bytes);
+    assert!(pool.line.is_empty() || pool.takers.is_empty(), "somebody waits for what is there");
+}
+
+proptest! {
+    /// Whatever happens, each task that is answered has one outcome.
+    #[test]
+    fn every_task_has_one_outcome(steps in prop::collection::vec(step(), 0..120)) {
+        let mut pool = with_workers(&[2, 3, 4]);
+        let mut counts = BTreeMap::new();
+        for step in steps {
+            let tokens: Vec<(u64, Ticket)> =
+                pool.object.tickets.iter().map(|(token, ticket)| (*token, *ticket)).collect();
+            match step {
+                Step::Run(session, count, attempts) => {
+                    counts.insert(pool.call(session, Op::Run(run_of(count, attempts))), count);
+                }
+                Step::Take(worker, true) => drop(pool.call(worker, take(2))),
+                Step::Take(worker, false) => drop(pool.attempt(worker, take(2))),
+                Step::Report(at, count, keeps) if !tokens.is_empty() => {
+                    let (token, ticket) = *at.get(&tokens);
+                    let report = PoolReport {
+                        token,
+                        count,
+                        results: value(1),
+                        returns_rest: keeps.is_some(),
+                        keeps: keeps.unwrap_or_default(),
+                        ..PoolReport::default()
+                    };
+                    pool.ask(ticket.worker, reports(report)).unwrap();
+                }
+                Step::Acknowledge(at) => {
+                    let open = pool.open();
+                    if !open.is_empty() {
+                        pool.acknowledge(*at.get(&open));
+                    }
+                }
+                Step::Cancel(at) => {
+                    let open = pool.open();
+                    if !open.is_empty() {
+                        pool.cancel(*at.get(&open));
+                    }
+                }
+                Step::Expire(at) => {
+                    let parked: Vec<CallId> = pool.parked().iter().copied().collect();
+                    if !parked.is_empty() {
+                        pool.expire(*at.get(&parked));
+                    }
+                }
+                Step::End(session) => pool.end_session(session),
+                Step::Bury(worker, note, index, is_exact) => {
+                    let noted = note.filter(|_| !tokens.is_empty()).map(|at| at.get(&tokens).0);
+                    let started = noted.map(|token| (token, index, is_exact));
+                    pool.ask(1, bury(worker, started)).unwrap();
+                }
+                Step::Guard(worker) => {
+                    let _ = pool.ask(1, Op::Guard(badge(worker)));
+                    let _ = pool.ask(worker, enlist(worker));
+                }
+                Step::Report(..) => {}
+            }
+            check(&pool.object);
+        }
+        for (call, count) in counts {
+            if let Some(Ok(_)) = pool.told(call) {
+                let segments = segments(&pool, call);
+                let mut next = 0;
+                for segment in &segments {
+                    prop_assert_eq!(segment.start, next);
+                    next += segment.count;
+                }
+                prop_assert_eq!(next, count);
+            }
+        }
+        for session in 1..10 {
+            pool.end_session(session);
+        }
+        prop_assert_eq!(pool.object.bytes(), 0);
+    }
+}
