@@ -11,7 +11,7 @@ use mp_manager::{Manager, Process, Queue, Result, process::Outcome, task};
 /// The result goes through the queue; what a task of a process returns is dropped.
 #[task]
 async fn factorial(n: u64, results: Queue<(u64, u64)>) -> Result<()> {
-    results.put(&(n, (1..=n).product())).await
+    results.put((n, (1..=n).product())).await
 }
 
 #[task]

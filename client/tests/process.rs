@@ -47,7 +47,7 @@ fn linger(ready: String) {
 #[task]
 async fn put_name(names: Queue<(String, u32, Option<String>)>) -> Result<()> {
     let parent = parent().map(|parent| parent.name().to_owned());
-    names.put(&(current().name().to_owned(), std::process::id(), parent)).await
+    names.put((current().name().to_owned(), std::process::id(), parent)).await
 }
 
 async fn start(builder: mp_manager::process::ProcessBuilder) -> Process {
@@ -296,6 +296,25 @@ async fn no_secret_is_in_the_environment_or_the_arguments() -> Result<()> {
     process.kill()
 }
 
+#[mp_manager::test]
+async fn a_start_that_is_cancelled_leaves_nobody() -> Result<()> {
+    let directory = tempfile::tempdir().expect("there is room");
+    let mark = directory.path().display().to_string();
+    let ready = directory.path().join("ready").display().to_string();
+    for _ in 0..5 {
+        let start = Process::new(linger, (ready.clone(),)).env("MARK", &mark).start();
+        tokio::select! {
+            biased;
+            started = start => panic!("{started:?} at once"),
+            () = std::future::ready(()) => {}
+        }
+    }
+    // Children are started one after the other.
+    Process::new(nothing, ()).start().await?.join().await?;
+    wait_until("nobody is left", || with_environment(&mark).is_empty());
+    Ok(())
+}
+
 /// A program that a child starts inherits the variable, and a stdin that is not ours.
 #[task]
 fn start_grandchild(test: String) {
@@ -456,7 +475,7 @@ fn a_stopped_child_dies_with_its_parent() {
 
 #[task]
 fn square(x: i64, results: blocking::Queue<i64>) -> Result<()> {
-    results.put(&(x * x))
+    results.put(x * x)
 }
 
 #[mp_manager::test]

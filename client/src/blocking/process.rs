@@ -39,7 +39,7 @@ impl Process {
     /// # use mp_manager::{Result, blocking::{Manager, Process, Queue}, task};
     /// #[task]
     /// fn square(x: i64, results: Queue<i64>) -> Result<()> {
-    ///     results.put(&(x * x))
+    ///     results.put(x * x)
     /// }
     ///
     /// #[mp_manager::main]

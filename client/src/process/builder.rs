@@ -32,7 +32,7 @@ impl Process {
     /// # use mp_manager::{Manager, Queue, Result, process::Process, task};
     /// #[task]
     /// async fn square(x: i64, results: Queue<i64>) -> Result<()> {
-    ///     results.put(&(x * x)).await
+    ///     results.put(x * x).await
     /// }
     ///
     /// #[mp_manager::main]
