@@ -87,7 +87,7 @@ macro_rules! errors {
             /// A task of a pool has no result.
             #[cfg(feature = "process")]
             #[error("{0}")]
-            TaskFailed(Box<crate::process::TaskError>),
+            TaskFailed(Box<crate::failure::TaskError>),
             /// The session is over: the manager did not hear of it for longer than its lease, or
             /// ended it; its connection was a unix socket and broke, mostly because the manager died; somebody else who has its secret resumed it; it could not be reached for [as
             /// long as calls wait](crate::Builder::reconnect_timeout); the task that ran the connection

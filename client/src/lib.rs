@@ -105,6 +105,8 @@ pub mod __macro;
 mod api;
 pub mod blocking;
 mod error;
+#[cfg(feature = "process")]
+mod failure;
 mod guards;
 mod objects;
 #[cfg(feature = "process")]

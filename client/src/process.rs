@@ -43,7 +43,6 @@ mod children;
 mod chunk;
 mod control;
 mod current_manager;
-mod failure;
 mod handle;
 mod identity;
 mod init;
@@ -58,16 +57,14 @@ mod start;
 mod task;
 mod worker;
 
+pub use crate::failure::{TaskError, TaskFailure};
 pub use builder::ProcessBuilder;
 pub use children::{active_children, finish};
-pub use failure::TaskFailure;
 pub use handle::{Process, Sentinel};
 pub use identity::{ProcessInfo, cpu_count, current, parent};
 pub use init::init;
 pub(crate) use init::init_in_test;
 pub use outcome::Outcome;
-pub use pool::{
-    Apply, AsyncResult, Imap, Map, MapResults, Pool, PoolBuilder, PoolStatus, TaskError, fence,
-};
+pub use pool::{Apply, AsyncResult, Imap, Map, MapResults, Pool, PoolBuilder, PoolStatus, fence};
 pub use registry::{Entry, Registry};
 pub use task::{BoxFuture, Failure, Fallible, Running, Single, Task, Transferable};

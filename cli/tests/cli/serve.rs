@@ -218,7 +218,7 @@ fn connections_have_limits() {
     let holder = ["lock", "door", "--", "sh", "-c", "echo in; sleep 100"];
     let mut holder = daemon.start_command(&holder);
     assert_eq!(holder.line().as_deref(), Some("in"));
-    let error = daemon.run(&["ping"]).failed(1);
+    let error = daemon.run(&["ping"]).failed(69);
     assert!(error.contains("--max-connections-per-peer"), "{error}");
     drop(holder);
     while daemon.run(&["ping"]).code != Some(0) {}

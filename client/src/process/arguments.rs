@@ -4,8 +4,9 @@ use mp_manager_proto::value;
 
 use crate::{
     error::{Error, Result},
+    failure::TaskFailure,
     objects::Manager,
-    process::{failure::TaskFailure, task::Transferable},
+    process::task::Transferable,
 };
 
 /// The arguments of one task, as a tuple.

@@ -5,9 +5,9 @@ use std::{cell::OnceCell, time::Duration};
 use mp_manager_proto::value;
 use tokio::runtime::{Builder, Runtime};
 
+use crate::failure::TaskFailure;
 use crate::process::{
     arguments::Arguments,
-    failure::TaskFailure,
     panics::{Noise, catch},
     task::{Failure, Running, Task},
 };

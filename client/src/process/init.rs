@@ -18,15 +18,14 @@ use rustix::{
 use signal_hook::consts::SIGINT;
 
 use crate::{
+    failure::TaskFailure,
     objects::Manager,
     process::{
         arguments::Arguments,
         bootstrap::{Bootstrap, CHILD_VARIABLE, NONCE_LEN, Role},
         children,
         control::{Control, Frame, FrameKind, HEADER_LEN},
-        current_manager,
-        failure::TaskFailure,
-        identity,
+        current_manager, identity,
         place::Place,
         registry,
         worker::{Worker, WorkerHook},

@@ -2,7 +2,7 @@
 
 use std::{fmt, os::unix::process::ExitStatusExt, process::ExitStatus};
 
-use crate::process::failure::TaskFailure;
+use crate::failure::TaskFailure;
 
 /// How a process ended.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -7,7 +7,7 @@ use std::{
     sync::Once,
 };
 
-use crate::process::failure::TaskFailure;
+use crate::failure::TaskFailure;
 
 thread_local! {
     static WATCHED: Cell<Option<Noise>> = const { Cell::new(None) };

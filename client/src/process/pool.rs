@@ -19,6 +19,7 @@ mod calls;
 mod crew;
 mod current;
 mod progress;
+mod ran;
 mod result;
 mod runs;
 mod submit;
@@ -32,7 +33,7 @@ use self::{
     threads::Threads,
 };
 pub use self::{
-    calls::{Apply, Imap, Map, MapResults, TaskError},
+    calls::{Apply, Imap, Map, MapResults},
     current::fence,
     result::AsyncResult,
 };
@@ -101,7 +102,6 @@ impl Pool {
     /// # Errors
     /// [`Error::Configuration`] if this program never came to [`init`](crate::init), with the line to add, or for 0
     /// processes; otherwise as [`Manager::start`].
-    #[expect(clippy::new_ret_no_self, reason = "it is there when its manager is")]
     pub fn new(processes: usize) -> impl Future<Output = Result<Self>> + Send {
         Self::builder().processes(processes).start()
     }

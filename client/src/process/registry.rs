@@ -7,10 +7,10 @@ use std::{
 
 use mp_manager_proto::value::CodecError;
 
+use crate::failure::TaskFailure;
 use crate::process::{
     arguments::Arguments,
     chunk::{self, Chunk, Outcomes},
-    failure::TaskFailure,
     task::Task,
 };
 

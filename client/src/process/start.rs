@@ -6,10 +6,10 @@ use tokio::sync::{oneshot, watch};
 
 use crate::{
     error::{Error, Result},
+    failure::TaskFailure,
     process::{
         children,
         control::FrameKind,
-        failure::TaskFailure,
         handle::{Process, Shared},
         outcome::Outcome,
         spawn::{Child, Launch, await_either, spawn},

@@ -4,6 +4,8 @@ use std::{error::Error, pin::Pin};
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
+use crate::failure::TaskFailure;
+
 /// A future that is owned and may be sent to another thread.
 pub type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
@@ -77,6 +79,12 @@ pub struct Failure {
 impl std::fmt::Display for Failure {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(&self.chain.join(": "))
+    }
+}
+
+impl From<Failure> for TaskFailure {
+    fn from(failure: Failure) -> Self {
+        Self::Failed { chain: failure.chain }
     }
 }
 

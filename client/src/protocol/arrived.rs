@@ -16,6 +16,7 @@ pub(crate) struct Arrived<H> {
     pub(super) handles: Vec<H>,
 }
 
+#[cfg(feature = "process")]
 impl<H> Arrived<H> {
     /// The reply, and the hold on what it refers to.
     pub(crate) fn take(self) -> (reply::Result, Vec<H>) {

@@ -33,6 +33,11 @@ type RunId = u64;
 
 /// At so many failed starts in a row the pool is broken.
 const MAX_FAILED_STARTS: u32 = 3;
+/// At so many starts in a row that ended with SIGKILL it is, too: somebody else has done that, or the system for
+/// want of memory.
+const MAX_KILLED_STARTS: u32 = 30;
+/// The exit code of a process that SIGKILL has ended.
+const SIGKILL: i32 = -9;
 /// A badge is 16 random bytes; nobody guesses one.
 const BADGE_LEN: Range<usize> = 8..65;
 
@@ -71,6 +76,7 @@ pub struct Pool {
     takers: Waiters<usize>,
     joiners: Waiters<()>,
     failed_starts: u32,
+    killed_starts: u32,
     broken: Option<String>,
     is_closed: bool,
     run_bytes: usize,
@@ -188,6 +194,11 @@ impl Pool {
 
     fn enlist(&mut self, session: SessionId, op: PoolEnlist, turn: &mut Turn<'_>) -> Applied {
         if let Some(failure) = op.failure {
+            // Its end is nothing new.
+            if self.guarded.remove(&op.badge).is_some() {
+                self.worker_bytes -= block(op.badge.len());
+            }
+            self.failed_starts += 1;
             self.start_failed(&failure.message, turn);
             return Answer::done().into();
         }
@@ -203,7 +214,7 @@ impl Pool {
             }
             guarded.worker = Some(session);
         }
-        self.failed_starts = 0;
+        (self.failed_starts, self.killed_starts) = (0, 0);
         let worker = Worker { badge: Bytes::copy_from_slice(&op.badge), name: op.name };
         self.worker_bytes += worker.bytes();
         self.workers.insert(session, worker);
@@ -212,9 +223,9 @@ impl Pool {
 
     /// A worker did not come to work. At the third in a row nobody is waited for any more.
     fn start_failed(&mut self, why: &str, turn: &mut Turn<'_>) {
-        self.failed_starts += 1;
-        let is_over = self.is_closed || self.broken.is_some();
-        if is_over || self.failed_starts < MAX_FAILED_STARTS {
+        let is_enough =
+            self.failed_starts >= MAX_FAILED_STARTS || self.killed_starts >= MAX_KILLED_STARTS;
+        if self.is_closed || self.broken.is_some() || !is_enough {
             return;
         }
         self.broken = Some(why.to_owned());
@@ -420,6 +431,10 @@ impl Pool {
         self.worker_bytes -= block(op.badge.len());
         let Some(session) = guarded.worker else {
             let how = how_it_ended(op.death.as_ref());
+            match op.death.and_then(|death| death.exit_code) {
+                Some(SIGKILL) => self.killed_starts += 1,
+                _ => self.failed_starts += 1,
+            }
             return match op.message.as_str() {
                 "" => self.start_failed(&format!("the worker {how} before it was ready"), turn),
                 message => self.start_failed(message, turn),

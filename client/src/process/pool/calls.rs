@@ -13,67 +13,17 @@ use futures_core::Stream;
 
 use crate::{
     error::{Error, Result},
+    failure::{TaskError, TaskFailure},
     process::{
-        failure::TaskFailure,
         pool::{
             progress::Progress,
             result::AsyncResult,
-            runs::Runs,
+            runs::{Done, Runs},
             submit::{Backend, Submission},
         },
         task::{BoxFuture, Task},
     },
 };
-
-/// A task of a pool that has no result: which one, and why.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TaskError {
-    task: &'static str,
-    index: usize,
-    succeeded: usize,
-    failure: TaskFailure,
-}
-
-impl TaskError {
-    /// The task's name.
-    #[must_use]
-    pub fn task(&self) -> &str {
-        self.task
-    }
-
-    /// The place of its input, from 0.
-    #[must_use]
-    pub fn index(&self) -> usize {
-        self.index
-    }
-
-    /// How many tasks of the same call had succeeded by then.
-    #[must_use]
-    pub fn succeeded(&self) -> usize {
-        self.succeeded
-    }
-
-    /// Why it has no result.
-    #[must_use]
-    pub fn failure(&self) -> &TaskFailure {
-        &self.failure
-    }
-}
-
-impl fmt::Display for TaskError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "task `{}`", self.task)?;
-        if self.index > 0 || self.succeeded > 0 {
-            write!(f, " (input {}, {} others succeeded)", self.index, self.succeeded)?;
-        }
-        match &self.failure {
-            TaskFailure::Failed { .. } => write!(f, " failed: {}", self.failure),
-            failure => write!(f, " {failure}"),
-        }
-    }
-}
-
-impl std::error::Error for TaskError {}
 
 fn failed<T: Task>(index: usize, succeeded: usize, failure: TaskFailure) -> Error {
     Error::TaskFailed(Box::new(TaskError { task: T::NAME, index, succeeded, failure }))
@@ -150,8 +100,8 @@ impl<T: Task> Apply<T> {
         let Self { backend, submission, args, callbacks } = self;
         let result = async {
             let next = submission.next::<T>(&backend, &mut std::iter::once(args), 1)?;
-            let Some((_, ran)) = next else { return Err(no_outcome()) };
-            match ran.await?.into_outcomes().next() {
+            let Some(submitted) = next else { return Err(no_outcome()) };
+            match submitted.ran.await?.into_outcomes().next() {
                 Some(outcome) => outcome.map_err(|failure| failed::<T>(0, 0, failure)),
                 None => Err(no_outcome()),
             }
@@ -291,7 +241,7 @@ impl<T: Task> Map<T> {
             match poll_fn(|cx| runs.poll_next(cx)).await {
                 None => break Ok(all),
                 Some(Err(error)) => break Err(error),
-                Some(Ok((first, mut ran))) => {
+                Some(Ok(Done { first, mut ran })) => {
                     if let Some((at, failure)) = ran.failures.drain(..).next() {
                         break Err(failed::<T>(first + at, all.len() + at, failure));
                     }
@@ -341,9 +291,8 @@ impl<T: Task> MapResults<T> {
         let (mut runs, progress) = self.many.runs(true);
         let mut all = Vec::new();
         while let Some(next) = poll_fn(|cx| runs.poll_next(cx)).await {
-            let (_, ran) = next?;
             let before = all.len();
-            all.extend(ran.into_outcomes());
+            all.extend(next?.ran.into_outcomes());
             progress.advance(all.len() - before);
         }
         Ok(all)
@@ -443,7 +392,7 @@ impl<T: Task> Imap<T> {
                 ));
             }
             match running.runs.poll_next(cx) {
-                Poll::Ready(Some(Ok((first, ran)))) => {
+                Poll::Ready(Some(Ok(Done { first, ran }))) => {
                     let numbered: Vec<_> = (first..).zip(ran.into_outcomes()).collect();
                     running.ready = numbered.into_iter();
                 }

@@ -30,8 +30,8 @@ use crate::{
     },
 };
 
-/// The pause after a worker that ended at once; it doubles with each, and begins anew after a worker that
-/// lived for [`LONG`].
+/// The pause after a worker that ended before it had worked; it doubles with each, and begins anew after a
+/// worker that has, or lived for [`LONG`].
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 const LONG: Duration = Duration::from_secs(10);
@@ -177,7 +177,7 @@ impl Shared {
         while self.is_wanted(number) {
             let began = Instant::now();
             let Some(is_good) = self.employ(number) else { return };
-            if began.elapsed() >= LONG {
+            if is_good || began.elapsed() >= LONG {
                 pause = FIRST_PAUSE;
             }
             if is_good {
@@ -244,7 +244,8 @@ impl Shared {
             index: u32::try_from(note.index >> 1).unwrap_or(u32::MAX),
             is_exact: note.index & 1 == 1,
         });
-        let is_good = status.as_ref().is_ok_and(ExitStatus::success);
+        // One that has worked did not fail to start, however it ended.
+        let is_good = note.is_some() || status.as_ref().is_ok_and(ExitStatus::success);
         self.bury(&badge, status.ok(), note, String::new());
         Some(is_good)
     }

@@ -14,7 +14,10 @@ use futures_util::stream::FuturesUnordered;
 use crate::{
     error::Result,
     process::{
-        pool::submit::{Backend, Ran, Submission},
+        pool::{
+            ran::Ran,
+            submit::{Backend, Submission, Submitted},
+        },
         task::{BoxFuture, Task},
     },
 };
@@ -74,8 +77,15 @@ impl Pace {
     }
 }
 
-/// A run that is under way, by its number.
-type Pending<T> = BoxFuture<(usize, usize, Result<Ran<T>>)>;
+/// A run whose tasks all have an outcome.
+pub(super) struct Done<T> {
+    /// The number of its first task.
+    pub(super) first: usize,
+    pub(super) ran: Ran<T>,
+}
+
+/// A run that is under way: it completes with its number.
+type Pending<T> = BoxFuture<Result<(usize, Done<T>)>>;
 
 pub(super) struct Runs<T: Task> {
     backend: Backend,
@@ -87,7 +97,7 @@ pub(super) struct Runs<T: Task> {
     is_exhausted: bool,
     pending: FuturesUnordered<Pending<T::Output>>,
     /// Runs that came before those whose turn it is.
-    done: BTreeMap<usize, (usize, Ran<T::Output>)>,
+    done: BTreeMap<usize, Done<T::Output>>,
     submitted_runs: usize,
     submitted_tasks: usize,
     read_runs: usize,
@@ -120,28 +130,28 @@ impl<T: Task> Runs<T> {
         }
     }
 
-    /// The next run, with the number of its first task; `None` after the last.
+    /// The next run; `None` after the last.
     pub(super) fn poll_next(
         &mut self,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<(usize, Ran<T::Output>)>>> {
+    ) -> Poll<Option<Result<Done<T::Output>>>> {
         loop {
             if let Err(error) = self.submit() {
                 self.is_exhausted = true;
                 self.pending = FuturesUnordered::new();
                 return Poll::Ready(Some(Err(error)));
             }
-            if let Some((_, done)) = self.next_done() {
+            if let Some(done) = self.next_done() {
                 self.read_runs += 1;
                 return Poll::Ready(Some(Ok(done)));
             }
             match Pin::new(&mut self.pending).poll_next(cx) {
-                Poll::Ready(Some((number, first, Ok(ran)))) => {
-                    let tasks = ran.values.len() + ran.failures.len();
-                    self.pace.note(tasks, ran.elapsed);
-                    self.done.insert(number, (first, ran));
+                Poll::Ready(Some(Ok((number, done)))) => {
+                    let tasks = done.ran.values.len() + done.ran.failures.len();
+                    self.pace.note(tasks, done.ran.elapsed);
+                    self.done.insert(number, done);
                 }
-                Poll::Ready(Some((_, _, Err(error)))) => {
+                Poll::Ready(Some(Err(error))) => {
                     self.is_exhausted = true;
                     self.pending = FuturesUnordered::new();
                     return Poll::Ready(Some(Err(error)));
@@ -152,9 +162,9 @@ impl<T: Task> Runs<T> {
         }
     }
 
-    fn next_done(&mut self) -> Option<(usize, (usize, Ran<T::Output>))> {
+    fn next_done(&mut self) -> Option<Done<T::Output>> {
         let next = self.done.first_entry()?;
-        (!self.is_ordered || *next.key() == self.read_runs).then(|| next.remove_entry())
+        (!self.is_ordered || *next.key() == self.read_runs).then(|| next.remove())
     }
 
     fn submit(&mut self) -> Result<()> {
@@ -163,14 +173,15 @@ impl<T: Task> Runs<T> {
             let left = most.filter(|most| *most == least);
             let size = self.pace.size(left);
             let next = self.submission.next::<T>(&self.backend, &mut *self.inputs, size)?;
-            let Some((count, ran)) = next else {
+            let Some(Submitted { count, ran }) = next else {
                 self.is_exhausted = true;
                 return Ok(());
             };
             let (number, first) = (self.submitted_runs, self.submitted_tasks);
             self.submitted_runs += 1;
             self.submitted_tasks += count;
-            self.pending.push(Box::pin(async move { (number, first, ran.await) }));
+            let done = async move { Ok((number, Done { first, ran: ran.await? })) };
+            self.pending.push(Box::pin(done));
         }
         Ok(())
     }

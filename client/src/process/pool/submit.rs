@@ -9,10 +9,10 @@ use mp_manager_proto::{
 
 use crate::{
     error::{Error, Result},
+    failure::TaskFailure,
     objects::pool::{Results, SharedPool},
     process::{
-        failure::TaskFailure,
-        pool::threads::Threads,
+        pool::{ran::Ran, threads::Threads},
         task::{BoxFuture, Task},
     },
     rpc::codec,
@@ -29,27 +29,11 @@ pub(super) enum Backend {
     Threads(Arc<Threads>),
 }
 
-/// What came of the tasks of a run: the results in order, but for those of tasks that failed.
-#[derive(Debug)]
-pub(super) struct Ran<T> {
-    pub(super) values: Vec<T>,
-    /// By their place in the run, ascending.
-    pub(super) failures: Vec<(usize, TaskFailure)>,
-    /// How long the tasks took in their worker.
-    pub(super) elapsed: Duration,
-}
-
-impl<T> Ran<T> {
-    /// One outcome for each task.
-    pub(super) fn into_outcomes(self) -> impl Iterator<Item = Result<T, TaskFailure>> {
-        let count = self.values.len() + self.failures.len();
-        let mut values = self.values.into_iter();
-        let mut failures = self.failures.into_iter().peekable();
-        (0..count).filter_map(move |at| match failures.next_if(|(index, _)| *index == at) {
-            Some((_, failure)) => Some(Err(failure)),
-            None => values.next().map(Ok),
-        })
-    }
+/// A run that is submitted when its future is polled.
+pub(super) struct Submitted<T> {
+    /// How many tasks it has.
+    pub(super) count: usize,
+    pub(super) ran: BoxFuture<Result<Ran<T>>>,
 }
 
 /// How runs are submitted.
@@ -60,8 +44,7 @@ pub(super) struct Submission {
 }
 
 impl Submission {
-    /// Takes tasks from the iterator, `max` at most, and submits them. Returns how many they are, and their
-    /// results; `None` if there are none. The run is submitted when the future is polled.
+    /// Takes tasks from the iterator, `max` at most, and makes a run of them; `None` if there are none.
     ///
     /// # Errors
     /// If arguments cannot be encoded.
@@ -70,13 +53,13 @@ impl Submission {
         backend: &Backend,
         inputs: &mut dyn Iterator<Item = T::Args>,
         max: usize,
-    ) -> Result<Option<(usize, BoxFuture<Result<Ran<T::Output>>>)>> {
+    ) -> Result<Option<Submitted<T::Output>>> {
         match backend {
             Backend::Threads(threads) => {
                 let args: Vec<T::Args> = inputs.take(max).collect();
                 let count = args.len();
-                let run = || threads.run::<T>(args);
-                Ok((count > 0).then(run).map(|ran| (count, Box::pin(ran) as _)))
+                let run = || Submitted { count, ran: Box::pin(threads.run::<T>(args)) };
+                Ok((count > 0).then(run))
             }
             Backend::Workers(pool) => {
                 let link = Arc::clone(pool.object().link());
@@ -101,7 +84,7 @@ impl Submission {
                     let results = pool.run(run).await?;
                     Ok(decode(&results, &link))
                 };
-                Ok(Some((count, Box::pin(ran))))
+                Ok(Some(Submitted { count, ran: Box::pin(ran) }))
             }
         }
     }

@@ -11,7 +11,7 @@ use tokio::sync::oneshot;
 
 use crate::{
     error::{Error, Result},
-    process::{chunk, pool::submit::Ran, task::Task},
+    process::{chunk, pool::ran::Ran, task::Task},
 };
 
 type Job = Box<dyn FnOnce() + Send>;

@@ -22,6 +22,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     error::{Error, Result},
+    failure::TaskFailure,
     objects::{
         Manager,
         pool::{SharedPool, Work},
@@ -30,7 +31,6 @@ use crate::{
         arguments::Arguments,
         chunk::{Chunk, Outcomes},
         control::FrameKind,
-        failure::TaskFailure,
         pool::{current::Current, submit::write_failure},
         recorder::{Note, Recorder},
         registry::{self, Entry},
@@ -368,11 +368,9 @@ impl Executor {
         let began = Instant::now();
         let report = match find(ticket) {
             Ok(entry) => self.run_chunk(&entry, ticket),
-            Err(failure) => {
-                self.left = self.left.saturating_sub(u64::from(ticket.count));
-                refused(ticket, failure)
-            }
+            Err(failure) => refused(ticket, failure),
         };
+        self.left = self.left.saturating_sub(u64::from(report.count));
         let elapsed = began.elapsed();
         self.pace = elapsed / report.count.max(1);
         let elapsed_us = u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX);
@@ -398,9 +396,10 @@ impl Executor {
                 note(index, true);
             }
         };
+        let mut done = 0;
         let mut stop = |result_bytes: usize| {
-            *left = left.saturating_sub(1);
-            shared.position.advance() || *left == 0 || result_bytes >= MAX_CHUNK_BYTES
+            done += 1;
+            shared.position.advance() || done >= *left || result_bytes >= MAX_CHUNK_BYTES
         };
         let mut chunk = Chunk {
             args: &args,

@@ -1,8 +1,8 @@
 //! Why a task has no result.
 
-use serde::{Deserialize, Serialize};
+use std::fmt;
 
-use crate::process::task::Failure;
+use serde::{Deserialize, Serialize};
 
 /// Why a task that a process ran has no result.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
@@ -85,8 +85,52 @@ pub enum TaskFailure {
     },
 }
 
-impl From<Failure> for TaskFailure {
-    fn from(failure: Failure) -> Self {
-        Self::Failed { chain: failure.chain }
+/// A task of a pool that has no result: which one, and why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TaskError {
+    pub(crate) task: &'static str,
+    pub(crate) index: usize,
+    pub(crate) succeeded: usize,
+    pub(crate) failure: TaskFailure,
+}
+
+impl TaskError {
+    /// The task's name.
+    #[must_use]
+    pub fn task(&self) -> &str {
+        self.task
+    }
+
+    /// The place of its input, from 0.
+    #[must_use]
+    pub fn index(&self) -> usize {
+        self.index
+    }
+
+    /// How many tasks of the same call had succeeded by then.
+    #[must_use]
+    pub fn succeeded(&self) -> usize {
+        self.succeeded
+    }
+
+    /// Why it has no result.
+    #[must_use]
+    pub fn failure(&self) -> &TaskFailure {
+        &self.failure
     }
 }
+
+impl fmt::Display for TaskError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "task `{}`", self.task)?;
+        if self.index > 0 || self.succeeded > 0 {
+            write!(f, " (input {}, {} others succeeded)", self.index, self.succeeded)?;
+        }
+        match &self.failure {
+            TaskFailure::Failed { .. } => write!(f, " failed: {}", self.failure),
+            failure => write!(f, " {failure}"),
+        }
+    }
+}
+
+impl std::error::Error for TaskError {}
