@@ -58,8 +58,13 @@ const BADGE_LEN: Range<usize> = 8..65;
 /// A ticket is a fencing token, and stands from when it is handed out until its tasks are settled, its run is
 /// cancelled, or its worker is lost. Tasks are handed out again only when nobody can execute them any more:
 /// a guarded worker whose session is over keeps them until its guardian has buried it, or is lost as well.
+///
+/// Boxed, as every object takes the room of the largest kind.
 #[derive(Debug, Clone, Default)]
-pub struct Pool {
+pub struct Pool(Box<State>);
+
+#[derive(Debug, Clone, Default)]
+struct State {
     runs: BTreeMap<RunId, Run>,
     last_run: RunId,
     /// The runs whose results somebody waits for.
@@ -126,7 +131,9 @@ impl Pool {
     pub fn new() -> Self {
         Self::default()
     }
+}
 
+impl State {
     fn run(&mut self, call: Call, op: PoolRun, turn: &mut Turn<'_>) -> Applied {
         self.check_open()?;
         let task = op.task.filter(|task| !task.name.is_empty());
@@ -614,6 +621,58 @@ impl Pool {
     }
 }
 
+impl Machine for Pool {
+    type Op = Op;
+
+    fn apply(&mut self, call: Call, op: Op, turn: &mut Turn<'_>) -> Applied {
+        self.0.apply(call, op, turn)
+    }
+
+    fn cost(&self, op: &Op) -> Cost {
+        self.0.cost(op)
+    }
+
+    fn crowd(&self) -> usize {
+        self.0.crowd()
+    }
+
+    fn elements(&self) -> usize {
+        self.0.elements()
+    }
+
+    fn acknowledge(&mut self, call: CallId) {
+        self.0.acknowledge(call);
+    }
+
+    fn cancel(&mut self, call: CallId, turn: &mut Turn<'_>) {
+        self.0.cancel(call, turn);
+    }
+
+    fn expire(&mut self, call: CallId, turn: &mut Turn<'_>) {
+        self.0.expire(call, turn);
+    }
+
+    fn end_session(&mut self, session: SessionId, turn: &mut Turn<'_>) {
+        self.0.end_session(session, turn);
+    }
+
+    fn delete(&mut self, turn: &mut Turn<'_>) {
+        self.0.delete(turn);
+    }
+
+    fn holds(&self, token: u64) -> bool {
+        self.0.holds(token)
+    }
+
+    fn describe(&self, info: &mut ObjectInfo) {
+        self.0.describe(info);
+    }
+
+    fn bytes(&self) -> usize {
+        block(size_of::<State>()) + self.0.bytes()
+    }
+}
+
 impl Worker {
     fn bytes(&self) -> usize {
         block(self.badge.len()) + block(self.name.len())
@@ -679,7 +738,7 @@ fn no_worker() -> Error {
         .with_hint("enlist it first")
 }
 
-impl Machine for Pool {
+impl Machine for State {
     type Op = Op;
 
     fn apply(&mut self, call: Call, op: Op, turn: &mut Turn<'_>) -> Applied {
@@ -872,7 +931,7 @@ impl Machine for Pool {
     }
 }
 
-impl Pool {
+impl State {
     /// Nobody will say how its workers end: those that are lost already are decided now.
     fn end_guardian(&mut self, session: SessionId, turn: &mut Turn<'_>) {
         let of_guardian = |(badge, guarded): (&Bytes, &Guarded)| {

@@ -63,8 +63,8 @@ fn bury(worker: u64, started: Option<(u64, u32, bool)>) -> Op {
 }
 
 /// A pool with workers, whose sessions are their numbers. Their guardian is session 1.
-fn with_workers(workers: &[u64]) -> Fixture<Pool> {
-    let mut pool = Fixture::new(Pool::new());
+fn with_workers(workers: &[u64]) -> Fixture<State> {
+    let mut pool = Fixture::new(State::default());
     for &worker in workers {
         pool.ask(1, Op::Guard(badge(worker))).unwrap();
         pool.ask(worker, enlist(worker)).unwrap();
@@ -78,7 +78,7 @@ fn tickets(result: reply::Result) -> Vec<PoolTicket> {
 }
 
 /// Takes one ticket, which must be there.
-fn take_one(pool: &mut Fixture<Pool>, worker: u64) -> PoolTicket {
+fn take_one(pool: &mut Fixture<State>, worker: u64) -> PoolTicket {
     let result = pool.take(worker, take(1));
     let [ticket] = <[_; 1]>::try_from(tickets(result)).unwrap();
     ticket
@@ -88,7 +88,7 @@ fn range(ticket: &PoolTicket) -> Range<u32> {
     ticket.start..ticket.start + ticket.count
 }
 
-fn segments(pool: &Fixture<Pool>, call: CallId) -> Vec<PoolSegment> {
+fn segments(pool: &Fixture<State>, call: CallId) -> Vec<PoolSegment> {
     match pool.told(call) {
         Some(Ok(reply::Result::Results(results))) => {
             assert_eq!(results.run, 0, "there is more");
@@ -99,7 +99,7 @@ fn segments(pool: &Fixture<Pool>, call: CallId) -> Vec<PoolSegment> {
 }
 
 /// The tasks that failed, with how.
-fn failures(pool: &Fixture<Pool>, call: CallId) -> Vec<(Range<u32>, PoolFailureKind)> {
+fn failures(pool: &Fixture<State>, call: CallId) -> Vec<(Range<u32>, PoolFailureKind)> {
     let of = |failure: &PoolFailure| {
         (failure.index..failure.index + failure.count.max(1), failure.kind())
     };
@@ -247,7 +247,7 @@ fn a_task_that_ends_its_workers_is_isolated_and_given_up() {
 
 #[test]
 fn without_a_guardian_a_lost_worker_is_decided_at_once() {
-    let mut pool = Fixture::new(Pool::new());
+    let mut pool = Fixture::new(State::default());
     pool.ask(2, enlist(2)).unwrap();
     let call = pool.call(9, run(3));
     take_one(&mut pool, 2);
@@ -409,7 +409,7 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 /// No task has two tickets, none is forgotten, and nothing is in line that is in somebody's hands.
-fn check(pool: &Pool) {
+fn check(pool: &State) {
     let mut tickets = 0;
     let mut waiting = 0;
     for (id, run) in &pool.runs {
