@@ -368,9 +368,41 @@ async fn a_pool_is_opened_by_its_name() -> Result<()> {
     let pool = Pool::builder().processes(2).manager(&manager).name("crunch").start().await?;
     let other = Pool::open(&manager, "crunch").await?;
     assert_eq!(soon("map", other.map(square, 0..10)).await?[3], 9);
+    // It is there as long as its manager, with whatever workers others have for it.
     drop(pool);
-    assert_eq!(process::active_children().len(), 0);
+    let pool = Pool::builder().processes(1).manager(&manager).name("crunch").start().await?;
+    assert_eq!(soon("map", other.map(square, 0..10)).await?[4], 16);
+    drop(pool);
     Ok(())
+}
+
+#[mp_manager::test]
+async fn results_outlive_the_handle_of_their_pool() -> Result<()> {
+    let pool = Pool::new(2).await?;
+    let mut squares = pool.imap(square, 0..1000);
+    let cubes = pool.map_async(square, 0..1000);
+    drop(pool);
+    for x in 0..1000 {
+        assert_eq!(soon("next", squares.next()).await.expect("there are more")?, x * x);
+    }
+    assert_eq!(soon("get", cubes.get()).await?.len(), 1000);
+    Ok(())
+}
+
+#[mp_manager::test]
+async fn a_pool_without_a_name_leaves_nothing_behind() -> Result<()> {
+    let manager = Manager::start().await?;
+    let pool = Pool::builder().processes(1).manager(&manager).start().await?;
+    assert_eq!(soon("apply", pool.apply(square, (2,))).await?, 4);
+    assert_eq!(manager.statistics().await?.named_objects, 1);
+    drop(pool);
+    let gone = async {
+        while manager.statistics().await?.named_objects != 0 {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+        Ok::<_, Error>(())
+    };
+    soon("statistics", gone).await
 }
 
 #[mp_manager::test]

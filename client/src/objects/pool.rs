@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use mp_manager_proto::v1::{
     Empty, Kind, PoolBury, PoolEnlist, PoolOp, PoolReport, PoolReports, PoolRun, PoolSegment,
-    PoolStatus, PoolTake, PoolTicket, pool_op::Op, reply, request,
+    PoolStatus, PoolTake, PoolTicket, directory_op, pool_op::Op, reply, request,
 };
 
 use crate::{
@@ -132,9 +132,10 @@ impl SharedPool {
         self.object.ask("terminate", op(Op::Terminate(Empty {}))).await?.done()
     }
 
-    /// Terminates it, and nobody waits for that.
-    pub(crate) fn abandon(&self) {
+    /// Terminates it and deletes it by its name, and nobody waits for that.
+    pub(crate) fn abandon(&self, name: &str) {
         self.object.tell(op(Op::Terminate(Empty {})));
+        self.object.tell_directory(directory_op::Op::Delete(name.into()));
     }
 
     pub(crate) async fn join(&self) -> Result<()> {

@@ -29,7 +29,7 @@ mod work;
 use self::{
     calls::Many,
     crew::{Crew, Recipe},
-    submit::Backend,
+    submit::{Backend, Submission},
     threads::Threads,
 };
 pub use self::{
@@ -40,8 +40,8 @@ pub use self::{
 
 /// Workers that execute [tasks](macro@crate::task), wherever they run. Python's `multiprocessing.Pool`.
 ///
-/// Cloning is cheap. A pool that this program [made](Self::new) ends with its last clone: its workers are killed, and
-/// what they had not done is lost. [`close`](Self::close) and [`join`](Self::join) let them finish.
+/// Cloning is cheap. The workers of this program end with the last clone, once what was submitted to it is done or
+/// given up. A pool without a [name](PoolBuilder::name) ends with them.
 ///
 /// ```no_run
 /// use mp_manager::{Pool, task};
@@ -78,6 +78,8 @@ struct Shared {
     crew: Option<Crew>,
     workers: usize,
     name: String,
+    /// Nobody else can find it.
+    is_private: bool,
 }
 
 /// How far a pool is.
@@ -125,7 +127,8 @@ impl Pool {
         let workers = threads.count();
         let backend = Backend::Threads(threads);
         let name = "threads".into();
-        Ok(Self { shared: Arc::new(Shared { backend, manager: None, crew: None, workers, name }) })
+        let shared = Shared { backend, manager: None, crew: None, workers, name, is_private: true };
+        Ok(Self { shared: Arc::new(shared) })
     }
 
     /// The pool of this name, whose workers run anywhere. It is made if there is none.
@@ -137,7 +140,8 @@ impl Pool {
         let workers = usize::try_from(pool.status().await?.workers).unwrap_or(1).max(1);
         let backend = Backend::Workers(pool);
         let (manager, name) = (Some(manager.clone()), name.into());
-        Ok(Self { shared: Arc::new(Shared { backend, manager, crew: None, workers, name }) })
+        let shared = Shared { backend, manager, crew: None, workers, name, is_private: false };
+        Ok(Self { shared: Arc::new(shared) })
     }
 
     /// The manager of this pool, for what its tasks share; a pool of threads has none.
@@ -154,7 +158,7 @@ impl Pool {
     /// [`Error::TaskFailed`] with what became of the task; [`Error::PoolBroken`] if no worker comes to work;
     /// [`Error::PoolClosed`]; [`Error::Encode`] if its arguments cannot be sent; otherwise the session is lost.
     pub fn apply<T: Task>(&self, _: T, args: T::Args) -> Apply<T> {
-        Apply::new(self.shared.backend.clone(), args)
+        Apply::new(self.submission(), args)
     }
 
     /// Submits a task now, and gives something to ask for its result later.
@@ -222,7 +226,12 @@ impl Pool {
         I: IntoIterator<Item = T::Args, IntoIter: Send + 'static>,
     {
         let workers = self.shared.crew.as_ref().map_or(self.shared.workers, Crew::count);
-        Many::new(self.shared.backend.clone(), workers, inputs.into_iter())
+        Many::new(self.submission(), workers, inputs.into_iter())
+    }
+
+    fn submission(&self) -> Submission {
+        let backend = self.shared.backend.clone();
+        Submission { backend, pool: Arc::clone(&self.shared) as _, priority: 0, timeout: None }
     }
 
     /// Takes no more tasks. Those that were submitted are executed, and then the workers end, wherever they run.
@@ -378,9 +387,11 @@ fn no_workers(what: &str) -> Error {
 
 impl Drop for Shared {
     fn drop(&mut self) {
-        if let (Some(crew), Backend::Workers(pool)) = (&self.crew, &self.backend) {
+        if let Some(crew) = &self.crew {
             crew.kill();
-            pool.abandon();
+        }
+        if let (true, Backend::Workers(pool)) = (self.is_private, &self.backend) {
+            pool.abandon(&self.name);
         }
     }
 }
@@ -475,6 +486,7 @@ impl PoolBuilder {
             Some(manager) => manager,
             None => own_manager().await?,
         };
+        let is_private = self.pool_name.is_none();
         let name = match self.pool_name {
             Some(name) => name,
             None => {
@@ -490,6 +502,7 @@ impl PoolBuilder {
             crew: Some(crew),
             workers: processes,
             name,
+            is_private,
         };
         Ok(Pool { shared: Arc::new(shared) })
     }

@@ -25,6 +25,10 @@ use crate::{
     },
 };
 
+/// The number of the directory of objects.
+#[cfg(feature = "process")]
+const DIRECTORY: u64 = 0;
+
 /// A shared object of any kind, as its proxies hold it. Cloning is cheap.
 #[derive(Clone)]
 pub struct Object {
@@ -160,6 +164,14 @@ impl Object {
     pub(crate) fn tell(&self, op: request::Op) {
         let Ref { object, server, .. } = self.reference();
         self.link().session.send_detached(giving_back(object, op), Scope::Server(server));
+    }
+
+    /// Tells the directory something whose reply nobody waits for.
+    #[cfg(feature = "process")]
+    pub(crate) fn tell_directory(&self, op: directory_op::Op) {
+        let op = request::Op::Directory(DirectoryOp { op: Some(op) });
+        let scope = Scope::Server(self.reference().server);
+        self.link().session.send_detached(giving_back(DIRECTORY, op), scope);
     }
 
     /// The manager has started again: opens the object of the same name there.

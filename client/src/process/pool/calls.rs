@@ -19,7 +19,7 @@ use crate::{
             progress::Progress,
             result::AsyncResult,
             runs::{Done, Runs},
-            submit::{Backend, Submission},
+            submit::Submission,
         },
         task::{BoxFuture, Task},
     },
@@ -55,15 +55,14 @@ impl<T> Callbacks<T> {
 /// One call of a task, made by [`Pool::apply`](crate::Pool::apply). Await it for its result.
 #[must_use = "a task is submitted when this is awaited"]
 pub struct Apply<T: Task> {
-    backend: Backend,
     submission: Submission,
     args: T::Args,
     callbacks: Callbacks<T::Output>,
 }
 
 impl<T: Task> Apply<T> {
-    pub(super) fn new(backend: Backend, args: T::Args) -> Self {
-        Self { backend, submission: Submission::default(), args, callbacks: Callbacks::default() }
+    pub(super) fn new(submission: Submission, args: T::Args) -> Self {
+        Self { submission, args, callbacks: Callbacks::default() }
     }
 
     /// How long the task may run. A worker that is in a sync task then is killed, and another one takes its
@@ -97,9 +96,9 @@ impl<T: Task> Apply<T> {
     }
 
     async fn run(self) -> Result<T::Output> {
-        let Self { backend, submission, args, callbacks } = self;
+        let Self { submission, args, callbacks } = self;
         let result = async {
-            let next = submission.next::<T>(&backend, &mut std::iter::once(args), 1)?;
+            let next = submission.next::<T>(&mut std::iter::once(args), 1)?;
             let Some(submitted) = next else { return Err(no_outcome()) };
             match submitted.ran.await?.into_outcomes().next() {
                 Some(outcome) => outcome.map_err(|failure| failed::<T>(0, 0, failure)),
@@ -138,7 +137,6 @@ impl<T: Task> IntoFuture for Apply<T> {
 
 /// Options of everything that has many inputs.
 pub(super) struct Many<T: Task> {
-    backend: Backend,
     submission: Submission,
     inputs: Box<dyn Iterator<Item = T::Args> + Send>,
     chunk_size: Option<usize>,
@@ -148,18 +146,18 @@ pub(super) struct Many<T: Task> {
 
 impl<T: Task> Many<T> {
     pub(super) fn new(
-        backend: Backend,
+        submission: Submission,
         workers: usize,
         inputs: impl Iterator<Item = T::Args> + Send + 'static,
     ) -> Self {
-        let (submission, inputs) = (Submission::default(), Box::new(inputs));
-        Self { backend, submission, inputs, chunk_size: None, workers, draws: false }
+        let inputs = Box::new(inputs);
+        Self { submission, inputs, chunk_size: None, workers, draws: false }
     }
 
     fn runs(self, is_ordered: bool) -> (Runs<T>, Progress) {
         let progress = Progress::new(self.draws, T::NAME, self.inputs.size_hint());
         let size = (self.chunk_size, self.workers);
-        (Runs::new(self.backend, self.submission, self.inputs, size, is_ordered), progress)
+        (Runs::new(self.submission, self.inputs, size, is_ordered), progress)
     }
 }
 

@@ -209,7 +209,15 @@ impl Shared {
         let mut badge = [0; BADGE_LEN];
         getrandom::fill(&mut badge).ok()?;
         let badge = Bytes::copy_from_slice(&badge);
-        pollster::block_on(self.pool.guard(&badge)).ok()?;
+        match pollster::block_on(self.pool.guard(&badge)) {
+            Ok(()) => {}
+            // The pool is over.
+            Err(Error::PoolClosed(_) | Error::PoolBroken(_) | Error::ObjectNotFound(_)) => {
+                return None;
+            }
+            // It may be back in a while, with its manager.
+            Err(_) => return Some(false),
+        }
         let recorder = Recorder::new();
         let started = recorder.map_err(|error| error.to_string()).and_then(|recorder| {
             let child = self.launch(number, &badge).map_err(|error| error.to_string())?;

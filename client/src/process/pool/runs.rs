@@ -16,7 +16,7 @@ use crate::{
     process::{
         pool::{
             ran::Ran,
-            submit::{Backend, Submission, Submitted},
+            submit::{Submission, Submitted},
         },
         task::{BoxFuture, Task},
     },
@@ -88,7 +88,6 @@ pub(super) struct Done<T> {
 type Pending<T> = BoxFuture<Result<(usize, Done<T>)>>;
 
 pub(super) struct Runs<T: Task> {
-    backend: Backend,
     submission: Submission,
     inputs: Box<dyn Iterator<Item = T::Args> + Send>,
     pace: Pace,
@@ -105,7 +104,6 @@ pub(super) struct Runs<T: Task> {
 
 impl<T: Task> Runs<T> {
     pub(super) fn new(
-        backend: Backend,
         submission: Submission,
         inputs: Box<dyn Iterator<Item = T::Args> + Send>,
         (chunk_size, workers): (Option<usize>, usize),
@@ -116,7 +114,6 @@ impl<T: Task> Runs<T> {
         // What takes too long is ended with its worker: nothing else may be with it.
         let fixed = if submission.timeout.is_some() { Some(1) } else { chunk_size };
         Self {
-            backend,
             submission,
             inputs,
             pace: Pace::new(fixed, workers.max(1), count),
@@ -172,7 +169,7 @@ impl<T: Task> Runs<T> {
             let (least, most) = self.inputs.size_hint();
             let left = most.filter(|most| *most == least);
             let size = self.pace.size(left);
-            let next = self.submission.next::<T>(&self.backend, &mut *self.inputs, size)?;
+            let next = self.submission.next::<T>(&mut *self.inputs, size)?;
             let Some(Submitted { count, ran }) = next else {
                 self.is_exhausted = true;
                 return Ok(());

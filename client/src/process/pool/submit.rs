@@ -1,6 +1,6 @@
 //! Submits runs, and reads what came of them.
 
-use std::{sync::Arc, time::Duration};
+use std::{any::Any, sync::Arc, time::Duration};
 
 use mp_manager_proto::{
     v1::{Kind, PoolFailure, PoolFailureKind, PoolRun, PoolSegment, PoolTask, Value},
@@ -36,9 +36,12 @@ pub(super) struct Submitted<T> {
     pub(super) ran: BoxFuture<Result<Ran<T>>>,
 }
 
-/// How runs are submitted.
-#[derive(Debug, Clone, Default)]
+/// Where and how runs are submitted.
+#[derive(Clone)]
 pub(super) struct Submission {
+    pub(super) backend: Backend,
+    /// The pool does not end before what was submitted to it.
+    pub(super) pool: Arc<dyn Any + Send + Sync>,
     pub(super) priority: i32,
     pub(super) timeout: Option<Duration>,
 }
@@ -50,15 +53,21 @@ impl Submission {
     /// If arguments cannot be encoded.
     pub(super) fn next<T: Task>(
         &self,
-        backend: &Backend,
         inputs: &mut dyn Iterator<Item = T::Args>,
         max: usize,
     ) -> Result<Option<Submitted<T::Output>>> {
-        match backend {
+        match &self.backend {
             Backend::Threads(threads) => {
                 let args: Vec<T::Args> = inputs.take(max).collect();
                 let count = args.len();
-                let run = || Submitted { count, ran: Box::pin(threads.run::<T>(args)) };
+                let run = || {
+                    let (ran, pool) = (threads.run::<T>(args), Arc::clone(&self.pool));
+                    let ran = async move {
+                        let _pool = pool;
+                        ran.await
+                    };
+                    Submitted { count, ran: Box::pin(ran) }
+                };
                 Ok((count > 0).then(run))
             }
             Backend::Workers(pool) => {
@@ -79,9 +88,10 @@ impl Submission {
                     priority: self.priority,
                     timeout_us: timeout,
                 };
-                let pool = pool.clone();
+                let (shared, pool) = (pool.clone(), Arc::clone(&self.pool));
                 let ran = async move {
-                    let results = pool.run(run).await?;
+                    let _pool = pool;
+                    let results = shared.run(run).await?;
                     Ok(decode(&results, &link))
                 };
                 Ok(Some(Submitted { count, ran: Box::pin(ran) }))
