@@ -80,7 +80,7 @@ macro_rules! errors {
                 /// How it ended: the error of its task, the message and place of its panic, the signal.
                 message: String,
             },
-            /// Whoever submitted it has taken it back.
+            /// The submitter has taken the tasks back.
             #[cfg(feature = "process")]
             #[error("{0}")]
             Cancelled(String),

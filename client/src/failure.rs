@@ -17,7 +17,7 @@ pub enum TaskFailure {
     /// It panicked.
     #[error("panicked at {location}: {message}")]
     Panicked {
-        /// What `panic!` said.
+        /// The message of the panic.
         message: String,
         /// File, line and column.
         location: String,
@@ -39,13 +39,13 @@ pub enum TaskFailure {
     /// Its result could not be serialised.
     #[error("returned what cannot be serialised: {message}")]
     Unserialisable {
-        /// What the serialiser said.
+        /// The serialiser's error.
         message: String,
     },
     /// Its arguments are not of the types that it takes. It did not run.
     #[error("was given arguments of other types: {message}")]
     Undecodable {
-        /// What the decoder said.
+        /// The decoder's error.
         message: String,
     },
     /// The process does not know the task. It did not run.

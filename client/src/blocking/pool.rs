@@ -10,7 +10,7 @@ use crate::{
 
 /// Workers that execute [tasks](macro@crate::task), for threads: as [`crate::Pool`].
 ///
-/// What would be awaited there has a method `wait` here.
+/// Calls that are awaited there have a method `wait` here.
 ///
 /// ```no_run
 /// use mp_manager::{blocking::Pool, task};
@@ -198,7 +198,7 @@ impl<T: Send + 'static> AsyncResult<T> {
     /// Waits for the result, as long as it takes.
     ///
     /// # Errors
-    /// What was submitted may fail, as documented there.
+    /// The error of the call that was submitted, as documented there.
     pub fn get(self) -> Result<T> {
         wait(self.inner.get())
     }

@@ -47,7 +47,7 @@ impl sealed::Proxy for SharedPool {
     }
 }
 
-/// What came of the tasks of a run, in their order.
+/// The outcomes of the tasks of a run, in their order.
 #[derive(Default)]
 pub(crate) struct Results {
     pub(crate) segments: Vec<PoolSegment>,

@@ -1,4 +1,4 @@
-//! What a parent tells its child before the child does anything.
+//! The first messages from a parent to its child.
 
 use std::ffi::OsString;
 
@@ -11,7 +11,7 @@ pub(crate) const CHILD_VARIABLE: &str = "MP_MANAGER_CHILD";
 /// Length of a nonce, which tells a child from a process that inherited its environment, and keeps nobody out.
 pub(crate) const NONCE_LEN: usize = 32;
 
-/// Who the child is. It has the authkey in it, and is never printed.
+/// The identity of the child. It has the authkey in it, and is never printed.
 #[derive(Serialize, Deserialize)]
 pub(crate) struct Bootstrap {
     pub(crate) name: String,
@@ -22,7 +22,7 @@ pub(crate) struct Bootstrap {
     pub(crate) manager: Vec<(OsString, OsString)>,
 }
 
-/// What a child is for.
+/// The role of a child.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) enum Role {
     /// To run one task.

@@ -31,7 +31,7 @@ pub(crate) struct Chunk<'a> {
     pub(crate) timeout: Option<Duration>,
 }
 
-/// What became of a chunk.
+/// The outcomes of a chunk.
 #[derive(Debug, Default)]
 pub(crate) struct Outcomes {
     /// The results of the tasks that have one, in order: the elements of a MessagePack array, without

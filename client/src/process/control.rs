@@ -25,7 +25,7 @@ const MAX_DESCRIPTORS: usize = 4;
 /// Length of what stands before the payload.
 pub(crate) const HEADER_LEN: usize = 5;
 
-/// What a frame is about.
+/// The kind of a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub(crate) enum FrameKind {

@@ -13,7 +13,7 @@ use std::{
 use clap::Parser;
 use mp_manager::{Pool, Result, task};
 
-/// What the other side executes.
+/// The program of the other side.
 const PYTHON: &str = include_str!("pool.py");
 
 /// Compares a pool of processes with CPython's, in tasks per second

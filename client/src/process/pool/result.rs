@@ -99,7 +99,7 @@ impl<T: Send + 'static> AsyncResult<T> {
     /// the tasks.
     ///
     /// # Errors
-    /// What was submitted may fail, as documented there.
+    /// The error of the call that was submitted, as documented there.
     pub async fn get(self) -> Result<T> {
         self.wait().await;
         self.take().unwrap_or_else(|| Err(lost()))
