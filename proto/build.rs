@@ -9,6 +9,9 @@ use prost_types::{
     field_descriptor_proto::{Label, Type},
 };
 
+/// Messages that take more room than those beside them, which would all be as large.
+const BOXED: [(&str, &str); 2] = [("Request", "op.pool"), ("Reply", "result.pool_status")];
+
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed=proto");
     let descriptors = protox::Compiler::new(["proto"])?
@@ -18,6 +21,9 @@ fn main() -> Result<(), Box<dyn Error>> {
         .file_descriptor_set();
     let mut config = Config::new();
     config.bytes(["."]);
+    for (message, field) in BOXED {
+        config.boxed(format!(".mp.manager.v1.{message}.{field}"));
+    }
     generate(config, descriptors.clone())?;
     let out = env::var("OUT_DIR")?;
     fs::write(Path::new(&out).join("frame_fields.rs"), frame_fields(&descriptors)?)?;
@@ -123,7 +129,10 @@ fn frame_field<'a>(
                 found.push(name);
                 found.len() - 1
             });
-            if is_repeated {
+            let is_boxed = BOXED.iter().any(|(boxed, at)| {
+                *boxed == message && at.rsplit('.').next() == Some(field.name())
+            });
+            if is_repeated || is_boxed {
                 format!("Field::Messages({index}, size_of::<crate::v1::{name}>(), {counter})")
             } else {
                 format!("Field::Message({index})")

@@ -145,7 +145,7 @@ impl SharedPool {
     pub(crate) async fn status(&self) -> Result<PoolStatus> {
         let reply = self.object.ask("status", op(Op::Status(Empty {}))).await?;
         let (status, _) = reply.read(|result| match result {
-            reply::Result::PoolStatus(status) => Some(status),
+            reply::Result::PoolStatus(status) => Some(*status),
             _ => None,
         })?;
         Ok(status)
@@ -153,5 +153,5 @@ impl SharedPool {
 }
 
 fn op(op: Op) -> request::Op {
-    request::Op::Pool(PoolOp { op: Some(op) })
+    request::Op::Pool(Box::new(PoolOp { op: Some(op) }))
 }

@@ -771,7 +771,7 @@ impl Machine for State {
                 Answer::done().into()
             }
             Op::Join(_) => self.join(call),
-            Op::Status(_) => Answer::new(reply::Result::PoolStatus(self.status())).into(),
+            Op::Status(_) => Answer::new(reply::Result::PoolStatus(Box::new(self.status()))).into(),
         }
     }
 
