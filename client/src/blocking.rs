@@ -37,6 +37,7 @@ mod rlock;
 mod scalar;
 mod semaphore;
 mod set;
+mod wait_any;
 
 pub use array::Array;
 pub use barrier::Barrier;
@@ -59,6 +60,7 @@ pub use rlock::{RLock, RLockGuard};
 pub use scalar::Value;
 pub use semaphore::{BoundedSemaphore, Permit, Semaphore};
 pub use set::Set;
+pub use wait_any::{wait_any, wait_any_timeout};
 
 use block_on::wait;
 
@@ -67,7 +69,7 @@ macro_rules! wrapper {
     ($(#[$doc:meta])* $name:ident $(, $type:ident $(= $default:ty)?)*) => {
         $(#[$doc])*
         pub struct $name<$($type $(= $default)?),*> {
-            inner: $crate::$name<$($type),*>,
+            pub(super) inner: $crate::$name<$($type),*>,
         }
 
         impl<$($type),*> Clone for $name<$($type),*> {

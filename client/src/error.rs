@@ -210,6 +210,9 @@ errors! {
     PoolClosed = PoolClosed,
     /// The pool has no workers, because they fail before they come to work.
     PoolBroken = PoolBroken,
+    /// Every worker of the pool waits for tasks of the same pool, and nobody is left to execute them: the
+    /// call that was the last to come is refused.
+    Deadlock = PoolDeadlock,
     /// The other end of the pipe is closed.
     #[doc(alias = "EOFError")]
     EndOfFile = EndOfFile,

@@ -118,6 +118,7 @@ mod session;
 #[doc(hidden)]
 pub mod simulation;
 mod transport;
+mod wait_any;
 
 pub use api::{
     ADDRESS_VARIABLE, AUTHKEY_FILE_VARIABLE, AUTHKEY_VARIABLE, Builder, FENCE_VARIABLE,
@@ -144,3 +145,4 @@ pub use rpc::{
     as_value::{AsEntry, AsValue},
     fence::Fence,
 };
+pub use wait_any::{Waitable, wait_any, wait_any_timeout};

@@ -494,7 +494,12 @@ pub(crate) mod tests {
         use parameters::Parameters as P;
         let items = vec![QueueItem { value: Some(number(2)), priority: None }];
         let (get, lease) = (queue_op::Op::Get(Empty {}), queue_op::Op::Lease(Empty {}));
-        let gets = vec![queue(get), queue(lease), queue(queue_op::Op::GetMany(2))];
+        let gets = vec![
+            queue(get),
+            queue(lease),
+            queue(queue_op::Op::GetMany(2)),
+            queue(queue_op::Op::Poll(Empty {})),
+        ];
         let puts = vec![
             put(),
             queue(queue_op::Op::PutMany(QueuePutMany { items })),

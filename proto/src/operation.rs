@@ -273,7 +273,7 @@ fn queue(op: &Queue) -> Class {
     match op {
         Queue::Put(_) | Queue::PutMany(_) => Class::PUT,
         Queue::Get(_) | Queue::GetMany(_) | Queue::Lease(_) => Class::TAKE,
-        Queue::Join(_) => Class::AWAIT_STATE,
+        Queue::Join(_) | Queue::Poll(_) => Class::AWAIT_STATE,
         Queue::Done(_) | Queue::TaskDone(_) => Class::SETTLE,
         Queue::Reject(_) => Class::RETURN,
         Queue::Shutdown(_) => Class::WRITE,

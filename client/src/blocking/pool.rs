@@ -191,7 +191,7 @@ impl fmt::Debug for Pool {
 
 /// The result of something that was submitted and goes on by itself, as [`process::AsyncResult`].
 pub struct AsyncResult<T> {
-    inner: process::AsyncResult<T>,
+    pub(super) inner: process::AsyncResult<T>,
 }
 
 impl<T: Send + 'static> AsyncResult<T> {

@@ -28,7 +28,7 @@ use crate::{
 /// ```
 #[derive(Clone)]
 pub struct Process {
-    inner: crate::process::Process,
+    pub(super) inner: crate::process::Process,
 }
 
 impl Process {

@@ -597,6 +597,25 @@ where
         wait(self.inner.peek())
     }
 
+    /// Waits at most so long until a [`get`](Self::get) would not wait; whether so, as [`crate::Queue::poll`].
+    ///
+    /// # Errors
+    /// As [`crate::Queue::poll`].
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use mp_manager::blocking::Manager;
+    /// # fn main() -> mp_manager::Result<()> {
+    /// # let manager = Manager::start()?;
+    /// # let jobs = manager.queue::<String>("jobs").open()?;
+    /// assert!(!jobs.poll(Duration::ZERO)?);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn poll(&self, timeout: Duration) -> Result<bool> {
+        wait(self.inner.poll(timeout))
+    }
+
     /// How many items wait in the queue, without those on lease, as [`crate::Queue::len`].
     ///
     /// # Errors

@@ -721,6 +721,31 @@ where
         self.ask("peek", Op::Peek(Empty {}), Wait::Never).await?.value_or_absent()
     }
 
+    /// Waits at most so long until a [`get`](Self::get) would not wait: there is an item, or the queue is shut
+    /// down; whether so. [`Duration::ZERO`] looks only, [`Duration::MAX`] waits as long as it takes.
+    ///
+    /// Everyone who waits goes on at once; who takes first has it. Cancel safe.
+    ///
+    /// # Errors
+    /// If the session is lost or the queue deleted.
+    ///
+    /// ```
+    /// # use mp_manager::Manager;
+    /// # use std::time::Duration;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> mp_manager::Result<()> {
+    /// # let manager = Manager::start().await?;
+    /// # let jobs = manager.queue::<String>("jobs").await?;
+    /// assert!(!jobs.poll(Duration::ZERO).await?);
+    /// jobs.put("resize a.png").await?;
+    /// assert!(jobs.poll(Duration::from_secs(1)).await?);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn poll(&self, timeout: Duration) -> Result<bool> {
+        self.ask("poll", Op::Poll(Empty {}), Wait::For(timeout)).await?.flag()
+    }
+
     /// How many items wait in the queue, without those on lease. By the time you look it may have
     /// changed.
     ///

@@ -230,7 +230,7 @@ impl Process {
         Sentinel { shared: Arc::clone(&self.shared) }
     }
 
-    pub(super) async fn ended(&self) {
+    pub(crate) async fn ended(&self) {
         self.shared.ended().await;
     }
 
@@ -293,6 +293,12 @@ impl fmt::Debug for Process {
 #[derive(Clone)]
 pub struct Sentinel {
     shared: Arc<Shared>,
+}
+
+impl Sentinel {
+    pub(crate) fn has_ended(&self) -> bool {
+        self.shared.outcome.borrow().is_some()
+    }
 }
 
 impl IntoFuture for Sentinel {

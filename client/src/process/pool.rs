@@ -156,7 +156,8 @@ impl Pool {
     ///
     /// # Errors
     /// [`Error::TaskFailed`] with what became of the task; [`Error::PoolBroken`] if no worker comes to work;
-    /// [`Error::PoolClosed`]; [`Error::Encode`] if its arguments cannot be sent; otherwise the session is lost.
+    /// [`Error::PoolClosed`]; [`Error::Deadlock`] if this is a task of the same pool, and every worker waits as
+    /// it does; [`Error::Encode`] if its arguments cannot be sent; otherwise the session is lost.
     pub fn apply<T: Task>(&self, _: T, args: T::Args) -> Apply<T> {
         Apply::new(self.submission(), args)
     }
@@ -231,7 +232,8 @@ impl Pool {
 
     fn submission(&self) -> Submission {
         let backend = self.shared.backend.clone();
-        Submission { backend, pool: Arc::clone(&self.shared) as _, priority: 0, timeout: None }
+        let pool = Arc::clone(&self.shared) as _;
+        Submission { backend, pool, priority: 0, timeout: None, is_awaited: true }
     }
 
     /// Takes no more tasks. Those that were submitted are executed, and then the workers end, wherever they run.

@@ -1,6 +1,9 @@
 //! A pool: tasks that some sessions submit and others execute. What a lost worker had is decided once.
 
-use std::{collections::BTreeMap, ops::Range};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::Range,
+};
 
 use bytes::Bytes;
 use mp_manager_proto::v1::{
@@ -67,6 +70,8 @@ pub struct Pool(Box<State>);
 struct State {
     runs: BTreeMap<RunId, Run>,
     last_run: RunId,
+    /// The runs for which a task of this pool waits, with its ticket.
+    nested: BTreeMap<RunId, u64>,
     /// The runs whose results somebody waits for.
     calls: BTreeMap<CallId, RunId>,
     /// Runs whose first results were handed over, and may come back unread.
@@ -156,7 +161,15 @@ impl State {
         self.runs.insert(self.last_run, run);
         self.calls.insert(call.id, self.last_run);
         self.line.insert(op.priority, call.id.session, (self.last_run, 0));
+        if op.within > 0 && self.workers.contains_key(&call.id.session) {
+            self.nested.insert(self.last_run, op.within);
+        }
         self.serve(turn);
+        match self.end_deadlock(turn) {
+            Some((refused, error)) if refused == call.id => return Err(error),
+            Some((refused, error)) => turn.refuse(refused, error),
+            None => {}
+        }
         Ok(Outcome::Parked)
     }
 
@@ -264,6 +277,34 @@ impl State {
             let work = self.hand_out(call, max.min(self.share()), turn);
             turn.answer(call, work);
         }
+    }
+
+    /// Drops the last run that a worker waits for, if all of them do and nobody is about to come: what is in
+    /// line would wait for ever. Returns its call, and what to refuse it with.
+    fn end_deadlock(&mut self, turn: &mut Turn<'_>) -> Option<(CallId, Error)> {
+        if self.line.is_empty() || self.nested.len() < self.workers.len() {
+            return None;
+        }
+        let is_at_work = |guarded: &Guarded| {
+            guarded.worker.is_some_and(|worker| self.workers.contains_key(&worker))
+        };
+        let owner = |id: &RunId| self.runs.get(id).map(|run| run.owner);
+        let waiting: BTreeSet<SessionId> = self.nested.keys().filter_map(owner).collect();
+        if !self.workers.keys().all(|worker| waiting.contains(worker))
+            || !self.guarded.values().all(is_at_work)
+        {
+            return None;
+        }
+        let last = self.nested.iter().rev().find_map(|(id, token)| {
+            let run = self.runs.get(id)?;
+            let is_queued = run.pieces.values().any(|piece| piece.ticket.is_none());
+            (is_queued && run.call.is_some()).then_some((*id, *token))
+        });
+        let (id, token) = last?;
+        let outer = self.tickets.get(&token).and_then(|ticket| self.runs.get(&ticket.run));
+        let outer = outer.map_or("a task", |run| &run.task.name).to_owned();
+        let run = self.drop_run(id, turn)?;
+        Some((run.call?, deadlock(&outer, &run.task.name)))
     }
 
     /// What one worker takes of what is there for all.
@@ -397,6 +438,7 @@ impl State {
     fn forget(&mut self, id: RunId) -> Option<Run> {
         let run = self.runs.remove(&id)?;
         self.run_bytes -= run.bytes();
+        self.nested.remove(&id);
         Some(run)
     }
 
@@ -437,6 +479,9 @@ impl State {
         let Some(guarded) = self.guarded.remove(&op.badge) else { return };
         self.worker_bytes -= block(op.badge.len());
         let Some(session) = guarded.worker else {
+            if op.death.is_none() && op.message.is_empty() {
+                return;
+            }
             let how = how_it_ended(op.death.as_ref());
             match op.death.and_then(|death| death.exit_code) {
                 Some(SIGKILL) => self.killed_starts += 1,
@@ -729,6 +774,17 @@ fn broken(why: &str) -> Error {
         .with_hint("mend what its workers do when they start, and open another pool")
 }
 
+fn deadlock(outer: &str, inner: &str) -> Error {
+    Error::new(
+        Reason::PoolDeadlock,
+        format!(
+            "every worker of the pool waits for a task of the same pool: {outer} waits for {inner}, which \
+             nobody is left to execute"
+        ),
+    )
+    .with_hint("use a second pool for the inner tasks, or submit them from outside of the pool")
+}
+
 fn no_run(id: RunId) -> Error {
     Error::new(Reason::NotHeld, format!("this session has no run {id} that is not answered"))
 }
@@ -754,6 +810,9 @@ impl Machine for State {
                     self.report(session, report, turn);
                 }
                 self.serve(turn);
+                if let Some((refused, error)) = self.end_deadlock(turn) {
+                    turn.refuse(refused, error);
+                }
                 self.finish(turn);
                 Answer::done().into()
             }
@@ -863,7 +922,8 @@ impl Machine for State {
 
     fn cost(&self, op: &Op) -> Cost {
         match op {
-            Op::Run(_) | Op::Rest(_) | Op::Guard(_) | Op::Enlist(_) => 0,
+            Op::Run(_) => times(self.nested.len() + self.guarded.len(), cost::VISIT),
+            Op::Rest(_) | Op::Guard(_) | Op::Enlist(_) => 0,
             Op::Take(take) => {
                 let count = (take.max as usize).min(self.line.len());
                 times(count, cost::STORE + cost::FIND)
@@ -920,6 +980,7 @@ impl Machine for State {
         self.run_bytes
             + self.worker_bytes
             + tree::<RunId, Run>(self.runs.len())
+            + tree::<RunId, u64>(self.nested.len())
             + tree::<CallId, RunId>(self.calls.len() + self.partial.len())
             + self.line.bytes()
             + tree::<u64, Ticket>(self.tickets.len())

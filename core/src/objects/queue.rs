@@ -49,6 +49,8 @@ pub struct Queue {
     getters: Waiters<Want>,
     putters: Waiters<Vec<Item>>,
     joiners: Waiters<()>,
+    /// Who waits until there is something to get, and takes nothing.
+    pollers: Waiters<()>,
     /// What the items take: parked, waiting and handed out.
     item_bytes: usize,
 }
@@ -89,6 +91,7 @@ impl Queue {
             getters: Waiters::default(),
             putters: Waiters::default(),
             joiners: Waiters::default(),
+            pollers: Waiters::default(),
             item_bytes: 0,
         })
     }
@@ -164,6 +167,19 @@ impl Queue {
         }
     }
 
+    fn poll(&mut self, call: Call) -> Applied {
+        if self.is_readable() || !call.may_wait {
+            return Answer::flag(self.is_readable()).into();
+        }
+        self.pollers.push(call.id, ());
+        Ok(Outcome::Parked)
+    }
+
+    /// Whether a get would not wait.
+    fn is_readable(&self) -> bool {
+        !self.items.is_empty() || self.phase != Phase::Open
+    }
+
     fn done(&mut self, session: SessionId, ticket: u64, turn: &mut Turn<'_>) -> Applied {
         let handed =
             self.deliveries.end_lease(ticket, session).ok_or_else(|| not_leased(ticket))?;
@@ -205,9 +221,14 @@ impl Queue {
     }
 
     /// Lets everybody go on who can: puts for which there is room, getters for whom there is an
-    /// item, and joiners once nothing is unfinished.
+    /// item, pollers if one is left, and joiners once nothing is unfinished.
     fn settle(&mut self, turn: &mut Turn<'_>) {
         while self.admit_next(turn) || self.serve_next(turn) {}
+        if self.is_readable() {
+            for (call, ()) in self.pollers.drain() {
+                turn.reply(call, Answer::flag(true));
+            }
+        }
         if self.unfinished() == 0 {
             for (call, ()) in self.joiners.drain() {
                 turn.reply(call, Answer::flag(true));
@@ -338,6 +359,7 @@ impl Machine for Queue {
             Op::Done(ticket) => self.done(session, ticket, turn),
             Op::Reject(ticket) => self.reject(session, ticket, turn),
             Op::Peek(_) => self.peek(),
+            Op::Poll(_) => self.poll(call),
             Op::Len(_) => Answer::number(self.items.len()).into(),
             Op::IsEmpty(_) => Answer::flag(self.items.is_empty()).into(),
             Op::IsFull(_) => Answer::flag(!self.has_room(1)).into(),
@@ -360,7 +382,10 @@ impl Machine for Queue {
             self.withdraw(&items);
         } else if let Some(handed) = self.deliveries.undo(call) {
             self.take_back(handed);
-        } else if self.getters.remove(call).is_some() || self.joiners.remove(call).is_some() {
+        } else if self.getters.remove(call).is_some()
+            || self.joiners.remove(call).is_some()
+            || self.pollers.remove(call).is_some()
+        {
             return;
         }
         self.settle(turn);
@@ -369,7 +394,7 @@ impl Machine for Queue {
     fn expire(&mut self, call: CallId, turn: &mut Turn<'_>) {
         if self.getters.remove(call).is_some() {
             turn.reply(call, Answer::absent());
-        } else if self.joiners.remove(call).is_some() {
+        } else if self.joiners.remove(call).is_some() || self.pollers.remove(call).is_some() {
             turn.reply(call, Answer::flag(false));
         } else if let Some(items) = self.putters.remove(call) {
             self.withdraw(&items);
@@ -382,6 +407,7 @@ impl Machine for Queue {
         // Its waiters first: none of them may get what it gives back.
         self.getters.remove_session(session);
         self.joiners.remove_session(session);
+        self.pollers.remove_session(session);
         for (_, items) in self.putters.remove_session(session) {
             self.withdraw(&items);
         }
@@ -393,7 +419,7 @@ impl Machine for Queue {
 
     fn delete(&mut self, turn: &mut Turn<'_>) {
         self.refuse_all(deleted, turn);
-        for (call, ()) in self.joiners.drain() {
+        for (call, ()) in self.joiners.drain().chain(self.pollers.drain()) {
             turn.refuse(call, deleted());
         }
     }
@@ -402,12 +428,13 @@ impl Machine for Queue {
         // The room that one makes lets in all that the next call in line has.
         let next = || self.putters.front().map_or(0, |(_, items)| times(items.len(), cost::STORE));
         match op {
-            Op::Put(_) | Op::Peek(_) | Op::Len(_) | Op::IsEmpty(_) | Op::IsFull(_) => 0,
+            Op::Peek(_) | Op::Poll(_) | Op::Len(_) | Op::IsEmpty(_) | Op::IsFull(_) => 0,
             Op::Join(_) | Op::Maxsize(_) => 0,
+            Op::Put(_) => times(self.pollers.len(), cost::ANSWER),
             Op::PutMany(many) => {
                 let served = many.items.len().min(self.getters.len());
                 let storing = times(many.items.len(), cost::STORE + cost::FIND);
-                storing.saturating_add(times(served, cost::ANSWER))
+                storing.saturating_add(times(served + self.pollers.len(), cost::ANSWER))
             }
             Op::Get(_) | Op::Lease(_) => next(),
             Op::GetMany(max) => {
@@ -428,7 +455,7 @@ impl Machine for Queue {
 
     fn crowd(&self) -> usize {
         let waiting = self.getters.len() + self.putters.len() + self.joiners.len();
-        waiting + self.deliveries.items()
+        waiting + self.pollers.len() + self.deliveries.items()
     }
 
     fn elements(&self) -> usize {
@@ -450,6 +477,7 @@ impl Machine for Queue {
             count => format!("put {count} items"),
         });
         self.joiners.describe(info, |()| "join".into());
+        self.pollers.describe(info, |()| "poll".into());
     }
 
     fn bytes(&self) -> usize {
@@ -459,6 +487,7 @@ impl Machine for Queue {
             + self.getters.bytes()
             + self.putters.bytes()
             + self.joiners.bytes()
+            + self.pollers.bytes()
     }
 }
 
@@ -652,6 +681,8 @@ mod tests {
     pub(super) fn lease() -> Op {
         Op::Lease(Empty {})
     }
+
+    const POLL: Op = Op::Poll(Empty {});
 
     pub(super) fn join() -> Op {
         Op::Join(Empty {})
@@ -877,6 +908,43 @@ mod tests {
         assert_eq!(bench.heard(id(1, 1)), Some(Said::Done));
         assert_eq!(bench.wait(id(3, 1), lease()), one(2, 2, 1));
         assert_eq!(bench.heard(id(2, 1)), Some(refused(Reason::TypeMismatch)));
+    }
+
+    #[test]
+    fn poll_waits_until_a_get_would_not() {
+        let mut bench = fifo(0);
+        assert_eq!(bench.ask(POLL), Said::Flag(false));
+        assert_eq!(bench.wait(id(1, 1), POLL), Said::Parked);
+        assert_eq!(bench.wait(id(1, 2), POLL), Said::Parked);
+        assert_eq!(bench.wait(id(1, 3), POLL), Said::Parked);
+        // A getter that waits takes it: nothing is left for the pollers.
+        assert_eq!(bench.wait(id(2, 1), lease()), Said::Parked);
+        bench.puts([1]);
+        assert_eq!(bench.heard(id(1, 1)), None);
+        bench.turn(|queue, turn| queue.expire(id(1, 2), turn));
+        assert_eq!(bench.heard(id(1, 2)), Some(Said::Flag(false)));
+        bench.cancel(id(1, 3));
+        // What comes back is there to be taken.
+        bench.end(2);
+        assert_eq!(bench.heard(id(1, 1)), Some(Said::Flag(true)));
+        assert_eq!(bench.heard(id(1, 3)), None);
+        assert_eq!(bench.ask(POLL), Said::Flag(true));
+        assert_eq!(bench.take(), one(1, 1, 2));
+    }
+
+    #[test]
+    fn pollers_hear_of_a_shutdown_and_of_deletion() {
+        let mut bench = fifo(0);
+        assert_eq!(bench.wait(id(1, 1), POLL), Said::Parked);
+        bench.turn(|queue, turn| queue.shutdown(false, turn).map(drop).unwrap());
+        assert_eq!(bench.heard(id(1, 1)), Some(Said::Flag(true)));
+        let mut bench = fifo(0);
+        assert_eq!(bench.wait(id(1, 1), POLL), Said::Parked);
+        assert_eq!(bench.wait(id(2, 1), POLL), Said::Parked);
+        bench.end(2);
+        bench.turn(|queue, turn| queue.delete(turn));
+        assert_eq!(bench.heard(id(1, 1)), Some(refused(Reason::ObjectDeleted)));
+        assert_eq!(bench.heard(id(2, 1)), None);
     }
 
     #[test]

@@ -91,7 +91,8 @@ impl<T: Task> Apply<T> {
     }
 
     /// Submits it now, and gives something to ask for the result later.
-    pub fn start(self) -> AsyncResult<T::Output> {
+    pub fn start(mut self) -> AsyncResult<T::Output> {
+        self.submission.is_awaited = false;
         AsyncResult::of(self.into_future())
     }
 
@@ -227,7 +228,8 @@ impl<T: Task> Map<T> {
     }
 
     /// Submits it now, and gives something to ask for the results later.
-    pub fn start(self) -> AsyncResult<Vec<T::Output>> {
+    pub fn start(mut self) -> AsyncResult<Vec<T::Output>> {
+        self.many.submission.is_awaited = false;
         AsyncResult::of(self.into_future())
     }
 

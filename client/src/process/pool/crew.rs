@@ -38,6 +38,16 @@ const LONG: Duration = Duration::from_secs(10);
 /// A badge is that long, and random.
 const BADGE_LEN: usize = 16;
 
+/// Whether the next worker is announced to the pool.
+enum Announced {
+    /// With this badge.
+    As(Bytes),
+    /// The manager does not answer, and may be back in a while.
+    NotYet,
+    /// The pool is over.
+    Never,
+}
+
 /// How the workers of a pool are started.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Recipe {
@@ -174,9 +184,21 @@ impl Shared {
     /// Sees to it that there is a worker of this number as long as one is wanted.
     fn keep_staffed(&self, number: usize) {
         let mut pause = FIRST_PAUSE;
+        let mut next = self.announce();
         while self.is_wanted(number) {
             let began = Instant::now();
-            let Some(is_good) = self.employ(number) else { return };
+            let is_good = match &next {
+                Announced::As(badge) => {
+                    let (is_good, successor) = self.employ(number, badge);
+                    next = successor;
+                    is_good
+                }
+                Announced::NotYet => {
+                    next = self.announce();
+                    matches!(next, Announced::As(_))
+                }
+                Announced::Never => return,
+            };
             if is_good || began.elapsed() >= LONG {
                 pause = FIRST_PAUSE;
             }
@@ -185,6 +207,25 @@ impl Shared {
             }
             self.rest(pause);
             pause = LONGEST_PAUSE.min(pause * 2);
+        }
+        if let Announced::As(badge) = next {
+            self.bury(PoolBury { badge, is_known: true, ..PoolBury::default() });
+        }
+    }
+
+    /// Tells the pool that a worker is about to come.
+    fn announce(&self) -> Announced {
+        let mut badge = [0; BADGE_LEN];
+        if getrandom::fill(&mut badge).is_err() {
+            return Announced::NotYet;
+        }
+        let badge = Bytes::copy_from_slice(&badge);
+        match pollster::block_on(self.pool.guard(&badge)) {
+            Ok(()) => Announced::As(badge),
+            Err(Error::PoolClosed(_) | Error::PoolBroken(_) | Error::ObjectNotFound(_)) => {
+                Announced::Never
+            }
+            Err(_) => Announced::NotYet,
         }
     }
 
@@ -203,24 +244,14 @@ impl Shared {
         }
     }
 
-    /// One worker from its start to its end: whether the next one may start at once. `None` if the pool takes
-    /// no more.
-    fn employ(&self, number: usize) -> Option<bool> {
-        let mut badge = [0; BADGE_LEN];
-        getrandom::fill(&mut badge).ok()?;
-        let badge = Bytes::copy_from_slice(&badge);
-        match pollster::block_on(self.pool.guard(&badge)) {
-            Ok(()) => {}
-            // The pool is over.
-            Err(Error::PoolClosed(_) | Error::PoolBroken(_) | Error::ObjectNotFound(_)) => {
-                return None;
-            }
-            // It may be back in a while, with its manager.
-            Err(_) => return Some(false),
-        }
+    /// One worker from its start to its end: whether the next one may start at once, and as what.
+    ///
+    /// The successor of one that has worked is announced before that is buried: those who are left never look
+    /// like all there are.
+    fn employ(&self, number: usize, badge: &Bytes) -> (bool, Announced) {
         let recorder = Recorder::new();
         let started = recorder.map_err(|error| error.to_string()).and_then(|recorder| {
-            let child = self.launch(number, &badge).map_err(|error| error.to_string())?;
+            let child = self.launch(number, badge).map_err(|error| error.to_string())?;
             let descriptors = [recorder.descriptor().as_fd()];
             // If it has gone already, its end says why.
             let _ = child.control.send_with(FrameKind::Pool, &[], &descriptors);
@@ -229,8 +260,16 @@ impl Shared {
         let (recorder, child) = match started {
             Ok(started) => started,
             Err(message) => {
-                self.bury(&badge, None, None, message);
-                return Some(false);
+                let death = Some(PoolDeath::default());
+                let badge = badge.clone();
+                self.bury(PoolBury {
+                    badge,
+                    death,
+                    is_known: true,
+                    message,
+                    ..PoolBury::default()
+                });
+                return (false, self.announce());
             }
         };
         let Child { pidfd, control, mut process, .. } = child;
@@ -254,8 +293,18 @@ impl Shared {
         });
         // One that has worked did not fail to start, however it ended.
         let is_good = note.is_some() || status.as_ref().is_ok_and(ExitStatus::success);
-        self.bury(&badge, status.ok(), note, String::new());
-        Some(is_good)
+        let next = (is_good && self.is_wanted(number)).then(|| self.announce());
+        let status = status.ok();
+        let exit_code = status.and_then(|status| status.code().or(status.signal().map(|n| -n)));
+        self.bury(PoolBury {
+            badge: badge.clone(),
+            death: Some(PoolDeath { exit_code, out_of_memory: false }),
+            started: note,
+            is_known: true,
+            message: String::new(),
+        });
+        // After a start that failed the pool may be broken.
+        (is_good, next.unwrap_or_else(|| self.announce()))
     }
 
     fn launch(&self, number: usize, badge: &Bytes) -> Result<Child> {
@@ -279,17 +328,7 @@ impl Shared {
         })
     }
 
-    fn bury(
-        &self,
-        badge: &Bytes,
-        status: Option<ExitStatus>,
-        started: Option<PoolNote>,
-        message: String,
-    ) {
-        let exit_code = status.and_then(|status| status.code().or(status.signal().map(|n| -n)));
-        let death = PoolDeath { exit_code, out_of_memory: false };
-        let bury =
-            PoolBury { badge: badge.clone(), death: Some(death), started, is_known: true, message };
+    fn bury(&self, bury: PoolBury) {
         // If the manager is gone, so is the pool.
         let _ = pollster::block_on(self.pool.bury(bury));
     }

@@ -26,6 +26,11 @@ impl Drop for Current {
     }
 }
 
+/// The pool and the ticket of the task that this thread is executing.
+pub(super) fn ticket() -> Option<(Ref, u64)> {
+    CURRENT.get()
+}
+
 /// The fence of the task that this thread is executing: what is written with it is refused once the task was
 /// given up, or given to another worker. `None` outside of a task of a pool, and in a [pool of
 /// threads](crate::Pool::threads).
@@ -45,5 +50,5 @@ impl Drop for Current {
 /// ```
 #[must_use]
 pub fn fence() -> Option<Fence> {
-    CURRENT.get().map(|(pool, token)| Fence::new(pool, token))
+    ticket().map(|(pool, token)| Fence::new(pool, token))
 }

@@ -12,7 +12,7 @@ use crate::{
     failure::TaskFailure,
     objects::pool::{Results, SharedPool},
     process::{
-        pool::{ran::Ran, threads::Threads},
+        pool::{current, ran::Ran, threads::Threads},
         task::{BoxFuture, Task},
     },
     rpc::codec,
@@ -44,6 +44,8 @@ pub(super) struct Submission {
     pub(super) pool: Arc<dyn Any + Send + Sync>,
     pub(super) priority: i32,
     pub(super) timeout: Option<Duration>,
+    /// Whoever submits waits for the results, and does nothing else meanwhile.
+    pub(super) is_awaited: bool,
 }
 
 impl Submission {
@@ -87,6 +89,7 @@ impl Submission {
                     count: u32::try_from(count).unwrap_or(u32::MAX),
                     priority: self.priority,
                     timeout_us: timeout,
+                    within: self.within(pool),
                 };
                 let (shared, pool) = (pool.clone(), Arc::clone(&self.pool));
                 let ran = async move {
@@ -97,6 +100,14 @@ impl Submission {
                 Ok(Some(Submitted { count, ran: Box::pin(ran) }))
             }
         }
+    }
+}
+
+impl Submission {
+    /// The ticket of the task on this thread that waits for the run, if it is one of the same pool.
+    fn within(&self, pool: &SharedPool) -> u64 {
+        let current = current::ticket().filter(|_| self.is_awaited);
+        current.filter(|(of, _)| *of == pool.object().reference()).map_or(0, |(_, token)| token)
     }
 }
 

@@ -105,8 +105,7 @@ fn work(worker: Worker) -> Result<()> {
     beside("mp-manager-watch", &shared, Shared::keep_watching)?;
     let left = config.max_tasks.unwrap_or(u64::MAX);
     // Until it is known how long tasks take, each is noted.
-    let (reports, pace) = (Reports::default(), SHORT);
-    Executor { shared, recorder, left, reports, pace }.execute_all()
+    Executor { shared, recorder, left, pace: SHORT }.execute_all()
 }
 
 fn beside(name: &str, shared: &Arc<Shared>, run: fn(&Shared)) -> Result<()> {
@@ -145,6 +144,7 @@ fn initialize(name: &str, args: &[u8]) -> Result<(), TaskFailure> {
 struct Shared {
     pool: SharedPool,
     state: Mutex<State>,
+    reports: Mutex<Reports>,
     /// Something has changed in the state.
     changed: Condvar,
     /// How far the chunk is that is being executed.
@@ -192,6 +192,7 @@ impl Shared {
         Self {
             pool,
             state: Mutex::new(state),
+            reports: Mutex::default(),
             changed: Condvar::new(),
             position: Position(AtomicU64::new(0)),
         }
@@ -227,11 +228,17 @@ impl Shared {
         }
     }
 
-    /// Gives back what waits behind a task that takes long, and ends the process for one that takes too long.
+    fn reports(&self) -> MutexGuard<'_, Reports> {
+        self.reports.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Sends what was done before a task that takes long, gives back what waits behind it, and ends the
+    /// process for one that takes too long.
     fn keep_watching(&self) {
         let mut state = self.lock();
         loop {
             if let Some((ticket, began)) = &state.current {
+                self.reports().send_due(&self.pool);
                 let timeout = Duration::from_micros(ticket.timeout_us);
                 if ticket.timeout_us > 0 && began.elapsed() >= timeout.saturating_add(GRACE) {
                     self.end_for(ticket, timeout);
@@ -283,9 +290,8 @@ impl Shared {
     }
 
     /// The next ticket, and a hold on what it refers to. Blocks until there is one.
-    fn next(&self, idle: impl FnOnce()) -> Result<(PoolTicket, Arc<Held>)> {
+    fn next(&self) -> Result<(PoolTicket, Arc<Held>)> {
         let mut state = self.lock();
-        let mut idle = Some(idle);
         loop {
             if let Some(next) = state.waiting.pop_front() {
                 self.position.reset(next.0.count);
@@ -299,9 +305,7 @@ impl Shared {
             if let Some(error) = &state.over {
                 return Err(error.clone());
             }
-            if let Some(idle) = idle.take() {
-                idle();
-            }
+            self.reports().send(&self.pool);
             state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
     }
@@ -332,7 +336,6 @@ struct Executor {
     recorder: Recorder,
     /// So many tasks it executes before it ends.
     left: u64,
-    reports: Reports,
     /// How long the tasks of the last chunk took, each.
     pace: Duration,
 }
@@ -341,8 +344,7 @@ impl Executor {
     fn execute_all(mut self) -> Result<()> {
         loop {
             let shared = Arc::clone(&self.shared);
-            let reports = &mut self.reports;
-            let (ticket, _held) = match shared.next(|| reports.send(&shared.pool)) {
+            let (ticket, _held) = match shared.next() {
                 Ok(next) => next,
                 Err(error) => {
                     self.finish();
@@ -360,7 +362,7 @@ impl Executor {
 
     /// Makes sure that what was done is known before this process ends.
     fn finish(&mut self) {
-        let reports = mem::take(&mut self.reports.waiting);
+        let reports = mem::take(&mut self.shared.reports().waiting);
         let _ = pollster::block_on(self.shared.pool.report_surely(reports));
     }
 
@@ -374,10 +376,9 @@ impl Executor {
         let elapsed = began.elapsed();
         self.pace = elapsed / report.count.max(1);
         let elapsed_us = u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX);
-        self.reports.add(PoolReport { elapsed_us, ..report });
-        if self.reports.is_due() {
-            self.reports.send(&self.shared.pool);
-        }
+        let mut reports = self.shared.reports();
+        reports.add(PoolReport { elapsed_us, ..report });
+        reports.send_due(&self.shared.pool);
     }
 
     fn run_chunk(&mut self, entry: &Entry, ticket: &PoolTicket) -> PoolReport {
@@ -433,9 +434,12 @@ impl Reports {
         self.waiting.push(report);
     }
 
-    fn is_due(&self) -> bool {
-        self.waiting.len() >= MAX_TICKETS as usize
+    fn send_due(&mut self, pool: &SharedPool) {
+        if self.waiting.len() >= MAX_TICKETS as usize
             || self.since.is_some_and(|since| since.elapsed() >= REPORT_AFTER)
+        {
+            self.send(pool);
+        }
     }
 
     fn send(&mut self, pool: &SharedPool) {

@@ -513,3 +513,78 @@ proptest! {
         prop_assert_eq!(pool.object.bytes(), 0);
     }
 }
+
+/// A run that the task of this ticket waits for.
+fn nested(within: u64) -> Op {
+    Op::Run(PoolRun { within, ..run_of(1, 0) })
+}
+
+#[test]
+fn the_last_of_the_runs_that_all_workers_wait_for_is_refused() {
+    let mut pool = with_workers(&[2, 3]);
+    let outer = [pool.call(9, run(1)), pool.call(9, run(1))];
+    let (first, second) = (take_one(&mut pool, 2), take_one(&mut pool, 3));
+    let inner = pool.call(2, nested(first.token));
+    assert_eq!(pool.told(inner), None);
+    let last = pool.call(3, nested(second.token));
+    let refusal = pool.refusal(last);
+    assert_eq!(refusal.reason(), Reason::PoolDeadlock);
+    assert!(refusal.message.contains("square waits for square"), "{}", refusal.message);
+    // Its task fails for it, and the worker executes what the other one waits for.
+    pool.ask(3, report(second.token, 1)).unwrap();
+    let ticket = take_one(&mut pool, 3);
+    pool.ask(3, report(ticket.token, 1)).unwrap();
+    assert_eq!(segments(&pool, inner).len(), 1);
+    pool.ask(2, report(first.token, 1)).unwrap();
+    assert!(outer.into_iter().all(|call| pool.told(call).is_some()));
+}
+
+#[test]
+fn what_a_blocked_worker_gives_back_ends_in_a_deadlock() {
+    let mut pool = with_workers(&[2]);
+    pool.call(9, run(1));
+    let outer = take_one(&mut pool, 2);
+    // It takes ahead what it waits for itself, and gives it back, as it does not come to it.
+    let ahead = pool.call(2, take(1));
+    let inner = pool.call(2, nested(outer.token));
+    assert_eq!(pool.told(inner), None);
+    let [ticket] = <[_; 1]>::try_from(tickets(pool.told(ahead).unwrap().unwrap())).unwrap();
+    let returned = PoolReport { token: ticket.token, returns_rest: true, ..PoolReport::default() };
+    pool.ask(2, reports(returned)).unwrap();
+    assert_eq!(pool.told(inner), Some(Err(Reason::PoolDeadlock)));
+}
+
+#[test]
+fn there_is_no_deadlock_while_a_worker_is_about_to_come() {
+    let mut pool = with_workers(&[2]);
+    pool.ask(1, Op::Guard(badge(3))).unwrap();
+    pool.call(9, run(1));
+    let outer = take_one(&mut pool, 2);
+    let inner = pool.call(2, nested(outer.token));
+    assert_eq!(pool.told(inner), None);
+    pool.ask(3, enlist(3)).unwrap();
+    let ticket = take_one(&mut pool, 3);
+    pool.ask(3, report(ticket.token, 1)).unwrap();
+    assert_eq!(segments(&pool, inner).len(), 1);
+}
+
+#[test]
+fn a_run_that_no_task_waits_for_is_no_deadlock() {
+    let mut pool = with_workers(&[2]);
+    pool.call(9, run(1));
+    let outer = take_one(&mut pool, 2);
+    // Submitted by a task that goes on, and by somebody who is no worker.
+    let calls = [pool.call(2, run(1)), pool.call(9, nested(outer.token))];
+    assert!(calls.into_iter().all(|call| pool.told(call).is_none()));
+}
+
+#[test]
+fn a_start_that_is_called_off_did_not_fail() {
+    let mut pool = with_workers(&[]);
+    for _ in 0..5 {
+        pool.ask(1, Op::Guard(badge(2))).unwrap();
+        pool.ask(1, Op::Bury(PoolBury { badge: badge(2), ..PoolBury::default() })).unwrap();
+    }
+    pool.ask(1, Op::Guard(badge(2))).unwrap();
+    pool.ask(2, enlist(2)).unwrap();
+}

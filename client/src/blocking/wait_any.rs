@@ -1,0 +1,89 @@
+//! Waits on this thread for the first of several things.
+
+use std::time::Duration;
+
+use serde::{Serialize, de::DeserializeOwned};
+
+use crate::{
+    Waitable,
+    blocking::{
+        Event, PipeEnd, Queue,
+        block_on::{wait, wait_timeout},
+    },
+    error::Result,
+    wait_any::{
+        ready,
+        sealed::{Ask, Ready},
+    },
+};
+
+/// Waits until one of several things is ready, as [`crate::wait_any`].
+///
+/// # Errors
+/// As [`crate::wait_any`].
+///
+/// ```
+/// use mp_manager::blocking::{Manager, wait_any};
+///
+/// # fn main() -> mp_manager::Result<()> {
+/// # let manager = Manager::start()?;
+/// let jobs = manager.queue::<String>("jobs").open()?;
+/// let stop = manager.event("stop").open()?;
+/// jobs.put("resize a.png")?;
+/// assert_eq!(wait_any(&[&stop, &jobs])?, [1]);
+/// # Ok(())
+/// # }
+/// ```
+#[doc(alias = "wait")]
+pub fn wait_any(things: &[&dyn Waitable]) -> Result<Vec<usize>> {
+    wait(ready(things, false))
+}
+
+/// Waits until one of several things is ready, at most so long, as [`crate::wait_any_timeout`].
+///
+/// # Errors
+/// As [`crate::wait_any`].
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use mp_manager::blocking::{Manager, wait_any_timeout};
+///
+/// # fn main() -> mp_manager::Result<()> {
+/// # let manager = Manager::start()?;
+/// let stop = manager.event("stop").open()?;
+/// assert!(wait_any_timeout(&[&stop], Duration::from_millis(1))?.is_empty());
+/// # Ok(())
+/// # }
+/// ```
+pub fn wait_any_timeout(things: &[&dyn Waitable], timeout: Duration) -> Result<Vec<usize>> {
+    if timeout.is_zero() {
+        return wait(ready(things, true));
+    }
+    wait_timeout(ready(things, false), timeout).unwrap_or_else(|| Ok(Vec::new()))
+}
+
+macro_rules! ready {
+    ($([$($bounds:tt)*] $name:ty,)*) => {$(
+        impl<$($bounds)*> Ready for $name {
+            fn ready(&self, looks_only: bool) -> Ask<'_> {
+                Ready::ready(&self.inner, looks_only)
+            }
+        }
+    )*};
+}
+
+ready! {
+    [T: Serialize + DeserializeOwned + Send + 'static] Queue<T>,
+    [
+        S: Serialize + Send + 'static,
+        R: DeserializeOwned + Send + 'static,
+    ] PipeEnd<S, R>,
+    [] Event,
+}
+
+#[cfg(feature = "process")]
+ready! {
+    [] crate::blocking::Process,
+    [T: Send + 'static] crate::blocking::AsyncResult<T>,
+}
