@@ -1,7 +1,5 @@
 //! Tasks that wait for tasks of their own pool.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
 use std::time::Duration;
 
 use mp_manager::{Error, Manager, Pool, Result, TaskFailure, task};

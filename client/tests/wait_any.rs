@@ -1,7 +1,5 @@
 //! Waiting for the first of several things.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
 use std::time::Duration;
 
 use mp_manager::{

@@ -63,7 +63,7 @@ pub fn wait_any_timeout(things: &[&dyn Waitable], timeout: Duration) -> Result<V
     wait_timeout(ready(things, false), timeout).unwrap_or_else(|| Ok(Vec::new()))
 }
 
-macro_rules! ready {
+macro_rules! delegate {
     ($([$($bounds:tt)*] $name:ty,)*) => {$(
         impl<$($bounds)*> Ready for $name {
             fn ready(&self, looks_only: bool) -> Ask<'_> {
@@ -73,7 +73,7 @@ macro_rules! ready {
     )*};
 }
 
-ready! {
+delegate! {
     [T: Serialize + DeserializeOwned + Send + 'static] Queue<T>,
     [
         S: Serialize + Send + 'static,
@@ -83,7 +83,7 @@ ready! {
 }
 
 #[cfg(feature = "process")]
-ready! {
+delegate! {
     [] crate::blocking::Process,
     [T: Send + 'static] crate::blocking::AsyncResult<T>,
 }

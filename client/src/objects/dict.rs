@@ -158,6 +158,10 @@ where
         Q: Serialize + ?Sized,
     {
         let entry = self.entry("insert", key, value)?;
+        self.insert_entry(entry).await
+    }
+
+    pub(crate) async fn insert_entry(&self, entry: Entry) -> Result<Option<V>> {
         self.object.ask("insert", op(Op::Insert(entry))).await?.value_or_absent()
     }
 
@@ -851,7 +855,12 @@ where
         self.object.ask("remove_many", op(Op::RemoveMany(keys))).await?.optionals()
     }
 
-    fn entry<Q>(&self, operation: &'static str, key: &Q, value: impl AsValue<V>) -> Result<Entry>
+    pub(crate) fn entry<Q>(
+        &self,
+        operation: &'static str,
+        key: &Q,
+        value: impl AsValue<V>,
+    ) -> Result<Entry>
     where
         Q: Serialize + ?Sized,
     {

@@ -20,6 +20,8 @@ pub(crate) enum Arguments<'a> {
         manager: &'a Manager,
         /// The name of the dict.
         name: &'a str,
+        /// Called once they are taken.
+        taken: &'a dyn Fn(),
     },
 }
 
@@ -27,13 +29,16 @@ pub(crate) enum Arguments<'a> {
 const KEY: &str = "arguments";
 
 impl Arguments<'_> {
-    /// Decodes them, and lets go of what held them.
+    /// Decodes them, lets go of what held them.
     pub(super) fn take<A: Transferable>(&self) -> Result<A, TaskFailure> {
         let undecodable = |message: String| TaskFailure::Undecodable { message };
         match self {
             Self::Here(bytes) => value::decode(bytes).map_err(|e| undecodable(e.to_string())),
-            Self::Held { manager, name } => match pollster::block_on(take(manager, name)) {
-                Ok(Some(args)) => Ok(args),
+            Self::Held { manager, name, taken } => match pollster::block_on(take(manager, name)) {
+                Ok(Some(args)) => {
+                    taken();
+                    Ok(args)
+                }
                 Ok(None) => Err(undecodable("they are gone".into())),
                 Err(error @ Error::Decode { .. }) => Err(undecodable(error.to_string())),
                 Err(error) => Err(TaskFailure::Failed {
@@ -44,10 +49,27 @@ impl Arguments<'_> {
     }
 }
 
+/// Arguments that a manager holds for a child. As long as this lives, so do the originals: an end of a pipe
+/// among them stays open until the child has one of its own.
+pub(super) struct Held {
+    manager: Manager,
+    name: String,
+    _args: Box<dyn Send>,
+}
+
+impl Held {
+    /// Deletes what nobody takes. Named objects outlast their manager's clients.
+    pub(super) async fn discard(self) {
+        let _ = self.manager.delete(&self.name).await;
+    }
+}
+
 /// Puts arguments where a child finds them under that name.
-pub(super) async fn hold<A: Transferable>(manager: &Manager, name: &str, args: A) -> Result<()> {
-    manager.dict::<String, A>(name).await?.insert(KEY, args).await?;
-    Ok(())
+pub(super) async fn hold<A: Transferable>(manager: Manager, name: String, args: A) -> Result<Held> {
+    let dict = manager.dict::<String, A>(&name[..]).await?;
+    let entry = dict.entry("insert", KEY, &args)?;
+    dict.insert_entry(entry).await?;
+    Ok(Held { manager, name, _args: Box::new(args) })
 }
 
 async fn take<A: Transferable>(manager: &Manager, name: &str) -> Result<Option<A>> {

@@ -10,7 +10,7 @@ use crate::{
     error::{Error, Result},
     objects::Manager,
     process::{
-        arguments,
+        arguments::{self, Held},
         bootstrap::{Role, nonce},
         handle::Process,
         identity,
@@ -52,9 +52,7 @@ impl Process {
             Ok((_, Some(link))) => Kind::WithProxies {
                 name: T::NAME,
                 manager: Manager::new(link),
-                hold: Box::new(move |manager, key| {
-                    Box::pin(async move { arguments::hold(&manager, &key, args).await })
-                }),
+                hold: Box::new(move |manager, key| Box::pin(arguments::hold(manager, key, args))),
             },
         };
         ProcessBuilder::of(kind)
@@ -88,7 +86,7 @@ pub struct ProcessBuilder {
     current_dir: Option<PathBuf>,
 }
 
-type Hold = Box<dyn FnOnce(Manager, String) -> BoxFuture<Result<()>> + Send>;
+type Hold = Box<dyn FnOnce(Manager, String) -> BoxFuture<Result<Held>> + Send>;
 
 enum Kind {
     Task {
@@ -227,8 +225,7 @@ impl ProcessBuilder {
                     message: error.to_string(),
                 })?;
                 let key = format!("mp-manager/process/{random}");
-                hold(theirs.clone(), key.clone()).await?;
-                held = Some((theirs.clone(), key.clone()));
+                held = Some(hold(theirs.clone(), key.clone()).await?);
                 // The proxies work on no other.
                 manager = Some(theirs);
                 Role::Task { name: task.into(), held: Some(key) }
@@ -246,12 +243,7 @@ impl ProcessBuilder {
                 None => identity::manager().unwrap_or_default().to_vec(),
             },
         };
-        let started = start(launch, is_program).await;
-        if let (Err(_), Some((manager, key))) = (&started, held) {
-            // Nobody takes them. Named objects outlast their manager's clients.
-            let _ = manager.delete(&key).await;
-        }
-        started
+        start(launch, is_program, held).await
     }
 }
 

@@ -41,6 +41,8 @@ pub(crate) enum FrameKind {
     Interrupt = 5,
     /// Child to parent: the `TaskFailure` for which it is about to end.
     Failed = 6,
+    /// Child to parent: it has taken the arguments that the manager held for it.
+    Taken = 8,
     /// Either way, between a worker and its pool, which alone know what is in it.
     Pool = 7,
 }
@@ -54,6 +56,7 @@ impl FrameKind {
             Self::Arguments,
             Self::Interrupt,
             Self::Failed,
+            Self::Taken,
             Self::Pool,
         ];
         let kind = all.into_iter().find(|kind| *kind as u8 == byte);

@@ -157,7 +157,10 @@ fn perform(control: Control, assignment: Assignment) -> ! {
         Role::Task { name: task, held } => {
             let control = Arc::new(control);
             stay(&control);
-            let ran = run_task(&task, held.as_deref(), &arguments);
+            let taken = || {
+                let _ = control.send(FrameKind::Taken, &[]);
+            };
+            let ran = run_task(&task, held.as_deref(), &arguments, &taken);
             let status = report(&control, ran);
             leave(status)
         }
@@ -208,14 +211,19 @@ fn stay(control: &Arc<Control>) -> mpsc::Receiver<Frame> {
     receive
 }
 
-fn run_task(name: &str, held: Option<&str>, arguments: &[u8]) -> Result<(), TaskFailure> {
+fn run_task(
+    name: &str,
+    held: Option<&str>,
+    arguments: &[u8],
+    taken: &dyn Fn(),
+) -> Result<(), TaskFailure> {
     let entry = registry::find(name).ok_or(TaskFailure::UnknownTask)?;
     let Some(held) = held else { return entry.run_alone(&Arguments::Here(arguments)) };
     let manager = pollster::block_on(Manager::current()).map_err(|error| {
         let chain = vec!["cannot reach the manager of its arguments".into(), error.to_string()];
         TaskFailure::Failed { chain }
     })?;
-    entry.run_alone(&Arguments::Held { manager: &manager, name: held })
+    entry.run_alone(&Arguments::Held { manager: &manager, name: held, taken })
 }
 
 /// Tells the parent how it went, and prints an error as `main` would. Returns the exit code.

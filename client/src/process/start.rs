@@ -8,6 +8,7 @@ use crate::{
     error::{Error, Result},
     failure::TaskFailure,
     process::{
+        arguments::Held,
         children,
         control::FrameKind,
         handle::{Process, Shared},
@@ -17,7 +18,7 @@ use crate::{
 };
 
 /// Starts a process, on the thread that watches it from then on.
-pub(super) async fn start(launch: Launch, is_program: bool) -> Result<Process> {
+pub(super) async fn start(launch: Launch, is_program: bool, held: Option<Held>) -> Result<Process> {
     let (send, receive) = oneshot::channel();
     let name = launch.name.clone();
     let failed =
@@ -28,6 +29,7 @@ pub(super) async fn start(launch: Launch, is_program: bool) -> Result<Process> {
             .and_then(|child| if is_program { has_become(&name, child) } else { Ok(child) });
         match child {
             Err(error) => {
+                discard(held);
                 let _ = send.send(Err(error));
             }
             Ok(child) => {
@@ -40,7 +42,7 @@ pub(super) async fn start(launch: Launch, is_program: bool) -> Result<Process> {
                     // Whoever started it has gone.
                     let _ = handle.kill();
                 }
-                watch_until_ended(&handle, process);
+                watch_until_ended(&handle, process, held);
             }
         }
     };
@@ -69,13 +71,21 @@ fn failure_of(payload: &[u8]) -> Option<TaskFailure> {
     rmp_serde::from_slice(payload).ok()
 }
 
+/// Nobody takes them any more.
+fn discard(held: Option<Held>) {
+    if let Some(held) = held {
+        pollster::block_on(held.discard());
+    }
+}
+
 /// Waits until the process has ended, and says how.
-fn watch_until_ended(process: &Process, mut child: std::process::Child) {
+fn watch_until_ended(process: &Process, mut child: std::process::Child, mut held: Option<Held>) {
     let Shared { control, pidfd, outcome, .. } = process.shared();
     let mut failure = None;
     let mut is_open = true;
     let mut take = |is_open: &mut bool| match control.receive() {
         Ok(Some(frame)) if frame.kind == FrameKind::Failed => failure = failure_of(&frame.payload),
+        Ok(Some(frame)) if frame.kind == FrameKind::Taken => held = None,
         Ok(Some(_)) => {}
         Ok(None) | Err(_) => *is_open = false,
     };
@@ -96,4 +106,5 @@ fn watch_until_ended(process: &Process, mut child: std::process::Child) {
     }
     children::remove(process);
     outcome.send_replace(Some(Outcome::of(ended.ok(), failure)));
+    discard(held);
 }

@@ -74,7 +74,9 @@ impl Submission {
             }
             Backend::Workers(pool) => {
                 let link = Arc::clone(pool.object().link());
-                let Some((args, count)) = encode::<T>(inputs, max, &link)? else { return Ok(None) };
+                let Some(Encoded { args, count, kept }) = encode::<T>(inputs, max, &link)? else {
+                    return Ok(None);
+                };
                 let timeout = self.timeout.map_or(0, |timeout| {
                     u64::try_from(timeout.as_micros()).unwrap_or(u64::MAX).max(1)
                 });
@@ -93,7 +95,7 @@ impl Submission {
                 };
                 let (shared, pool) = (pool.clone(), Arc::clone(&self.pool));
                 let ran = async move {
-                    let _pool = pool;
+                    let (_pool, _kept) = (pool, kept);
                     let results = shared.run(run).await?;
                     Ok(decode(&results, &link))
                 };
@@ -111,20 +113,28 @@ impl Submission {
     }
 }
 
+struct Encoded<A> {
+    args: Value,
+    count: usize,
+    /// Arguments with proxies, until there are results: an end of a pipe among them stays open until the worker
+    /// has one of its own.
+    kept: Option<A>,
+}
+
 /// Encodes the arguments of some tasks as one array.
 fn encode<T: Task>(
     inputs: &mut dyn Iterator<Item = T::Args>,
     max: usize,
     link: &Arc<Link>,
-) -> Result<Option<(Value, usize)>> {
+) -> Result<Option<Encoded<T::Args>>> {
     // The header of an array with a length of 32 bits, which is known in the end.
     let mut bytes = vec![0xdd, 0, 0, 0, 0];
     let mut count = 0_usize;
     let max_bytes = link.session.max_value_bytes();
     while count < max && bytes.len() < MAX_RUN_BYTES.min(max_bytes) {
         // Outside of the encoding: the iterator may use proxies itself.
-        let Some(args) = inputs.next() else { break };
-        let (encoded, refs) = codec::on_link(link, || value::encode_into(&args, &mut bytes));
+        let Some(next) = inputs.next() else { break };
+        let (encoded, refs) = codec::on_link(link, || value::encode_into(&next, &mut bytes));
         encoded.map_err(|error| cannot_encode::<T>(error.to_string()))?;
         count += 1;
         if bytes.len() > max_bytes {
@@ -135,11 +145,13 @@ fn encode<T: Task>(
             let header = u32::try_from(count).unwrap_or(u32::MAX).to_be_bytes();
             bytes[1..5].copy_from_slice(&header);
             // A run of its own keeps the objects alive for no longer than it needs them.
-            return Ok(Some((Value { data: bytes.into(), refs }, count)));
+            let args = Value { data: bytes.into(), refs };
+            return Ok(Some(Encoded { args, count, kept: Some(next) }));
         }
     }
     bytes[1..5].copy_from_slice(&u32::try_from(count).unwrap_or(u32::MAX).to_be_bytes());
-    Ok((count > 0).then(|| (Value { data: bytes.into(), refs: Vec::new() }, count)))
+    let args = Value { data: bytes.into(), refs: Vec::new() };
+    Ok((count > 0).then_some(Encoded { args, count, kept: None }))
 }
 
 fn cannot_encode<T: Task>(message: String) -> Error {
