@@ -27,7 +27,7 @@ from mp.manager.v1 import directory_pb2 as d
 from mp.manager.v1 import error_pb2 as e
 from mp.manager.v1 import handshake_pb2 as hs
 from mp.manager.v1 import session_pb2 as s
-from mp.manager.v1 import array_pb2, queue_pb2, set_pb2
+from mp.manager.v1 import array_pb2, pool_pb2, queue_pb2, set_pb2
 from mp.manager.v1 import value_pb2 as v
 
 VECTORS = pathlib.Path(__file__).resolve().parents[2] / "docs" / "vectors"
@@ -1147,6 +1147,134 @@ def a_pipe_ends_with_its_other_end(w):
     got = other.call(pipe, pipe={"end": 1, "receive": {}})
     assert read(got.value.data) == "last"
     reason(e.REASON_END_OF_FILE, other.call, pipe, pipe={"end": 1, "receive": {}})
+
+
+@check
+def a_queue_can_be_polled(w):
+    session, other = w.session(), w.session()
+    queue = w.new(session, v.KIND_QUEUE)
+    assert session.call(queue, timeout_us=0, queue={"poll": {}}) is False
+    waiting = session.start(queue, queue={"poll": {}})
+    other.call(queue, queue={"put": {"value": val(1)}})
+    assert session.reply(waiting) is True
+    assert other.call(queue, queue={"len": {}}) == 1
+
+
+def run_of(*args, idempotent=False, **fields):
+    """A run of a task with these argument lists."""
+    task = {"name": "crunch::invert", "signature": "(i64)->f64", "idempotent": idempotent}
+    return {"run": {"task": task, "args": val(list(args)), "count": len(args), **fields}}
+
+
+def work_for(w, pool):
+    """A session that is a worker of the pool."""
+    worker = w.session()
+    worker.call(pool, pool={"enlist": {"badge": os.urandom(16), "name": "worker"}})
+    return worker
+
+
+def take(worker, pool):
+    [ticket] = worker.call(pool, pool={"take": {"max": 1}}).tickets
+    return ticket
+
+
+@check
+def a_map_is_answered_with_results_and_with_what_failed(w):
+    session = w.session()
+    pool = w.new(session, v.KIND_POOL)
+    worker = work_for(w, pool)
+    waiting = session.start(pool, pool=run_of([2], [0], [4]))
+    ticket = take(worker, pool)
+    assert (ticket.task.name, ticket.task.signature) == ("crunch::invert", "(i64)->f64")
+    assert (read(ticket.args.data), ticket.start, ticket.count) == ([[2], [0], [4]], 0, 3)
+    failed = {"index": 1, "kind": pool_pb2.POOL_FAILURE_KIND_FAILED, "message": "there is none"}
+    failed["causes"] = ["division by zero"]
+    report = {"token": ticket.token, "count": 3, "results": val([0.5, 0.25]), "failures": [failed]}
+    worker.call(pool, pool={"report": {"reports": [report]}})
+    results = session.reply(waiting)
+    [segment] = results.segments
+    assert (results.run, segment.start, segment.count) == (0, 0, 3)
+    assert read(segment.results.data) == [0.5, 0.25]
+    [failure] = segment.failures
+    assert (failure.index, failure.kind) == (1, pool_pb2.POOL_FAILURE_KIND_FAILED)
+    assert (failure.message, list(failure.causes)) == ("there is none", ["division by zero"])
+
+
+@check
+def what_a_worker_returns_goes_to_another(w):
+    session = w.session()
+    pool = w.new(session, v.KIND_POOL)
+    first, second = work_for(w, pool), work_for(w, pool)
+    waiting = session.start(pool, pool=run_of([1], [2], [3]))
+    ticket = take(first, pool)
+    report = {"token": ticket.token, "count": 1, "results": val([1.0]), "returns_rest": True}
+    first.call(pool, pool={"report": {"reports": [report]}})
+    rest = take(second, pool)
+    assert (rest.start, rest.count) == (1, 2) and rest.token > ticket.token
+    report = {"token": rest.token, "count": 2, "results": val([0.5, 0.25])}
+    second.call(pool, pool={"report": {"reports": [report]}})
+    segments = session.reply(waiting).segments
+    assert [read(segment.results.data) for segment in segments] == [[1.0], [0.5, 0.25]]
+
+
+@check
+def a_lost_worker_costs_what_may_have_run(w):
+    session = w.session()
+    pool = w.new(session, v.KIND_POOL)
+    for idempotent in (False, True):
+        lost, other = work_for(w, pool), work_for(w, pool)
+        waiting = session.start(pool, pool=run_of([1], idempotent=idempotent))
+        ticket = take(lost, pool)
+        lost.goodbye()
+        if idempotent:
+            again = take(other, pool)
+            assert again.token > ticket.token and again.careful
+            report = {"token": again.token, "count": 1, "results": val([1.0])}
+            other.call(pool, pool={"report": {"reports": [report]}})
+            [segment] = session.reply(waiting).segments
+            assert read(segment.results.data) == [1.0] and not segment.failures
+        else:
+            [failure] = session.reply(waiting).segments[0].failures
+            assert failure.kind == pool_pb2.POOL_FAILURE_KIND_WORKER_LOST and failure.message
+
+
+@check
+def a_cancelled_run_takes_its_tickets_back(w):
+    session = w.session()
+    pool = w.new(session, v.KIND_POOL)
+    worker = work_for(w, pool)
+    waiting = session.start(pool, pool=run_of([1]))
+    ticket = take(worker, pool)
+    session.send(cancels=[waiting])
+    assert worker.until(lambda: any(lost.token == ticket.token for lost in worker.lost))
+    report = {"token": ticket.token, "count": 1, "results": val([1.0])}
+    worker.call(pool, pool={"report": {"reports": [report]}})
+
+
+@check
+def a_pool_whose_workers_wait_for_it_is_a_deadlock(w):
+    session = w.session()
+    pool = w.new(session, v.KIND_POOL)
+    worker = work_for(w, pool)
+    outer = session.start(pool, pool=run_of([1]))
+    ticket = take(worker, pool)
+    error = reason(e.REASON_POOL_DEADLOCK, worker.call, pool, pool=run_of([2], within=ticket.token))
+    assert "crunch::invert" in error.message
+    worker.call(pool, pool={"report": {"reports": [{"token": ticket.token, "count": 1}]}})
+    session.reply(outer)
+
+
+@check
+def a_closed_pool_takes_no_runs(w):
+    session = w.session()
+    pool = w.new(session, v.KIND_POOL)
+    worker = work_for(w, pool)
+    reason(e.REASON_NOT_HELD, session.call, pool, pool={"take": {"max": 1}})
+    reason(e.REASON_INVALID_ARGUMENT, session.call, pool, pool={"run": {"count": 1}})
+    session.call(pool, pool={"close": {}})
+    reason(e.REASON_POOL_CLOSED, session.call, pool, pool=run_of([1]))
+    reason(e.REASON_POOL_CLOSED, worker.call, pool, pool={"take": {"max": 1}})
+    assert session.call(pool, pool={"join": {}}) is True
 
 
 # Running them
