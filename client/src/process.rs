@@ -46,7 +46,9 @@ mod current_manager;
 mod handle;
 mod identity;
 mod init;
+mod log;
 mod outcome;
+mod output;
 mod panics;
 mod place;
 mod pool;
@@ -64,6 +66,8 @@ pub use handle::{Process, Sentinel};
 pub use identity::{ProcessInfo, cpu_count, current, parent};
 pub use init::init;
 pub(crate) use init::init_in_test;
+#[cfg(feature = "tracing")]
+pub use log::log_to_stderr;
 pub use outcome::Outcome;
 pub use pool::{Apply, AsyncResult, Imap, Map, MapResults, Pool, PoolBuilder, PoolStatus, fence};
 pub use registry::{Entry, Registry};

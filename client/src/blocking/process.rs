@@ -219,6 +219,11 @@ impl ProcessBuilder {
         Self { inner: self.inner.daemon(daemon) }
     }
 
+    /// Has this process print what it prints, as [`crate::process::ProcessBuilder::prefix_output`].
+    pub fn prefix_output(self) -> Self {
+        Self { inner: self.inner.prefix_output() }
+    }
+
     /// The manager that it finds, as [`crate::process::ProcessBuilder::manager`].
     #[doc(alias = "authkey")]
     pub fn manager(self, manager: &Manager) -> Self {

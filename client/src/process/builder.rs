@@ -84,6 +84,7 @@ pub struct ProcessBuilder {
     manager: Option<Manager>,
     environment: Environment,
     current_dir: Option<PathBuf>,
+    prefixes_output: bool,
 }
 
 type Hold = Box<dyn FnOnce(Manager, String) -> BoxFuture<Result<Held>> + Send>;
@@ -117,6 +118,7 @@ impl ProcessBuilder {
             manager: None,
             environment: Environment::default(),
             current_dir: None,
+            prefixes_output: false,
         }
     }
 
@@ -196,6 +198,20 @@ impl ProcessBuilder {
         Self { current_dir: Some(directory.into()), ..self }
     }
 
+    /// Has this process print what it prints, each line after its name: `[Process-1] hello`. Lines of several
+    /// processes do not mix. Without this it writes to the stdout and the stderr of this process itself.
+    ///
+    /// ```no_run
+    /// # use mp_manager::{Result, process::Process};
+    /// # async fn example() -> Result<()> {
+    /// let server = Process::command("./server").name("server").prefix_output().start().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn prefix_output(self) -> Self {
+        Self { prefixes_output: true, ..self }
+    }
+
     /// Starts it, and returns when it is there: when it has come to [`init`](crate::init) and has its
     /// arguments, or has become the other program.
     ///
@@ -242,6 +258,7 @@ impl ProcessBuilder {
                 Some(manager) => manager.environment(),
                 None => identity::manager().unwrap_or_default().to_vec(),
             },
+            prefixes_output: self.prefixes_output,
         };
         start(launch, is_program, held).await
     }

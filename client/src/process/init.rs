@@ -134,8 +134,12 @@ fn receive_role(control: &Control) -> io::Result<Assignment> {
     identity::set(bootstrap);
     control.send(FrameKind::Ready, &[])?;
     let role = expect(control, FrameKind::Role)?;
-    if let Some(stdout) = role.descriptors.first() {
+    let mut descriptors = role.descriptors.iter();
+    if let Some(stdout) = descriptors.next() {
         rustix::stdio::dup2_stdout(stdout)?;
+    }
+    if let Some(stderr) = descriptors.next() {
+        rustix::stdio::dup2_stderr(stderr)?;
     }
     let arguments = expect(control, FrameKind::Arguments)?.payload;
     Ok(Assignment { name, role: decode(&role.payload)?, arguments })

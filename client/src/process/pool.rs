@@ -466,6 +466,13 @@ impl PoolBuilder {
         self
     }
 
+    /// Has this process print what its workers print, each line after their name, as
+    /// [`ProcessBuilder::prefix_output`](crate::process::ProcessBuilder::prefix_output).
+    pub fn prefix_output(mut self) -> Self {
+        self.recipe.prefixes_output = true;
+        self
+    }
+
     /// Makes it. Workers start meanwhile: the first tasks wait for them.
     ///
     /// # Errors

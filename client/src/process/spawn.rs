@@ -25,6 +25,7 @@ use crate::{
         bootstrap::{Bootstrap, CHILD_VARIABLE, Role, nonce},
         control::{Control, FrameKind},
         identity,
+        output::Output,
         place::Place,
     },
 };
@@ -45,6 +46,8 @@ pub(crate) struct Launch {
     /// The variables by which the child finds its manager, as `Manager::environment` has them: they go
     /// over the socket and not into the environment.
     pub(crate) manager: Vec<(OsString, OsString)>,
+    /// Its output comes through this process, each line after its name.
+    pub(crate) prefixes_output: bool,
 }
 
 /// Changes to the environment that a child inherits, in order.
@@ -90,6 +93,7 @@ pub(crate) struct Child {
     pub(crate) pidfd: OwnedFd,
     pub(crate) control: Control,
     pub(crate) process: StdChild,
+    pub(crate) output: Option<Output>,
 }
 
 impl Child {
@@ -117,7 +121,20 @@ pub(crate) fn spawn(launch: Launch) -> Result<Child> {
     let failed = |message: String| Error::Start { name: name.clone(), message };
     let mut child = start(place, &launch).map_err(|error| failed(error.to_string()))?;
     let sent = arrive(&mut child).and_then(|()| {
-        instruct(place, &child.control, role, arguments)
+        let stdout = std::io::stdout();
+        let inherited = [stdout.as_fd()];
+        let mut pipes = None;
+        if launch.prefixes_output {
+            let (output, ends) = Output::of(name).map_err(|error| error.to_string())?;
+            (child.output, pipes) = (Some(output), Some(ends));
+        }
+        let piped = pipes.as_ref().map(|ends| ends.each_ref().map(OwnedFd::as_fd));
+        let descriptors: &[BorrowedFd<'_>] = match (&piped, place) {
+            (Some(pipes), _) => pipes,
+            (None, Place::Main) => &[],
+            (None, Place::Test(_)) => &inherited,
+        };
+        instruct(&child.control, role, arguments, descriptors)
             .map_err(|error| format!("it went away before it had its arguments: {error}"))
     });
     if let Err(message) = sent {
@@ -160,7 +177,7 @@ fn start(place: &Place, launch: &Launch) -> io::Result<Child> {
     let pidfd = raw.ok_or_else(|| io::Error::other("a process without an id"));
     let pidfd = pidfd.and_then(|pid| Ok(pidfd_open(pid, PidfdFlags::empty())?));
     match pidfd {
-        Ok(pidfd) => Ok(Child { pid, pidfd, control, process }),
+        Ok(pidfd) => Ok(Child { pid, pidfd, control, process, output: None }),
         Err(error) => {
             let mut process = process;
             let _ = process.kill();
@@ -214,13 +231,14 @@ fn gone_early(child: &mut Child) -> String {
     }
 }
 
-fn instruct(place: &Place, control: &Control, role: &Role, arguments: &[u8]) -> io::Result<()> {
+/// Tells the child what it is for. The descriptors take the place of its stdout and its stderr.
+fn instruct(
+    control: &Control,
+    role: &Role,
+    arguments: &[u8],
+    descriptors: &[BorrowedFd<'_>],
+) -> io::Result<()> {
     let role = rmp_serde::to_vec(role).map_err(io::Error::other)?;
-    let stdout = std::io::stdout();
-    let descriptors: &[BorrowedFd<'_>] = match place {
-        Place::Main => &[],
-        Place::Test(_) => &[stdout.as_fd()],
-    };
     control.send_with(FrameKind::Role, &role, descriptors)?;
     control.send(FrameKind::Arguments, arguments)
 }

@@ -12,7 +12,9 @@ use crate::{
         children,
         control::FrameKind,
         handle::{Process, Shared},
+        log,
         outcome::Outcome,
+        output::Output,
         spawn::{Child, Launch, await_either, spawn},
     },
 };
@@ -33,16 +35,17 @@ pub(super) async fn start(launch: Launch, is_program: bool, held: Option<Held>) 
                 let _ = send.send(Err(error));
             }
             Ok(child) => {
-                let Child { pid, pidfd, control, process } = child;
+                let Child { pid, pidfd, control, process, output } = child;
                 let outcome = watch::Sender::new(None);
                 let shared = Shared { name, daemon, pid, pidfd, control, is_program, outcome };
                 let handle = Process::of(shared);
                 children::add(handle.clone());
+                log::started(handle.name(), handle.pid());
                 if send.send(Ok(handle.clone())).is_err() {
                     // Whoever started it has gone.
                     let _ = handle.kill();
                 }
-                watch_until_ended(&handle, process, held);
+                watch_until_ended(&handle, process, output, held);
             }
         }
     };
@@ -79,7 +82,12 @@ fn discard(held: Option<Held>) {
 }
 
 /// Waits until the process has ended, and says how.
-fn watch_until_ended(process: &Process, mut child: std::process::Child, mut held: Option<Held>) {
+fn watch_until_ended(
+    process: &Process,
+    mut child: std::process::Child,
+    output: Option<Output>,
+    mut held: Option<Held>,
+) {
     let Shared { control, pidfd, outcome, .. } = process.shared();
     let mut failure = None;
     let mut is_open = true;
@@ -104,7 +112,12 @@ fn watch_until_ended(process: &Process, mut child: std::process::Child, mut held
             take(&mut is_open);
         }
     }
+    if let Some(output) = output {
+        output.finish();
+    }
     children::remove(process);
-    outcome.send_replace(Some(Outcome::of(ended.ok(), failure)));
+    let how = Outcome::of(ended.ok(), failure);
+    log::ended(process.name(), process.pid(), &how);
+    outcome.send_replace(Some(how));
     discard(held);
 }

@@ -24,6 +24,8 @@ use crate::{
     process::{
         bootstrap::Role,
         control::FrameKind,
+        log,
+        outcome::Outcome,
         pool::work::Config,
         recorder::Recorder,
         spawn::{Child, Environment, Launch, spawn},
@@ -56,6 +58,7 @@ pub(super) struct Recipe {
     pub(super) max_tasks: Option<u64>,
     pub(super) environment: Environment,
     pub(super) current_dir: Option<PathBuf>,
+    pub(super) prefixes_output: bool,
 }
 
 /// The workers of this program.
@@ -272,7 +275,8 @@ impl Shared {
                 return (false, self.announce());
             }
         };
-        let Child { pidfd, control, mut process, .. } = child;
+        let Child { pid, pidfd, control, mut process, output } = child;
+        log::started(&self.worker_name(number), pid);
         let process_fd = Arc::new(pidfd);
         let is_over = {
             let mut state = self.lock();
@@ -296,6 +300,9 @@ impl Shared {
         let next = (is_good && self.is_wanted(number)).then(|| self.announce());
         let status = status.ok();
         let exit_code = status.and_then(|status| status.code().or(status.signal().map(|n| -n)));
+        if let Some(status) = status {
+            log::ended(&self.worker_name(number), pid, &Outcome::of(Some(status), None));
+        }
         self.bury(PoolBury {
             badge: badge.clone(),
             death: Some(PoolDeath { exit_code, out_of_memory: false }),
@@ -303,6 +310,9 @@ impl Shared {
             is_known: true,
             message: String::new(),
         });
+        if let Some(output) = output {
+            output.finish();
+        }
         // After a start that failed the pool may be broken.
         (is_good, next.unwrap_or_else(|| self.announce()))
     }
@@ -325,6 +335,7 @@ impl Shared {
             role: Role::Worker,
             arguments,
             manager: self.manager.environment(),
+            prefixes_output: self.recipe.prefixes_output,
         })
     }
 
