@@ -120,6 +120,10 @@ pub mod simulation;
 mod transport;
 mod wait_any;
 
+#[cfg(all(doctest, feature = "process"))]
+#[doc = include_str!("../../README.md")]
+struct Readme;
+
 pub use api::{
     ADDRESS_VARIABLE, AUTHKEY_FILE_VARIABLE, AUTHKEY_VARIABLE, Builder, FENCE_VARIABLE,
     TLS_CA_VARIABLE, TLS_CERT_VARIABLE, TLS_KEY_VARIABLE,
