@@ -112,6 +112,16 @@ pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CodecError> {
 }
 
 fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CodecError> {
+    let (value, rest) = decode_first(bytes)?;
+    if rest.is_empty() { Ok(value) } else { Err(CodecError::Trailing(rest.len())) }
+}
+
+/// Decodes the first of several values, and says what follows it. Unlike [`decode`] it does not take what the
+/// type cannot hold as [`Undecoded`].
+///
+/// # Errors
+/// If the bytes do not begin with a value of this type.
+pub fn decode_first<T: DeserializeOwned>(bytes: &[u8]) -> Result<(T, &[u8]), CodecError> {
     let mut rest = bytes;
     let mut deserializer = rmp_serde::Deserializer::new(&mut rest);
     // Its own count leaves out the variants of enums, and so is not relied upon.
@@ -123,7 +133,7 @@ fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CodecError> {
         if too_deep.get() { CodecError::TooDeep } else { CodecError::Decode(error.to_string()) }
     })?;
     drop(deserializer);
-    if rest.is_empty() { Ok(value) } else { Err(CodecError::Trailing(rest.len())) }
+    Ok((value, rest))
 }
 
 /// Takes the header of an array off: its length, and the bytes of its elements.

@@ -47,8 +47,8 @@ pub(crate) struct Outcomes {
 /// Runs a chunk, without a dynamic call or an allocation for each task that has none of its own.
 ///
 /// # Errors
-/// If the arguments are not an array of MessagePack values; no task ran then, or those before the one
-/// that is malformed.
+/// If the arguments are no array, or one that ends before those to be run; no task ran then. Those from the
+/// first that is malformed on have failed.
 pub(super) fn run<T: Task>(chunk: &mut Chunk<'_>) -> Result<Outcomes, value::CodecError> {
     let (there, mut rest) = value::array(chunk.args)?;
     let len = chunk.skip.saturating_add(chunk.len);
@@ -62,11 +62,21 @@ pub(super) fn run<T: Task>(chunk: &mut Chunk<'_>) -> Result<Outcomes, value::Cod
     // Most results are about as long as their arguments.
     outcomes.results.reserve(rest.len().min(MAX_RESERVED_BYTES));
     while outcomes.done < len {
-        let args;
-        (args, rest) = value::split(rest)?;
         (chunk.on_start)(outcomes.done);
-        if let Err(failure) = one::<T>(args, chunk, &mut outcomes.results) {
+        let before = rest;
+        if let Err(failure) = one::<T>(&mut rest, chunk, &mut outcomes.results) {
             outcomes.failures.push((outcomes.done, failure));
+            match value::split(before) {
+                Ok((_, after)) => rest = after,
+                // Nobody knows where the next ones begin.
+                Err(error) => {
+                    let message = error.to_string();
+                    let lost = |at| (at, TaskFailure::Undecodable { message: message.clone() });
+                    outcomes.failures.extend((outcomes.done + 1..len).map(lost));
+                    outcomes.done = len;
+                    break;
+                }
+            }
         }
         outcomes.done += 1;
         if outcomes.done < len && (chunk.stop)(outcomes.results.len()) {
@@ -78,13 +88,33 @@ pub(super) fn run<T: Task>(chunk: &mut Chunk<'_>) -> Result<Outcomes, value::Cod
 
 const MAX_RESERVED_BYTES: usize = 1 << 20;
 
-/// Runs one task and appends its result; a failure leaves the results as they were.
-fn one<T: Task>(args: &[u8], chunk: &Chunk<'_>, results: &mut Vec<u8>) -> Result<(), TaskFailure> {
+/// Runs one task with the first of the arguments, which it takes off, and appends its result. A failure leaves
+/// the results as they were, and the arguments anywhere.
+fn one<T: Task>(
+    rest: &mut &[u8],
+    chunk: &Chunk<'_>,
+    results: &mut Vec<u8>,
+) -> Result<(), TaskFailure> {
     let before = results.len();
     let (max_bytes, timeout) = (chunk.max_result_bytes, chunk.timeout);
     // Everything that is of the task's making is within: decoding, the text of its error, encoding.
     let ran = catch(Noise::Quiet, || {
-        let output = call::<T>(Arguments::Here(args).take()?, timeout)?;
+        let args = match value::decode_first(rest) {
+            Ok((args, after)) => {
+                *rest = after;
+                args
+            }
+            // It says why, or finds another way.
+            Err(_) => {
+                let malformed = |error: value::CodecError| TaskFailure::Undecodable {
+                    message: error.to_string(),
+                };
+                let (args, after) = value::split(rest).map_err(malformed)?;
+                *rest = after;
+                Arguments::Here(args).take()?
+            }
+        };
+        let output = call::<T>(args, timeout)?;
         value::encode_into(&output, results)
             .map_err(|error| TaskFailure::Unserialisable { message: error.to_string() })
     });
@@ -228,9 +258,23 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_array_of_values_is_refused() {
-        for bytes in [&[][..], &[0xc0], &[0x92, 0x92, 1, 2], &[0x91, 0xc1]] {
+    fn what_is_no_array_is_refused() {
+        for bytes in [&[][..], &[0xc0]] {
             assert!(Run::of(bytes).with(add).is_err(), "{bytes:?}");
+        }
+    }
+
+    #[test]
+    fn from_the_first_malformed_arguments_on_tasks_fail() {
+        for (bytes, good) in [(&[0x93, 0x92, 1, 2, 0xc1, 3][..], vec![3]), (&[0x92, 0xc1], vec![])]
+        {
+            let (outcomes, started) = Run::of(bytes).with(add).unwrap();
+            assert_eq!(results::<i64>(&outcomes), good);
+            assert_eq!((outcomes.failures.len(), outcomes.done), (2, good.len() + 2));
+            let are_undecodable =
+                |(_, failure): &(usize, _)| matches!(failure, TaskFailure::Undecodable { .. });
+            assert!(outcomes.failures.iter().all(are_undecodable), "{:?}", outcomes.failures);
+            assert_eq!(started.len(), good.len() + 1);
         }
     }
 

@@ -58,17 +58,32 @@ pub(crate) fn encode_anywhere<T: Serialize + ?Sized>(
 #[cfg(feature = "process")]
 pub(crate) fn on_link<T>(link: &Arc<Link>, f: impl FnOnce() -> T) -> (T, Vec<Ref>) {
     /// Puts back what was there, also if `f` panics.
-    struct Outer(Option<Encoding>, Option<Arc<Link>>);
+    struct Outer(Option<Arc<Link>>);
+
+    impl Drop for Outer {
+        fn drop(&mut self) {
+            DECODING.set(self.0.take());
+        }
+    }
+
+    let _outer = Outer(DECODING.replace(Some(Arc::clone(link))));
+    collecting(link.server_id(), f)
+}
+
+/// Calls `f`, which encodes values for a server. Returns the references that it encoded.
+#[cfg(feature = "process")]
+pub(crate) fn collecting<T>(server: u64, f: impl FnOnce() -> T) -> (T, Vec<Ref>) {
+    /// Puts back what was there, also if `f` panics.
+    struct Outer(Option<Encoding>);
 
     impl Drop for Outer {
         fn drop(&mut self) {
             ENCODING.set(self.0.take());
-            DECODING.set(self.1.take());
         }
     }
 
-    let encoding = Encoding { server: Some(link.server_id()), link: None, refs: Vec::new() };
-    let outer = Outer(ENCODING.replace(Some(encoding)), DECODING.replace(Some(Arc::clone(link))));
+    let encoding = Encoding { server: Some(server), link: None, refs: Vec::new() };
+    let outer = Outer(ENCODING.replace(Some(encoding)));
     let result = f();
     let refs = ENCODING.take().map_or_else(Vec::new, |encoding| encoding.refs);
     drop(outer);

@@ -134,7 +134,8 @@ fn encode<T: Task>(
     while count < max && bytes.len() < MAX_RUN_BYTES.min(max_bytes) {
         // Outside of the encoding: the iterator may use proxies itself.
         let Some(next) = inputs.next() else { break };
-        let (encoded, refs) = codec::on_link(link, || value::encode_into(&next, &mut bytes));
+        let encode = || value::encode_into(&next, &mut bytes);
+        let (encoded, refs) = codec::collecting(link.server_id(), encode);
         encoded.map_err(|error| cannot_encode::<T>(error.to_string()))?;
         count += 1;
         if bytes.len() > max_bytes {
