@@ -128,7 +128,8 @@ fn encode<T: Task>(
     link: &Arc<Link>,
 ) -> Result<Option<Encoded<T::Args>>> {
     // The header of an array with a length of 32 bits, which is known in the end.
-    let mut bytes = vec![0xdd, 0, 0, 0, 0];
+    let mut bytes = Vec::with_capacity(max.saturating_mul(8).min(MAX_RUN_BYTES).saturating_add(64));
+    bytes.extend([0xdd, 0, 0, 0, 0]);
     let mut count = 0_usize;
     let max_bytes = link.session.max_value_bytes();
     while count < max && bytes.len() < MAX_RUN_BYTES.min(max_bytes) {
