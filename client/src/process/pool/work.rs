@@ -1,7 +1,7 @@
 //! A worker: takes tasks of a pool, executes them on its main thread, and reports.
 //!
-//! The main thread executes. Beside it one thread takes the next tickets, and one gives back what would wait
-//! behind a task that takes long.
+//! The main thread executes. Beside it one thread takes the next tickets, and one sends what is done, and gives
+//! back what is not, where they would wait for a task that takes long.
 
 use std::{
     collections::VecDeque,
@@ -61,7 +61,7 @@ const TAKE_TIMEOUT: Duration = Duration::from_secs(30);
 const GRACE: Duration = Duration::from_millis(50);
 /// The most tickets that a worker takes at once.
 const MAX_TICKETS: u32 = 64;
-/// Reports are sent when the first of them is so old.
+/// Reports are sent so long after the first of their tasks began.
 const REPORT_AFTER: Duration = Duration::from_micros(500);
 /// A chunk ends early when its results are so long.
 const MAX_CHUNK_BYTES: usize = 1 << 20;
@@ -105,8 +105,7 @@ fn work(worker: Worker) -> Result<()> {
     beside("mp-manager-watch", &shared, Shared::keep_watching)?;
     let left = config.max_tasks.unwrap_or(u64::MAX);
     // Until it is known how long tasks take, each is noted.
-    let (reports, pace) = (Reports::default(), SHORT);
-    Executor { shared, recorder, left, reports, pace }.execute_all()
+    Executor { shared, recorder, left, pace: SHORT }.execute_all()
 }
 
 fn beside(name: &str, shared: &Arc<Shared>, run: fn(&Shared)) -> Result<()> {
@@ -141,7 +140,7 @@ fn initialize(name: &str, args: &[u8]) -> Result<(), TaskFailure> {
     registry::find(name).ok_or(TaskFailure::UnknownTask)?.run_alone(&Arguments::Here(args))
 }
 
-/// What both threads know.
+/// What all threads know.
 struct Shared {
     pool: SharedPool,
     state: Mutex<State>,
@@ -149,6 +148,7 @@ struct Shared {
     changed: Condvar,
     /// How far the chunk is that is being executed.
     position: Position,
+    reports: Mutex<Reports>,
 }
 
 struct State {
@@ -160,7 +160,7 @@ struct State {
     over: Option<Error>,
 }
 
-/// The next task of a chunk, and the one at which it stops. Both threads change it: what is given back must
+/// The next task of a chunk, and the one at which it stops. Two threads change it: what is given back must
 /// not have been started.
 struct Position(AtomicU64);
 
@@ -194,6 +194,7 @@ impl Shared {
             state: Mutex::new(state),
             changed: Condvar::new(),
             position: Position(AtomicU64::new(0)),
+            reports: Mutex::default(),
         }
     }
 
@@ -227,11 +228,13 @@ impl Shared {
         }
     }
 
-    /// Gives back what waits behind a task that takes long, and ends the process for one that takes too long.
+    /// Sends what is done and gives back what waits behind a task that takes long, and ends the process for one
+    /// that takes too long.
     fn keep_watching(&self) {
         let mut state = self.lock();
         loop {
             if let Some((ticket, began)) = &state.current {
+                self.send_due();
                 let timeout = Duration::from_micros(ticket.timeout_us);
                 if ticket.timeout_us > 0 && began.elapsed() >= timeout.saturating_add(GRACE) {
                     self.end_for(ticket, timeout);
@@ -266,6 +269,18 @@ impl Shared {
         }
     }
 
+    fn reports(&self) -> MutexGuard<'_, Reports> {
+        self.reports.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Sends what was done, if it has waited long enough for more.
+    fn send_due(&self) {
+        let mut reports = self.reports();
+        if reports.is_due() {
+            reports.send(&self.pool);
+        }
+    }
+
     /// Ends the process, as nothing else ends a task that runs for too long. A run with a timeout is a single
     /// task.
     fn end_for(&self, ticket: &PoolTicket, timeout: Duration) -> ! {
@@ -278,14 +293,15 @@ impl Shared {
             returns_rest: true,
             ..PoolReport::default()
         };
-        let _ = pollster::block_on(self.pool.report_surely(vec![report]));
+        let mut reports = self.reports().take();
+        reports.push(report);
+        let _ = pollster::block_on(self.pool.report_surely(reports));
         exit(TIMED_OUT)
     }
 
-    /// The next ticket, and a hold on what it refers to. Blocks until there is one.
-    fn next(&self, idle: impl FnOnce()) -> Result<(PoolTicket, Arc<Held>)> {
+    /// The next ticket, and a hold on what it refers to. Sends what was done, and blocks, until there is one.
+    fn next(&self) -> Result<(PoolTicket, Arc<Held>)> {
         let mut state = self.lock();
-        let mut idle = Some(idle);
         loop {
             if let Some(next) = state.waiting.pop_front() {
                 self.position.reset(next.0.count);
@@ -299,9 +315,7 @@ impl Shared {
             if let Some(error) = &state.over {
                 return Err(error.clone());
             }
-            if let Some(idle) = idle.take() {
-                idle();
-            }
+            self.reports().send(&self.pool);
             state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
     }
@@ -332,7 +346,6 @@ struct Executor {
     recorder: Recorder,
     /// So many tasks it executes before it ends.
     left: u64,
-    reports: Reports,
     /// How long the tasks of the last chunk took, each.
     pace: Duration,
 }
@@ -340,9 +353,7 @@ struct Executor {
 impl Executor {
     fn execute_all(mut self) -> Result<()> {
         loop {
-            let shared = Arc::clone(&self.shared);
-            let reports = &mut self.reports;
-            let (ticket, _held) = match shared.next(|| reports.send(&shared.pool)) {
+            let (ticket, _held) = match self.shared.next() {
                 Ok(next) => next,
                 Err(error) => {
                     self.finish();
@@ -359,8 +370,8 @@ impl Executor {
     }
 
     /// Makes sure that what was done is known before this process ends.
-    fn finish(&mut self) {
-        let reports = mem::take(&mut self.reports.waiting);
+    fn finish(&self) {
+        let reports = self.shared.reports().take();
         let _ = pollster::block_on(self.shared.pool.report_surely(reports));
     }
 
@@ -374,10 +385,8 @@ impl Executor {
         let elapsed = began.elapsed();
         self.pace = elapsed / report.count.max(1);
         let elapsed_us = u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX);
-        self.reports.add(PoolReport { elapsed_us, ..report });
-        if self.reports.is_due() {
-            self.reports.send(&self.shared.pool);
-        }
+        self.shared.reports().add(PoolReport { elapsed_us, ..report }, began);
+        self.shared.send_due();
     }
 
     fn run_chunk(&mut self, entry: &Entry, ticket: &PoolTicket) -> PoolReport {
@@ -428,8 +437,9 @@ impl Shared {
 }
 
 impl Reports {
-    fn add(&mut self, report: PoolReport) {
-        self.since.get_or_insert_with(Instant::now);
+    /// Takes note of what came of tasks that began then.
+    fn add(&mut self, report: PoolReport, began: Instant) {
+        self.since.get_or_insert(began);
         self.waiting.push(report);
     }
 
@@ -438,10 +448,15 @@ impl Reports {
             || self.since.is_some_and(|since| since.elapsed() >= REPORT_AFTER)
     }
 
-    fn send(&mut self, pool: &SharedPool) {
+    fn take(&mut self) -> Vec<PoolReport> {
         self.since = None;
-        if !self.waiting.is_empty() {
-            pool.report(mem::take(&mut self.waiting));
+        mem::take(&mut self.waiting)
+    }
+
+    fn send(&mut self, pool: &SharedPool) {
+        let reports = self.take();
+        if !reports.is_empty() {
+            pool.report(reports);
         }
     }
 }
