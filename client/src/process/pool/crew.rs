@@ -124,7 +124,11 @@ impl Crew {
             let keep = move || {
                 shared.keep_staffed(number);
                 shared.lock().staffed.retain(|other| *other != number);
-                shared.threads.send_modify(|count| *count -= 1);
+                let threads = shared.threads.clone();
+                // First: whoever waits for the threads may end the program, and the manager within it ends with
+                // the last hold on it.
+                drop(shared);
+                threads.send_modify(|count| *count -= 1);
             };
             let started = thread::Builder::new().name("mp-manager-crew".into()).spawn(keep);
             if let Err(error) = started {

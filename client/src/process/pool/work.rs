@@ -1,7 +1,7 @@
 //! A worker: takes tasks of a pool, executes them on its main thread, and reports.
 //!
-//! The main thread executes. Beside it one thread takes the next tickets, and one gives back what would wait
-//! behind a task that takes long.
+//! The main thread executes. Beside it one thread takes the next tickets, and one sends what is done, and gives
+//! back what is not, where they would wait for a task that takes long.
 
 use std::{
     collections::VecDeque,
@@ -61,7 +61,7 @@ const TAKE_TIMEOUT: Duration = Duration::from_secs(30);
 const GRACE: Duration = Duration::from_millis(50);
 /// The most tickets that a worker takes at once.
 const MAX_TICKETS: u32 = 64;
-/// Reports are sent when the first of them is so old.
+/// Reports are sent so long after the first of their tasks began.
 const REPORT_AFTER: Duration = Duration::from_micros(500);
 /// A chunk ends early when its results are so long.
 const MAX_CHUNK_BYTES: usize = 1 << 20;
@@ -140,15 +140,15 @@ fn initialize(name: &str, args: &[u8]) -> Result<(), TaskFailure> {
     registry::find(name).ok_or(TaskFailure::UnknownTask)?.run_alone(&Arguments::Here(args))
 }
 
-/// What both threads know.
+/// What all threads know.
 struct Shared {
     pool: SharedPool,
     state: Mutex<State>,
-    reports: Mutex<Reports>,
     /// Something has changed in the state.
     changed: Condvar,
     /// How far the chunk is that is being executed.
     position: Position,
+    reports: Mutex<Reports>,
 }
 
 struct State {
@@ -160,7 +160,7 @@ struct State {
     over: Option<Error>,
 }
 
-/// The next task of a chunk, and the one at which it stops. Both threads change it: what is given back must
+/// The next task of a chunk, and the one at which it stops. Two threads change it: what is given back must
 /// not have been started.
 struct Position(AtomicU64);
 
@@ -192,9 +192,9 @@ impl Shared {
         Self {
             pool,
             state: Mutex::new(state),
-            reports: Mutex::default(),
             changed: Condvar::new(),
             position: Position(AtomicU64::new(0)),
+            reports: Mutex::default(),
         }
     }
 
@@ -228,17 +228,13 @@ impl Shared {
         }
     }
 
-    fn reports(&self) -> MutexGuard<'_, Reports> {
-        self.reports.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Sends what was done before a task that takes long, gives back what waits behind it, and ends the
-    /// process for one that takes too long.
+    /// Sends what is done and gives back what waits behind a task that takes long, and ends the process for one
+    /// that takes too long.
     fn keep_watching(&self) {
         let mut state = self.lock();
         loop {
             if let Some((ticket, began)) = &state.current {
-                self.reports().send_due(&self.pool);
+                self.send_due();
                 let timeout = Duration::from_micros(ticket.timeout_us);
                 if ticket.timeout_us > 0 && began.elapsed() >= timeout.saturating_add(GRACE) {
                     self.end_for(ticket, timeout);
@@ -273,6 +269,18 @@ impl Shared {
         }
     }
 
+    fn reports(&self) -> MutexGuard<'_, Reports> {
+        self.reports.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Sends what was done, if it has waited long enough for more.
+    fn send_due(&self) {
+        let mut reports = self.reports();
+        if reports.is_due() {
+            reports.send(&self.pool);
+        }
+    }
+
     /// Ends the process, as nothing else ends a task that runs for too long. A run with a timeout is a single
     /// task.
     fn end_for(&self, ticket: &PoolTicket, timeout: Duration) -> ! {
@@ -285,11 +293,13 @@ impl Shared {
             returns_rest: true,
             ..PoolReport::default()
         };
-        let _ = pollster::block_on(self.pool.report_surely(vec![report]));
+        let mut reports = self.reports().take();
+        reports.push(report);
+        let _ = pollster::block_on(self.pool.report_surely(reports));
         exit(TIMED_OUT)
     }
 
-    /// The next ticket, and a hold on what it refers to. Blocks until there is one.
+    /// The next ticket, and a hold on what it refers to. Sends what was done, and blocks, until there is one.
     fn next(&self) -> Result<(PoolTicket, Arc<Held>)> {
         let mut state = self.lock();
         loop {
@@ -343,8 +353,7 @@ struct Executor {
 impl Executor {
     fn execute_all(mut self) -> Result<()> {
         loop {
-            let shared = Arc::clone(&self.shared);
-            let (ticket, _held) = match shared.next() {
+            let (ticket, _held) = match self.shared.next() {
                 Ok(next) => next,
                 Err(error) => {
                     self.finish();
@@ -361,8 +370,8 @@ impl Executor {
     }
 
     /// Makes sure that what was done is known before this process ends.
-    fn finish(&mut self) {
-        let reports = mem::take(&mut self.shared.reports().waiting);
+    fn finish(&self) {
+        let reports = self.shared.reports().take();
         let _ = pollster::block_on(self.shared.pool.report_surely(reports));
     }
 
@@ -376,9 +385,8 @@ impl Executor {
         let elapsed = began.elapsed();
         self.pace = elapsed / report.count.max(1);
         let elapsed_us = u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX);
-        let mut reports = self.shared.reports();
-        reports.add(PoolReport { elapsed_us, ..report });
-        reports.send_due(&self.shared.pool);
+        self.shared.reports().add(PoolReport { elapsed_us, ..report }, began);
+        self.shared.send_due();
     }
 
     fn run_chunk(&mut self, entry: &Entry, ticket: &PoolTicket) -> PoolReport {
@@ -429,23 +437,26 @@ impl Shared {
 }
 
 impl Reports {
-    fn add(&mut self, report: PoolReport) {
-        self.since.get_or_insert_with(Instant::now);
+    /// Takes note of what came of tasks that began then.
+    fn add(&mut self, report: PoolReport, began: Instant) {
+        self.since.get_or_insert(began);
         self.waiting.push(report);
     }
 
-    fn send_due(&mut self, pool: &SharedPool) {
-        if self.waiting.len() >= MAX_TICKETS as usize
+    fn is_due(&self) -> bool {
+        self.waiting.len() >= MAX_TICKETS as usize
             || self.since.is_some_and(|since| since.elapsed() >= REPORT_AFTER)
-        {
-            self.send(pool);
-        }
+    }
+
+    fn take(&mut self) -> Vec<PoolReport> {
+        self.since = None;
+        mem::take(&mut self.waiting)
     }
 
     fn send(&mut self, pool: &SharedPool) {
-        self.since = None;
-        if !self.waiting.is_empty() {
-            pool.report(mem::take(&mut self.waiting));
+        let reports = self.take();
+        if !reports.is_empty() {
+            pool.report(reports);
         }
     }
 }
