@@ -847,6 +847,9 @@ impl Machine for State {
         if let Some(tokens) = self.handed.remove(&call) {
             self.take_back(&tokens);
             self.serve(turn);
+            if let Some((refused, error)) = self.end_deadlock(turn) {
+                turn.refuse(refused, error);
+            }
         } else if let Some(id) = self.calls.remove(&call).or_else(|| self.partial.remove(&call)) {
             self.drop_run(id, turn);
             self.finish(turn);

@@ -1,17 +1,18 @@
 //! A worker: takes tasks of a pool, executes them on its main thread, and reports.
 //!
-//! The main thread executes. Beside it one thread takes the next tickets, and one sends what is done, and gives
-//! back what is not, where they would wait for a task that takes long.
+//! The main thread takes and executes. Beside it a thread sends what is done, and gives back what is not, where they
+//! would wait for a task that takes long.
 
 use std::{
     collections::VecDeque,
-    mem,
+    future, mem,
     os::fd::OwnedFd,
     process::exit,
     sync::{
         Arc, Condvar, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
+    task::{Context, Poll, Waker},
     thread,
     time::{Duration, Instant},
 };
@@ -34,6 +35,7 @@ use crate::{
         pool::{current::Current, submit::write_failure},
         recorder::{Note, Recorder},
         registry::{self, Entry},
+        task::BoxFuture,
         worker::{Worker, WorkerHook},
     },
     rpc::{codec, reply::Held},
@@ -55,6 +57,8 @@ pub(super) struct Config {
 const PATIENCE: Duration = Duration::from_millis(40);
 /// How often the thread beside looks whether one does.
 const LOOK: Duration = Duration::from_millis(10);
+/// After so many looks at a worker that executes nothing, it waits until a task begins.
+const IDLE_LOOKS: u32 = 10;
 /// How long one call for work waits. It is made again: so a worker notices a manager that is silent.
 const TAKE_TIMEOUT: Duration = Duration::from_secs(30);
 /// How much later than an async task, which its runtime ends, a sync one is ended with its process.
@@ -101,16 +105,15 @@ fn work(worker: Worker) -> Result<()> {
         return Err(Error::Configuration("the initializer failed".into()));
     }
     let shared = Arc::new(Shared::new(pool));
-    beside("mp-manager-take", &shared, Shared::keep_taking)?;
-    beside("mp-manager-watch", &shared, Shared::keep_watching)?;
+    watch(&shared)?;
     let left = config.max_tasks.unwrap_or(u64::MAX);
     // Until it is known how long tasks take, each is noted.
     Executor { shared, recorder, left, pace: SHORT }.execute_all()
 }
 
-fn beside(name: &str, shared: &Arc<Shared>, run: fn(&Shared)) -> Result<()> {
-    let shared = Arc::clone(shared);
-    let started = thread::Builder::new().name(name.into()).spawn(move || run(&shared));
+fn watch(shared: &Arc<Shared>) -> Result<()> {
+    let (shared, thread) = (Arc::clone(shared), thread::Builder::new());
+    let started = thread.name("mp-manager-watch".into()).spawn(move || shared.keep_watching());
     started
         .map(drop)
         .map_err(|error| Error::Configuration(format!("cannot start a thread: {error}")))
@@ -140,12 +143,15 @@ fn initialize(name: &str, args: &[u8]) -> Result<(), TaskFailure> {
     registry::find(name).ok_or(TaskFailure::UnknownTask)?.run_alone(&Arguments::Here(args))
 }
 
-/// What all threads know.
+/// A call for more work.
+type Taking = BoxFuture<Result<Option<Work>>>;
+
+/// What both threads know.
 struct Shared {
     pool: SharedPool,
     state: Mutex<State>,
-    /// Something has changed in the state.
-    changed: Condvar,
+    /// A task has begun while nobody watched.
+    begun: Condvar,
     /// How far the chunk is that is being executed.
     position: Position,
     reports: Mutex<Reports>,
@@ -154,10 +160,19 @@ struct Shared {
 struct State {
     /// Each with a hold on what it refers to.
     waiting: VecDeque<(PoolTicket, Arc<Held>)>,
-    /// What is being executed, and since when.
-    current: Option<(PoolTicket, Instant)>,
-    /// Why no more tickets come.
-    over: Option<Error>,
+    /// The call for what comes after these, made before the last of them is executed.
+    ahead: Option<Taking>,
+    current: Option<Executing>,
+    /// The thread beside looks every now and then, and need not be told that a task has begun.
+    is_watched: bool,
+}
+
+/// What is being executed.
+struct Executing {
+    token: u64,
+    start: u32,
+    timeout_us: u64,
+    began: Instant,
 }
 
 /// The next task of a chunk, and the one at which it stops. Two threads change it: what is given back must
@@ -188,11 +203,12 @@ impl Position {
 
 impl Shared {
     fn new(pool: SharedPool) -> Self {
-        let state = State { waiting: VecDeque::new(), current: None, over: None };
+        let waiting = VecDeque::new();
+        let state = State { waiting, ahead: None, current: None, is_watched: true };
         Self {
             pool,
             state: Mutex::new(state),
-            changed: Condvar::new(),
+            begun: Condvar::new(),
             position: Position(AtomicU64::new(0)),
             reports: Mutex::default(),
         }
@@ -202,60 +218,52 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes tickets, one batch ahead of those that are being executed.
-    fn keep_taking(&self) {
-        loop {
-            match pollster::block_on(self.pool.take(MAX_TICKETS, TAKE_TIMEOUT)) {
-                Ok(None) => {}
-                Ok(Some(Work { tickets, held })) => {
-                    let held = Arc::new(held);
-                    let mut state = self.lock();
-                    let tickets = tickets.into_iter().map(|ticket| (ticket, Arc::clone(&held)));
-                    state.waiting.extend(tickets);
-                    self.changed.notify_all();
-                    // As long as it is busy, it takes nothing that would only go back.
-                    while !state.waiting.is_empty() || state.is_busy() {
-                        let waited = self.changed.wait_timeout(state, LOOK);
-                        state = waited.unwrap_or_else(PoisonError::into_inner).0;
-                    }
-                }
-                Err(error) => {
-                    self.lock().over = Some(error);
-                    self.changed.notify_all();
-                    return;
-                }
-            }
-        }
+    fn take(&self) -> Taking {
+        let pool = self.pool.clone();
+        Box::pin(async move { pool.take(MAX_TICKETS, TAKE_TIMEOUT).await })
     }
 
     /// Sends what is done and gives back what waits behind a task that takes long, and ends the process for one
     /// that takes too long.
     fn keep_watching(&self) {
         let mut state = self.lock();
+        let mut idle_looks = 0;
         loop {
-            if let Some((ticket, began)) = &state.current {
-                self.send_due();
-                let timeout = Duration::from_micros(ticket.timeout_us);
-                if ticket.timeout_us > 0 && began.elapsed() >= timeout.saturating_add(GRACE) {
-                    self.end_for(ticket, timeout);
+            match &state.current {
+                Some(current) => {
+                    idle_looks = 0;
+                    self.send_due();
+                    let timeout = Duration::from_micros(current.timeout_us);
+                    let elapsed = current.began.elapsed();
+                    if current.timeout_us > 0 && elapsed >= timeout.saturating_add(GRACE) {
+                        self.end_for(current, timeout);
+                    }
+                    if elapsed >= PATIENCE {
+                        self.give_back(&mut state);
+                    }
                 }
-                if began.elapsed() >= PATIENCE {
-                    self.give_back(&mut state);
-                }
-                let waited = self.changed.wait_timeout(state, LOOK);
+                None => idle_looks += 1,
+            }
+            if idle_looks < IDLE_LOOKS {
+                let waited = self.begun.wait_timeout(state, LOOK);
                 state = waited.unwrap_or_else(PoisonError::into_inner).0;
             } else {
-                state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+                state.is_watched = false;
+                state = self.begun.wait(state).unwrap_or_else(PoisonError::into_inner);
+                state.is_watched = true;
+                idle_looks = 0;
             }
         }
     }
 
     fn give_back(&self, state: &mut State) {
+        // What it may have been answered with goes back as well.
+        state.ahead = None;
         let mut reports = Vec::new();
-        if let Some((ticket, _)) = &state.current
+        if let Some(current) = &state.current
             && let Some(keeps) = self.position.stop()
         {
-            let token = ticket.token;
+            let token = current.token;
             reports.push(PoolReport { token, keeps, returns_rest: true, ..PoolReport::default() });
         }
         let waiting = mem::take(&mut state.waiting).into_iter();
@@ -283,11 +291,11 @@ impl Shared {
 
     /// Ends the process, as nothing else ends a task that runs for too long. A run with a timeout is a single
     /// task.
-    fn end_for(&self, ticket: &PoolTicket, timeout: Duration) -> ! {
+    fn end_for(&self, current: &Executing, timeout: Duration) -> ! {
         let after_ms = u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX);
-        let failure = write_failure(ticket.start, TaskFailure::TimedOut { after_ms });
+        let failure = write_failure(current.start, TaskFailure::TimedOut { after_ms });
         let report = PoolReport {
-            token: ticket.token,
+            token: current.token,
             count: 1,
             failures: vec![failure],
             returns_rest: true,
@@ -300,33 +308,47 @@ impl Shared {
     }
 
     /// The next ticket, and a hold on what it refers to. Sends what was done, and blocks, until there is one.
-    fn next(&self) -> Result<(PoolTicket, Arc<Held>)> {
-        let mut state = self.lock();
+    /// No more than so many tasks are to be executed.
+    fn next(&self, left: u64) -> Result<(PoolTicket, Arc<Held>)> {
         loop {
+            let mut state = self.lock();
             if let Some(next) = state.waiting.pop_front() {
-                self.position.reset(next.0.count);
-                let was_idle = state.current.replace((next.0.clone(), Instant::now())).is_none();
-                if was_idle || state.waiting.is_empty() {
-                    self.changed.notify_all();
+                let PoolTicket { token, start, timeout_us, count, .. } = next.0;
+                self.position.reset(count);
+                state.current = Some(Executing { token, start, timeout_us, began: Instant::now() });
+                if !state.is_watched {
+                    self.begun.notify_one();
+                }
+                // Behind a task with a timeout, and behind its last one, more would only wait to go back.
+                if state.waiting.is_empty() && timeout_us == 0 && u64::from(count) < left {
+                    state.take_ahead(self.take());
                 }
                 return Ok(next);
             }
             state.current = None;
-            if let Some(error) = &state.over {
-                return Err(error.clone());
-            }
+            let taking = state.ahead.take();
+            drop(state);
             self.reports().send(&self.pool);
-            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+            let taken = pollster::block_on(taking.unwrap_or_else(|| self.take()))?;
+            if let Some(Work { tickets, held }) = taken {
+                let held = Arc::new(held);
+                let tickets = tickets.into_iter().map(|ticket| (ticket, Arc::clone(&held)));
+                self.lock().waiting.extend(tickets);
+            }
         }
     }
 }
 
 impl State {
-    /// Whether it would let wait what it took.
-    fn is_busy(&self) -> bool {
-        self.current
-            .as_ref()
-            .is_some_and(|(ticket, began)| ticket.timeout_us > 0 || began.elapsed() >= PATIENCE)
+    /// Sends a call for more, to be waited for later.
+    fn take_ahead(&mut self, mut taking: Taking) {
+        if self.ahead.is_none() {
+            let first = taking.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+            self.ahead = Some(match first {
+                Poll::Pending => taking,
+                Poll::Ready(taken) => Box::pin(future::ready(taken)),
+            });
+        }
     }
 }
 
@@ -353,7 +375,7 @@ struct Executor {
 impl Executor {
     fn execute_all(mut self) -> Result<()> {
         loop {
-            let (ticket, _held) = match self.shared.next() {
+            let (ticket, _held) = match self.shared.next(self.left) {
                 Ok(next) => next,
                 Err(error) => {
                     self.finish();

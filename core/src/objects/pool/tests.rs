@@ -550,7 +550,14 @@ fn what_a_blocked_worker_gives_back_ends_in_a_deadlock() {
     assert_eq!(pool.told(inner), None);
     let [ticket] = <[_; 1]>::try_from(tickets(pool.told(ahead).unwrap().unwrap())).unwrap();
     let returned = PoolReport { token: ticket.token, returns_rest: true, ..PoolReport::default() };
+    pool.acknowledge(ahead);
     pool.ask(2, reports(returned)).unwrap();
+    assert_eq!(pool.told(inner), Some(Err(Reason::PoolDeadlock)));
+    // Or it does not even look at it.
+    let ahead = pool.call(2, take(1));
+    let inner = pool.call(2, nested(outer.token));
+    assert!(pool.told(ahead).is_some() && pool.told(inner).is_none());
+    pool.cancel(ahead);
     assert_eq!(pool.told(inner), Some(Err(Reason::PoolDeadlock)));
 }
 
