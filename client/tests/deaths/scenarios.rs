@@ -165,7 +165,7 @@ async fn a_slow_consumer_of_an_endless_imap_holds_it_up() -> Result<()> {
         // As slow as can be: whatever may be done is done.
         reaches(&pool, |status| (status.queued, status.running) == (0, 0)).await?;
         let ahead = taken.try_iter().count();
-        assert!(ahead <= 2 * 128 + 1, "{ahead} inputs were taken for one result");
+        assert!(ahead <= 2 * 1024 + 1, "{ahead} inputs were taken for one result");
     }
     Ok(())
 }

@@ -32,7 +32,7 @@ const FIRST_CHUNK: usize = 64;
 const GROWTH: usize = 8;
 /// Runs under way for each worker.
 const MIN_RUNS: usize = 4;
-const MAX_RUNS: usize = 128;
+const MAX_RUNS: usize = 1024;
 
 /// How large runs are, and how many are under way.
 #[derive(Debug)]

@@ -64,7 +64,7 @@ const TAKE_TIMEOUT: Duration = Duration::from_secs(30);
 /// How much later than an async task, which its runtime ends, a sync one is ended with its process.
 const GRACE: Duration = Duration::from_millis(50);
 /// The most tickets that a worker takes at once.
-const MAX_TICKETS: u32 = 64;
+const MAX_TICKETS: u32 = 128;
 /// Reports are sent so long after the first of their tasks began.
 const REPORT_AFTER: Duration = Duration::from_micros(500);
 /// A chunk ends early when its results are so long.
