@@ -210,7 +210,7 @@ errors! {
     PoolClosed = PoolClosed,
     /// The pool has no workers, because they fail before they come to work.
     PoolBroken = PoolBroken,
-    /// The other end of the pipe is closed.
+    /// The other end of the pipe, or of the connection, is closed.
     #[doc(alias = "EOFError")]
     EndOfFile = EndOfFile,
     /// The message is longer than the caller would take; it is still there.
