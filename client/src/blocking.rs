@@ -19,6 +19,7 @@ mod array;
 mod barrier;
 mod block_on;
 mod condition;
+pub mod connection;
 mod dict;
 mod event;
 mod list;

@@ -213,7 +213,7 @@ errors! {
     /// Every worker of the pool waits for tasks of the same pool, and nobody is left to execute them: the
     /// call that was the last to come is refused.
     Deadlock = PoolDeadlock,
-    /// The other end of the pipe is closed.
+    /// The other end of the pipe, or of the connection, is closed.
     #[doc(alias = "EOFError")]
     EndOfFile = EndOfFile,
     /// The message is longer than the caller would take; it is still there.

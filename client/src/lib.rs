@@ -104,6 +104,7 @@ extern crate self as mp_manager;
 pub mod __macro;
 mod api;
 pub mod blocking;
+pub mod connection;
 mod error;
 #[cfg(feature = "process")]
 mod failure;

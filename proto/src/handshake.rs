@@ -19,6 +19,7 @@ pub const NONCE_LEN: usize = 32;
 pub const EXPORTER_LABEL: &[u8] = b"EXPORTER-Channel-Binding";
 
 const LABEL: &[u8] = b"mp-manager handshake v1";
+const CONNECTION_LABEL: &[u8] = b"mp-manager connection v1";
 const CLIENT_LABEL: &[u8] = b"mp-manager v1 client proof";
 const SERVER_LABEL: &[u8] = b"mp-manager v1 server proof";
 const RESUME_LABEL: &[u8] = b"mp-manager v1 resume proof";
@@ -84,11 +85,22 @@ pub struct Transcript {
 }
 
 impl Transcript {
-    /// The transcript up to the client's proof.
+    /// The transcript with a manager up to the client's proof.
     #[must_use]
     pub fn new(hello: &Hello, challenge: &Challenge, binding: &Binding) -> Self {
+        Self::labelled(LABEL, hello, challenge, binding)
+    }
+
+    /// The transcript of a [connection](crate::connection) without a manager: a proof for one of them is none
+    /// for the other.
+    #[must_use]
+    pub fn of_connection(hello: &Hello, challenge: &Challenge, binding: &Binding) -> Self {
+        Self::labelled(CONNECTION_LABEL, hello, challenge, binding)
+    }
+
+    fn labelled(label: &[u8], hello: &Hello, challenge: &Challenge, binding: &Binding) -> Self {
         let mut this = Self { hash: Sha256::new(), bounds_frames: hello.max_frame_bytes != 0 };
-        this.part(LABEL);
+        this.part(label);
         this.number(hello.version.into());
         this.number(hello.suites.len() as u64);
         for &suite in &hello.suites {
@@ -266,6 +278,21 @@ mod tests {
         assert!(!replayed.verify_client(b"key", &proof));
         let relayed = Transcript::new(&hello(), &challenge(), &Binding::Unix);
         assert!(!relayed.verify_client(b"key", &proof));
+    }
+
+    #[test]
+    fn a_proof_for_a_manager_is_none_for_a_connection() {
+        let (hello, challenge) = (hello(), challenge());
+        let session = Transcript::new(&hello, &challenge, &Binding::Unix);
+        let connection = Transcript::of_connection(&hello, &challenge, &Binding::Unix);
+        let proof = connection.client_proof(b"key");
+        assert!(connection.verify_client(b"key", &proof));
+        assert!(!session.verify_client(b"key", &proof));
+        let proof = session.client_proof(b"key");
+        assert!(!connection.verify_client(b"key", &proof));
+        let mut welcome = Welcome::default();
+        welcome.proof = session.server_proof(b"key", &proof, &welcome).into();
+        assert!(!connection.verify_server(b"key", &proof, &welcome));
     }
 
     #[test]

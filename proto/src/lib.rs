@@ -7,6 +7,7 @@
 pub mod address;
 #[cfg(feature = "handshake")]
 pub mod authkey;
+pub mod connection;
 mod depth;
 pub mod error;
 pub mod frame;

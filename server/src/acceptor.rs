@@ -26,7 +26,7 @@ use crate::{
 
 /// How long accepting pauses when the process has no file descriptors left: trying again at once
 /// would spin.
-const BACK_OFF: Duration = Duration::from_millis(50);
+pub(crate) const BACK_OFF: Duration = Duration::from_millis(50);
 
 /// After so many connections the others have their turn.
 const BATCH: usize = 64;
@@ -123,7 +123,7 @@ impl Acceptor {
 }
 
 /// Turns a connection away as cheaply as possible: the system need not remember it, either.
-fn dismiss(stream: &Stream) {
+pub(crate) fn dismiss(stream: &Stream) {
     if let Stream::Tcp(stream) | Stream::Tls(stream, _) = stream {
         let _ = stream.set_zero_linger();
     }
@@ -234,7 +234,7 @@ async fn open(stream: Stream, connection: &Connection) -> io::Result<Socket> {
 
 /// Lets what was said last get through: closing a connection with something unread in it would have
 /// the system take that back.
-async fn linger(mut wire: Wire) {
+pub(crate) async fn linger(mut wire: Wire) {
     let closed = async {
         wire.shutdown().await?;
         copy(&mut wire, &mut sink()).await

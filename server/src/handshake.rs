@@ -19,7 +19,7 @@ use mp_manager_proto::{
 use tokio::{sync::mpsc::Sender, task::spawn_blocking, time::timeout};
 use tonic::{Status, Streaming};
 
-use crate::{connection::Connection, host::Host};
+use crate::{authkeys::Authkeys, connection::Connection, host::Host};
 
 pub(crate) type Outgoing = Sender<Result<HandshakeResponse, Status>>;
 
@@ -56,10 +56,12 @@ impl Handshake {
     }
 
     async fn exchange(&mut self) -> Result<(), Error> {
-        let hello = self.hello().await?;
+        let hello = hello(self.next().await?)?;
         let version = version::agree(&hello)?;
-        let suite = self.suite(&hello)?;
-        let (taken, binding) = self.binding(&hello)?;
+        let suite = suite(&self.host.authkeys, &hello)?;
+        let unbound = || Error::new(Reason::Protocol, "the connection is not yet open");
+        let (taken, binding) =
+            bound(self.connection.binding().ok_or_else(unbound)?.clone(), &hello)?;
         let challenge = Challenge {
             suite: suite.into(),
             server_nonce: random::<NONCE_LEN>()?,
@@ -70,14 +72,14 @@ impl Handshake {
         };
         let transcript = Transcript::new(&hello, &challenge, &binding);
         self.say(Step::Challenge(challenge)).await;
-        let proof = self.proof().await?;
+        let proof = proof(self.next().await?)?;
         let authkey = self
             .host
             .authkeys
             .find(suite, |secret| transcript.verify_client(secret, &proof.proof))
             .await
             .map_err(|error| Error::new(Reason::Unspecified, format!("no proof: {error}")))?
-            .ok_or_else(|| self.wrong_authkey())?;
+            .ok_or_else(|| wrong_authkey(&binding))?;
         if self.host.engine.is_shutting_down() {
             return Err(engine::shutting_down());
         }
@@ -119,60 +121,6 @@ impl Handshake {
         resumed.await.map_err(|_| engine::shutting_down())
     }
 
-    async fn hello(&mut self) -> Result<Hello, Error> {
-        let Some(handshake_request::Step::Hello(hello)) = self.next().await? else {
-            return Err(Error::new(Reason::Protocol, "the handshake must begin with Hello"));
-        };
-        if hello.client_nonce.len() != NONCE_LEN {
-            return Err(Error::new(
-                Reason::Protocol,
-                format!("the client's nonce must have {NONCE_LEN} bytes"),
-            ));
-        }
-        Ok(hello)
-    }
-
-    fn suite(&self, hello: &Hello) -> Result<Suite, Error> {
-        self.host.authkeys.suite(&hello.suites).ok_or_else(|| {
-            Error::new(
-                Reason::UnsupportedVersion,
-                "the client offers no suite that this server knows",
-            )
-            .with_hint("offer SUITE_HMAC_SHA256, or SUITE_ARGON2ID_HMAC_SHA256 for a short authkey")
-        })
-    }
-
-    /// What the proofs are bound to: the connection has it, and for TLS the client a choice.
-    fn binding(&self, hello: &Hello) -> Result<(Offered, Binding), Error> {
-        let unbound = || Error::new(Reason::Protocol, "the connection is not yet open");
-        let binding = self.connection.binding().ok_or_else(unbound)?.clone();
-        if !matches!(binding, Binding::Tls { .. }) {
-            return Ok((Offered::Unspecified, binding));
-        }
-        let taken = handshake::chosen(&hello.bindings).ok_or_else(|| {
-            Error::new(
-                Reason::UnsupportedVersion,
-                "the client offers no binding to TLS that this server knows",
-            )
-            .with_hint(
-                "offer BINDING_TLS_EXPORTER, or BINDING_TLS_CERTIFICATE where the exporter of RFC 9266 \
-                 cannot be had",
-            )
-        })?;
-        let is_certificate = taken == Offered::TlsCertificate;
-        Ok((taken, if is_certificate { binding.without_exporter() } else { binding }))
-    }
-
-    async fn proof(&mut self) -> Result<Proof, Error> {
-        match self.next().await? {
-            Some(handshake_request::Step::Proof(proof)) => Ok(proof),
-            _ => Err(Error::new(
-                Reason::AuthenticationFailed,
-                "the client did not prove that it knows the authkey",
-            )),
-        }
-    }
-
     async fn next(&mut self) -> Result<Option<handshake_request::Step>, Error> {
         match self.inbound.message().await {
             Ok(request) => Ok(request.and_then(|request| request.step)),
@@ -193,29 +141,81 @@ impl Handshake {
         })
     }
 
-    /// A proof that was made for another connection looks the same.
-    fn wrong_authkey(&self) -> Error {
-        let hint = match self.connection.binding() {
-            Some(Binding::Tls { .. }) => {
-                "check that both sides use the same authkey, and that TLS ends nowhere between them"
-            }
-            _ => "check that both sides use the same authkey",
-        };
-        Error::new(
-            Reason::AuthenticationFailed,
-            "authentication failed: the client's authkey is not this server's",
-        )
-        .with_hint(hint)
-    }
-
     /// A client that has gone does not hear it, which is its own affair.
     async fn say(&self, step: Step) {
         let _ = self.outbound.send(Ok(HandshakeResponse { step: Some(step) })).await;
     }
 }
 
+/// How a client begins.
+pub(crate) fn hello(step: Option<handshake_request::Step>) -> Result<Hello, Error> {
+    let Some(handshake_request::Step::Hello(hello)) = step else {
+        return Err(Error::new(Reason::Protocol, "the handshake must begin with Hello"));
+    };
+    if hello.client_nonce.len() != NONCE_LEN {
+        return Err(Error::new(
+            Reason::Protocol,
+            format!("the client's nonce must have {NONCE_LEN} bytes"),
+        ));
+    }
+    Ok(hello)
+}
+
+/// What a client proves with.
+pub(crate) fn proof(step: Option<handshake_request::Step>) -> Result<Proof, Error> {
+    match step {
+        Some(handshake_request::Step::Proof(proof)) => Ok(proof),
+        _ => Err(Error::new(
+            Reason::AuthenticationFailed,
+            "the client did not prove that it knows the authkey",
+        )),
+    }
+}
+
+/// The suite for a client.
+pub(crate) fn suite(authkeys: &Authkeys, hello: &Hello) -> Result<Suite, Error> {
+    authkeys.suite(&hello.suites).ok_or_else(|| {
+        Error::new(Reason::UnsupportedVersion, "the client offers no suite that this server knows")
+            .with_hint("offer SUITE_HMAC_SHA256, or SUITE_ARGON2ID_HMAC_SHA256 for a short authkey")
+    })
+}
+
+/// What the proofs are bound to: the connection has it, and for TLS the client a choice.
+pub(crate) fn bound(binding: Binding, hello: &Hello) -> Result<(Offered, Binding), Error> {
+    if !matches!(binding, Binding::Tls { .. }) {
+        return Ok((Offered::Unspecified, binding));
+    }
+    let taken = handshake::chosen(&hello.bindings).ok_or_else(|| {
+        Error::new(
+            Reason::UnsupportedVersion,
+            "the client offers no binding to TLS that this server knows",
+        )
+        .with_hint(
+            "offer BINDING_TLS_EXPORTER, or BINDING_TLS_CERTIFICATE where the exporter of RFC 9266 \
+             cannot be had",
+        )
+    })?;
+    let is_certificate = taken == Offered::TlsCertificate;
+    Ok((taken, if is_certificate { binding.without_exporter() } else { binding }))
+}
+
+/// A proof that was made for another connection looks the same.
+pub(crate) fn wrong_authkey(binding: &Binding) -> Error {
+    let hint = match binding {
+        Binding::Tls { .. } => {
+            "check that both sides use the same authkey, and that TLS ends nowhere between them"
+        }
+        _ => "check that both sides use the same authkey",
+    };
+    Error::new(
+        Reason::AuthenticationFailed,
+        "authentication failed: the client's authkey is not this server's",
+    )
+    .with_hint(hint)
+}
+
 /// Whether it was refused for what it said, and not for what it is or what the server is.
-fn is_clients_failure(error: &Error) -> bool {
+pub(crate) fn is_clients_failure(error: &Error) -> bool {
     matches!(error.reason(), Reason::AuthenticationFailed | Reason::Protocol)
 }
 
@@ -227,7 +227,7 @@ fn wrong_resume_secret(session: SessionId) -> Error {
     .with_hint("only who began a session can resume it; connect without resuming for a new one")
 }
 
-fn random<const N: usize>() -> Result<Bytes, Error> {
+pub(crate) fn random<const N: usize>() -> Result<Bytes, Error> {
     let mut bytes = [0; N];
     getrandom::fill(&mut bytes).map_err(|error| {
         Error::new(Reason::Unspecified, format!("the system gives no random numbers: {error}"))

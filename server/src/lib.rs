@@ -39,6 +39,7 @@ mod leases;
 mod listener;
 mod lock;
 mod options;
+mod peers;
 mod rate;
 mod reflection;
 mod reservation;
@@ -59,5 +60,6 @@ pub use mp_manager_proto::{
     tls::{Identity, Pem},
 };
 pub use options::{Limits, Options};
+pub use peers::{Duplex, Peer, PeerError, PeerListener, PeerOptions};
 pub use server::Server;
 pub use tls::Tls;

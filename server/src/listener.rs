@@ -1,6 +1,12 @@
 //! Where connections come from.
 
-use std::{io, net::SocketAddr, sync::Arc};
+use std::{
+    future::poll_fn,
+    io,
+    net::SocketAddr,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
 
 use mp_manager_proto::address::Address;
 use tokio::net::{TcpListener, TcpSocket, TcpStream, UnixListener, UnixStream, lookup_host};
@@ -66,27 +72,33 @@ impl Listener {
         }
     }
 
-    /// The next connection.
+    /// The next connection. One task at a time.
     pub(crate) async fn accept(&self) -> io::Result<Accepted> {
+        poll_fn(|cx| self.poll_accept(cx)).await
+    }
+
+    /// The next connection, if there is one. The last who asked is woken when there is.
+    pub(crate) fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<Accepted>> {
         let (stream, address) = match self {
             Self::Tcp(listener) => {
-                let (stream, address) = listener.accept().await?;
+                let (stream, address) = ready!(listener.poll_accept(cx))?;
                 (Stream::Tcp(stream), address)
             }
             Self::Tls { listener, terminator } => {
-                let (stream, address) = listener.accept().await?;
+                let (stream, address) = ready!(listener.poll_accept(cx))?;
                 (Stream::Tls(stream, Arc::clone(terminator)), address)
             }
             Self::Unix { listener, .. } => {
-                let (stream, _) = listener.accept().await?;
+                let (stream, _) = ready!(listener.poll_accept(cx))?;
                 let name = match stream.peer_cred().ok().and_then(|peer| peer.pid()) {
                     Some(pid) => format!("unix, pid {pid}"),
                     None => "unix".into(),
                 };
-                return Ok(Accepted { stream: Stream::Unix(stream), peer: Peer::Local, name });
+                let stream = Stream::Unix(stream);
+                return Poll::Ready(Ok(Accepted { stream, peer: Peer::Local, name }));
             }
         };
-        Ok(Accepted { stream, peer: address.ip().into(), name: address.to_string() })
+        Poll::Ready(Ok(Accepted { stream, peer: address.ip().into(), name: address.to_string() }))
     }
 }
 

@@ -6,7 +6,7 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use mp_manager_proto::address::Address;
+use mp_manager_proto::{address::Address, tls::ALPN};
 use tokio::{task::spawn_blocking, time::timeout};
 
 use crate::{
@@ -50,7 +50,7 @@ impl Server {
         let terminator = match address {
             Address::Tls { .. } => {
                 let own = Own::new(state.as_ref());
-                Some(Arc::new(Terminator::new(&options.tls, own)?))
+                Some(Arc::new(Terminator::new(&options.tls, own, ALPN)?))
             }
             _ => None,
         };

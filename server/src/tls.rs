@@ -8,7 +8,7 @@ use std::{
 
 use mp_manager_proto::{
     handshake::Binding,
-    tls::{self, ALPN, Identity, Pem, VERSIONS},
+    tls::{self, Identity, Pem, VERSIONS},
 };
 use rustls::{
     ServerConfig,
@@ -64,6 +64,8 @@ pub(crate) struct Terminator {
     shown: Mutex<Arc<Shown>>,
     /// What it shows if it is told nothing else: the same however often it is told that.
     own: Own,
+    /// What is spoken inside of TLS.
+    alpn: &'static [u8],
 }
 
 struct Shown {
@@ -72,13 +74,13 @@ struct Shown {
 }
 
 impl Terminator {
-    pub(crate) fn new(tls: &Tls, own: Own) -> Result<Self, TlsError> {
-        Ok(Self { shown: Mutex::new(Arc::new(shown(tls, &own)?)), own })
+    pub(crate) fn new(tls: &Tls, own: Own, alpn: &'static [u8]) -> Result<Self, TlsError> {
+        Ok(Self { shown: Mutex::new(Arc::new(shown(tls, &own, alpn)?)), own, alpn })
     }
 
     /// Shows something else from now on; on an error all stays as it is.
     pub(crate) fn replace(&self, tls: &Tls) -> Result<(), TlsError> {
-        let shown = Arc::new(shown(tls, &self.own)?);
+        let shown = Arc::new(shown(tls, &self.own, self.alpn)?);
         *lock(&self.shown) = shown;
         Ok(())
     }
@@ -102,7 +104,7 @@ impl Terminator {
     }
 }
 
-fn shown(tls: &Tls, own: &Own) -> Result<Shown, TlsError> {
+fn shown(tls: &Tls, own: &Own, alpn: &[u8]) -> Result<Shown, TlsError> {
     let (chain, key) = match &tls.identity {
         Some(identity) => (
             identity.certificate.load(read, tls::certificates).map_err(TlsError::new)?,
@@ -134,7 +136,7 @@ fn shown(tls: &Tls, own: &Own) -> Result<Shown, TlsError> {
         }
         None => TlsError::new(error),
     })?;
-    config.alpn_protocols = vec![ALPN.into()];
+    config.alpn_protocols = vec![alpn.into()];
     // Every connection proves the authkey anew: nothing of an earlier one is taken up.
     config.send_tls13_tickets = 0;
     config.session_storage = Arc::new(NoServerSessionStorage {});

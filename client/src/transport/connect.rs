@@ -224,7 +224,7 @@ async fn connect_tcp(
 }
 
 /// The same place, without TLS.
-fn plain(host: &str, port: u16) -> String {
+pub(crate) fn plain(host: &str, port: u16) -> String {
     Address::Tcp { host: host.into(), port }.to_string()
 }
 
@@ -282,17 +282,7 @@ async fn shake_hands(
     let Step::Challenge(challenge) = next_step(&mut inbound, target).await? else {
         return Err(authentication_failed(target, "the server sent no challenge").into());
     };
-    if let Err(refusal) = version::agreed(&hello, &challenge) {
-        return Err(Error::refused(refusal, context(target)).into());
-    }
-    if !hello.suites.contains(&challenge.suite) {
-        let message = "the server asks for a proof that was not offered; it may be an impostor";
-        return Err(authentication_failed(target, message).into());
-    }
-    if challenge.server_nonce.len() != NONCE_LEN {
-        let message = "the server's challenge is not acceptable";
-        return Err(authentication_failed(target, message).into());
-    }
+    check(&hello, &challenge, context(target))?;
     let transcript = Transcript::new(&hello, &challenge, binding);
     let secret = secret(authkey, &challenge).await?;
     let proof = transcript.client_proof(secret.secret());
@@ -316,8 +306,23 @@ async fn shake_hands(
     Ok((welcome, challenge))
 }
 
+/// Whether a challenge is one that we can answer.
+pub(crate) fn check(hello: &Hello, challenge: &Challenge, context: Context) -> Result<()> {
+    if let Err(refusal) = version::agreed(hello, challenge) {
+        return Err(Error::refused(refusal, context));
+    }
+    let impostor = if !hello.suites.contains(&challenge.suite) {
+        "the server asks for a proof that was not offered; it may be an impostor"
+    } else if challenge.server_nonce.len() != NONCE_LEN {
+        "the server's challenge is not acceptable"
+    } else {
+        return Ok(());
+    };
+    Err(not_authenticated(impostor, context))
+}
+
 /// What to prove: the authkey, or what it is stretched to.
-async fn secret(authkey: &Authkey, challenge: &Challenge) -> Result<Authkey> {
+pub(crate) async fn secret(authkey: &Authkey, challenge: &Challenge) -> Result<Authkey> {
     if challenge.suite() != Suite::Argon2idHmacSha256 {
         return Ok(authkey.clone());
     }
@@ -353,16 +358,7 @@ async fn next_step(inbound: &mut Streaming<HandshakeResponse>, target: &Target) 
 }
 
 fn hello(target: &Target, authkey: &Authkey) -> Result<Hello> {
-    let mut nonce = [0; NONCE_LEN];
-    getrandom::fill(&mut nonce).map_err(|error| {
-        Error::Configuration(format!("the system gives no random numbers: {error}"))
-    })?;
-    let offered = suite::offered(authkey, target.address.is_local());
     Ok(Hello {
-        version: version::NEWEST,
-        min_version: version::OLDEST,
-        suites: offered.into_iter().map(i32::from).collect(),
-        client_nonce: Bytes::copy_from_slice(&nonce),
         lease_ms: target
             .lease
             .map_or(0, |lease| u64::try_from(lease.as_millis()).unwrap_or(u64::MAX).max(1)),
@@ -371,6 +367,22 @@ fn hello(target: &Target, authkey: &Authkey) -> Result<Hello> {
             pid: std::process::id(),
             host: host_name(),
         }),
+        ..greeting(authkey, &target.address)?
+    })
+}
+
+/// What every handshake begins with.
+pub(crate) fn greeting(authkey: &Authkey, address: &Address) -> Result<Hello> {
+    let mut nonce = [0; NONCE_LEN];
+    getrandom::fill(&mut nonce).map_err(|error| {
+        Error::Configuration(format!("the system gives no random numbers: {error}"))
+    })?;
+    let offered = suite::offered(authkey, address.is_local());
+    Ok(Hello {
+        version: version::NEWEST,
+        min_version: version::OLDEST,
+        suites: offered.into_iter().map(i32::from).collect(),
+        client_nonce: Bytes::copy_from_slice(&nonce),
         ..Hello::default()
     })
 }
@@ -393,10 +405,14 @@ fn context(target: &Target) -> Context {
 }
 
 fn authentication_failed(target: &Target, message: &str) -> Error {
+    not_authenticated(message, context(target))
+}
+
+pub(crate) fn not_authenticated(message: &str, context: Context) -> Error {
     let refusal =
         Refusal::new(Reason::AuthenticationFailed, format!("authentication failed: {message}"))
             .with_hint("check that both sides use the same authkey");
-    Error::refused(refusal, context(target))
+    Error::refused(refusal, context)
 }
 
 fn no_connection(address: &Address, error: &io::Error) -> Error {

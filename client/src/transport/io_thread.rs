@@ -55,6 +55,11 @@ impl IoThread {
         Ok(Self { handle, driver: None, stop: Some(stop), stopped: Mutex::new(stopped), home })
     }
 
+    /// The runtime of the thread.
+    pub(crate) fn handle(&self) -> &tokio::runtime::Handle {
+        &self.handle
+    }
+
     /// Runs `future` on the thread.
     pub(crate) async fn run<T: Send + 'static>(
         &self,
@@ -91,19 +96,25 @@ fn cannot_start(error: &impl std::fmt::Display) -> Error {
     Error::Configuration(format!("cannot run a connection on a thread of its own: {error}"))
 }
 
-/// Refuses a runtime that cannot run a connection.
+/// Refuses a runtime that cannot run a connection to a manager.
 pub(crate) fn check_runtime() -> Result<()> {
-    let missing = if tokio::runtime::Handle::try_current().is_err() {
-        "a tokio runtime, and there is none here"
+    missing().map_or(Ok(()), |missing| {
+        Err(Error::Configuration(format!(
+            "a connection needs {missing} (or use Builder::background_thread(), which gives the \
+             connection a thread and a runtime of its own, or mp_manager::blocking)"
+        )))
+    })
+}
+
+/// What a connection needs and the runtime here has not.
+pub(crate) fn missing() -> Option<&'static str> {
+    if tokio::runtime::Handle::try_current().is_err() {
+        Some("a tokio runtime, and there is none here")
     } else if std::panic::catch_unwind(|| tokio::time::sleep(Duration::ZERO)).is_err() {
-        "time, which this tokio runtime was built without: `enable_all()` or `enable_time()`"
+        Some("time, which this tokio runtime was built without: `enable_all()` or `enable_time()`")
     } else if std::panic::catch_unwind(tokio::net::UnixStream::pair).is_err() {
-        "I/O, which this tokio runtime was built without: `enable_all()` or `enable_io()`"
+        Some("I/O, which this tokio runtime was built without: `enable_all()` or `enable_io()`")
     } else {
-        return Ok(());
-    };
-    Err(Error::Configuration(format!(
-        "a connection needs {missing} (or use Builder::background_thread(), which gives the \
-         connection a thread and a runtime of its own, or mp_manager::blocking)"
-    )))
+        None
+    }
 }

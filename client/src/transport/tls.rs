@@ -13,6 +13,7 @@ use std::{
 };
 
 use mp_manager_proto::{
+    connection,
     handshake::Binding,
     tls::{self, ALPN, Identity, Pem, PemError, VERSIONS},
 };
@@ -47,8 +48,39 @@ pub(crate) struct Tls {
 #[derive(Debug, Clone)]
 pub(crate) struct Connector {
     pub(crate) tls: Arc<Tls>,
+    /// What is spoken inside of TLS.
+    inside: Inside,
     /// What was used last.
     used: Arc<Mutex<Option<Arc<ClientConfig>>>>,
+}
+
+/// What is spoken inside of TLS.
+#[derive(Debug, Clone, Copy)]
+enum Inside {
+    /// HTTP/2, with a manager.
+    Manager,
+    /// Messages, with a program that listens.
+    Connection,
+}
+
+impl Inside {
+    fn alpn(self) -> &'static [u8] {
+        match self {
+            Self::Manager => ALPN,
+            Self::Connection => connection::ALPN,
+        }
+    }
+
+    /// The other end speaks something else.
+    fn missing(self) -> TlsFailure {
+        let message = match self {
+            Self::Manager => "it speaks TLS, but no HTTP/2 inside of it",
+            Self::Connection => {
+                "it speaks TLS, but is no `connection::Listener` (a manager is connected to by `Manager::connect`)"
+            }
+        };
+        TlsFailure::Connection(message.into())
+    }
 }
 
 /// A TLS connection that came about.
@@ -76,7 +108,12 @@ impl From<PemError> for TlsFailure {
 
 impl Connector {
     pub(crate) fn new(tls: Tls) -> Self {
-        Self { tls: Arc::new(tls), used: Arc::default() }
+        Self { tls: Arc::new(tls), inside: Inside::Manager, used: Arc::default() }
+    }
+
+    /// For programs that connect to each other without a manager.
+    pub(crate) fn for_connections() -> Self {
+        Self { inside: Inside::Connection, ..Self::new(Tls::default()) }
     }
 
     /// Agrees on TLS with whoever is at the other end of `stream`; `plain` is its address without.
@@ -89,10 +126,15 @@ impl Connector {
         let stream = TlsConnector::from(self.current()?)
             .connect(server_name(host)?, stream)
             .await
-            .map_err(|error| TlsFailure::Connection(explain_io(&error, host, plain)))?;
+            .map_err(|error| match tls_error(&error) {
+                Some(rustls::Error::AlertReceived(AlertDescription::NoApplicationProtocol)) => {
+                    self.inside.missing()
+                }
+                _ => TlsFailure::Connection(explain_io(&error, host, plain)),
+            })?;
         let session = stream.get_ref().1;
-        if session.alpn_protocol() != Some(ALPN) {
-            return Err(TlsFailure::Connection("it speaks TLS, but no HTTP/2 inside of it".into()));
+        if session.alpn_protocol() != Some(self.inside.alpn()) {
+            return Err(self.inside.missing());
         }
         let unbound = || TlsFailure::Connection("it showed no certificate".into());
         let leaf = session.peer_certificates().and_then(<[_]>::first).ok_or_else(unbound)?;
@@ -106,7 +148,7 @@ impl Connector {
     /// with what was good before.
     fn current(&self) -> Result<Arc<ClientConfig>, TlsFailure> {
         let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
-        match (self.tls.config(), &*used) {
+        match (self.tls.config(self.inside), &*used) {
             (Ok(config), _) => Ok(Arc::clone(used.insert(Arc::new(config)))),
             (Err(_), Some(used)) => Ok(Arc::clone(used)),
             (Err(failure), None) => Err(failure),
@@ -119,7 +161,7 @@ impl Tls {
         self.ca.is_some() || self.identity.is_some()
     }
 
-    fn config(&self) -> Result<ClientConfig, TlsFailure> {
+    fn config(&self, inside: Inside) -> Result<ClientConfig, TlsFailure> {
         let provider = tls::provider();
         let algorithms = provider.signature_verification_algorithms;
         let builder = ClientConfig::builder_with_provider(provider)
@@ -144,7 +186,7 @@ impl Tls {
                 })?,
             None => builder.with_no_client_auth(),
         };
-        config.alpn_protocols = vec![ALPN.into()];
+        config.alpn_protocols = vec![inside.alpn().into()];
         config.resumption = Resumption::disabled();
         Ok(config)
     }
@@ -231,6 +273,11 @@ pub(crate) struct Watched {
 impl Watched {
     fn new(stream: TlsStream<HomeBound<TcpStream>>) -> Self {
         Self { stream, trouble: Trouble::default(), write_error: None }
+    }
+
+    /// What it watches.
+    pub(crate) fn into_inner(self) -> TlsStream<HomeBound<TcpStream>> {
+        self.stream
     }
 
     /// Writes; a failure is not told before what the other end has said last was read. A manager
