@@ -30,6 +30,8 @@ pub(crate) mod sealed {
 /// | [`Queue`] | a `get` would not wait: there is an item, or the queue is shut down |
 /// | [`PipeEnd`] | a `receive` would not wait: there is a message, or the other end is closed |
 /// | [`Event`] | it is set |
+/// | [`Connection`](crate::connection::Connection) | a `recv` would not wait: there is a message, or the end |
+/// | `Listener` | an `accept` would not wait |
 /// | `Process`, `Sentinel` | it has ended |
 /// | `AsyncResult` | the result is there |
 pub trait Waitable: Ready {}
@@ -182,6 +184,38 @@ mod processes {
                     self.wait().await;
                 }
                 Ok(AsyncResult::ready(self))
+            })
+        }
+    }
+}
+
+mod connections {
+    use std::time::Duration;
+
+    use super::{Ask, Ready};
+    use crate::connection::Connection;
+
+    impl Ready for Connection {
+        fn ready(&self, looks_only: bool) -> Ask<'_> {
+            Box::pin(async move {
+                if looks_only {
+                    return self.poll(Duration::ZERO).await;
+                }
+                self.readable().await;
+                Ok(true)
+            })
+        }
+    }
+
+    #[cfg(feature = "embedded")]
+    impl Ready for crate::connection::Listener {
+        fn ready(&self, looks_only: bool) -> Ask<'_> {
+            Box::pin(async move {
+                if looks_only {
+                    return self.poll(Duration::ZERO).await;
+                }
+                self.readable().await;
+                Ok(true)
             })
         }
     }

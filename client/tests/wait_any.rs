@@ -3,8 +3,12 @@
 use std::time::Duration;
 
 use mp_manager::{
-    Error, Event, Manager, Pool, Process, blocking, task, wait_any, wait_any_timeout,
+    Error, Event, Manager, Pool, Process, Waitable, blocking,
+    connection::{Client, Listener},
+    task, wait_any, wait_any_timeout,
 };
+
+const KEY: &str = "an authkey of more than sixteen bytes";
 
 const LONG: Duration = Duration::from_secs(100);
 const SHORT: Duration = Duration::from_millis(1);
@@ -28,7 +32,7 @@ async fn each_kind_is_ready_in_its_turn() {
     let process = within(Process::new(wait_for, (go.clone(),)).start()).await.unwrap();
     let pool = within(Pool::builder().processes(1).manager(&manager).start()).await.unwrap();
     let result = pool.apply_async(wait_for, (go.clone(),));
-    let things = [&process as &dyn mp_manager::Waitable, &queue, &event, &second, &result];
+    let things = [&process as &dyn Waitable, &queue, &event, &second, &result];
     assert!(within(wait_any_timeout(&things, SHORT)).await.unwrap().is_empty());
     assert!(within(wait_any_timeout(&things, Duration::ZERO)).await.unwrap().is_empty());
     queue.put(1).await.unwrap();
@@ -85,4 +89,29 @@ fn a_thread_waits_as_well() {
     queue.put(1).unwrap();
     assert_eq!(blocking::wait_any_timeout(&[&queue, &event], LONG).unwrap(), [0, 1]);
     assert_eq!(blocking::wait_any_timeout(&[&queue], Duration::ZERO).unwrap(), [0]);
+}
+
+#[mp_manager::test]
+async fn a_connection_and_its_listener_are_ready_as_well() {
+    let listener = Listener::bind("127.0.0.1:0", KEY).await.unwrap();
+    assert!(within(wait_any_timeout(&[&listener], SHORT)).await.unwrap().is_empty());
+    let client = within(Client::connect(listener.address(), KEY)).await.unwrap();
+    assert_eq!(within(wait_any(&[&listener])).await.unwrap(), [0]);
+    let connection = within(listener.accept()).await.unwrap();
+    let things = [&listener as &dyn Waitable, &connection];
+    assert!(within(wait_any_timeout(&things, Duration::ZERO)).await.unwrap().is_empty());
+    client.send(&1).await.unwrap();
+    assert_eq!(within(wait_any(&things)).await.unwrap(), [1]);
+    assert_eq!(within(connection.recv::<u8>()).await.unwrap(), 1);
+}
+
+#[mp_manager::test]
+fn a_thread_waits_for_connections() {
+    let listener = blocking::connection::Listener::bind("127.0.0.1:0", KEY).unwrap();
+    assert!(blocking::wait_any_timeout(&[&listener], SHORT).unwrap().is_empty());
+    let client = blocking::connection::Client::connect(listener.address(), KEY).unwrap();
+    assert_eq!(blocking::wait_any(&[&listener]).unwrap(), [0]);
+    let connection = listener.accept().unwrap();
+    client.send(&1).unwrap();
+    assert_eq!(blocking::wait_any(&[&listener as &dyn Waitable, &connection]).unwrap(), [1]);
 }

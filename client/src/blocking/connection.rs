@@ -128,7 +128,7 @@ impl Builder {
 #[cfg(feature = "embedded")]
 #[derive(Debug)]
 pub struct Listener {
-    inner: connection::Listener,
+    pub(super) inner: connection::Listener,
     runtime: Handle,
 }
 
@@ -243,7 +243,7 @@ impl Client {
 /// ```
 #[derive(Debug)]
 pub struct Connection {
-    inner: connection::Connection,
+    pub(super) inner: connection::Connection,
     runtime: Handle,
 }
 

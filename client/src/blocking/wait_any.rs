@@ -87,3 +87,25 @@ delegate! {
     [] crate::blocking::Process,
     [T: Send + 'static] crate::blocking::AsyncResult<T>,
 }
+
+macro_rules! of_a_runtime {
+    ($($(#[$attribute:meta])* $name:ty,)*) => {$(
+        $(#[$attribute])*
+        impl Ready for $name {
+            fn ready(&self, looks_only: bool) -> Ask<'_> {
+                if looks_only {
+                    // Its own runtime looks.
+                    let looked = self.poll(Duration::ZERO);
+                    return Box::pin(std::future::ready(looked));
+                }
+                Ready::ready(&self.inner, false)
+            }
+        }
+    )*};
+}
+
+of_a_runtime! {
+    crate::blocking::connection::Connection,
+    #[cfg(feature = "embedded")]
+    crate::blocking::connection::Listener,
+}
