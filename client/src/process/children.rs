@@ -5,20 +5,21 @@ use std::{
     time::Duration,
 };
 
-use crate::process::handle::Process;
+use crate::{process::handle::Process, session::fork::Home};
 
-static CHILDREN: Mutex<Vec<Process>> = Mutex::new(Vec::new());
+/// Those that a fork finds here are its parent's.
+static CHILDREN: Mutex<Vec<(Home, Process)>> = Mutex::new(Vec::new());
 
-fn children() -> MutexGuard<'static, Vec<Process>> {
+fn children() -> MutexGuard<'static, Vec<(Home, Process)>> {
     CHILDREN.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 pub(super) fn add(process: Process) {
-    children().push(process);
+    children().push((Home::here(), process));
 }
 
 pub(super) fn remove(process: &Process) {
-    children().retain(|child| !child.is(process));
+    children().retain(|(_, child)| !child.is(process));
 }
 
 /// The processes that this one started and that run still.
@@ -28,7 +29,9 @@ pub(super) fn remove(process: &Process) {
 /// ```
 #[must_use]
 pub fn active_children() -> Vec<Process> {
-    children().iter().filter(|child| child.is_alive()).cloned().collect()
+    let children = children();
+    let own = children.iter().filter(|(home, child)| home.is_here() && child.is_alive());
+    own.map(|(_, child)| child.clone()).collect()
 }
 
 /// How long a daemon has from SIGTERM to SIGKILL.

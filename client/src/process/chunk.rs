@@ -1,15 +1,18 @@
 //! Runs tasks: a chunk of them in one monomorphised loop, or a single one.
 
-use std::{cell::OnceCell, time::Duration};
+use std::{any::Any, cell::OnceCell, time::Duration};
 
 use mp_manager_proto::value;
 use tokio::runtime::{Builder, Runtime};
 
-use crate::failure::TaskFailure;
-use crate::process::{
-    arguments::Arguments,
-    panics::{Noise, catch},
-    task::{Failure, Running, Task},
+use crate::{
+    failure::TaskFailure,
+    process::{
+        arguments::Arguments,
+        panics::{Noise, catch},
+        task::{Failure, Running, Task},
+    },
+    rpc::codec,
 };
 
 /// A chunk that a worker is to run.
@@ -42,6 +45,10 @@ pub(crate) struct Outcomes {
     /// How many tasks are done, with those that were skipped; the first `done - skip - failures.len()` of
     /// the results belong to them. Fewer than there are if the chunk was stopped.
     pub(crate) done: usize,
+    /// Where the result of the last task begins, and its references, if it is too long to be with the others.
+    pub(crate) apart: Option<(usize, usize)>,
+    /// Results with proxies in them, to be kept until others can hold what those refer to.
+    pub(crate) kept: Vec<Box<dyn Any + Send>>,
 }
 
 /// Runs a chunk, without a dynamic call or an allocation for each task that has none of its own.
@@ -64,7 +71,8 @@ pub(super) fn run<T: Task>(chunk: &mut Chunk<'_>) -> Result<Outcomes, value::Cod
     while outcomes.done < len {
         (chunk.on_start)(outcomes.done);
         let before = rest;
-        if let Err(failure) = one::<T>(&mut rest, chunk, &mut outcomes.results) {
+        let (bytes, refs) = (outcomes.results.len(), codec::collected());
+        if let Err(failure) = one::<T>(&mut rest, chunk, &mut outcomes) {
             outcomes.failures.push((outcomes.done, failure));
             match value::split(before) {
                 Ok((_, after)) => rest = after,
@@ -79,6 +87,10 @@ pub(super) fn run<T: Task>(chunk: &mut Chunk<'_>) -> Result<Outcomes, value::Cod
             }
         }
         outcomes.done += 1;
+        if bytes > 0 && outcomes.results.len() + ARRAY_HEADER_LEN > chunk.max_result_bytes {
+            outcomes.apart = Some((bytes, refs));
+            break;
+        }
         if outcomes.done < len && (chunk.stop)(outcomes.results.len()) {
             break;
         }
@@ -87,15 +99,18 @@ pub(super) fn run<T: Task>(chunk: &mut Chunk<'_>) -> Result<Outcomes, value::Cod
 }
 
 const MAX_RESERVED_BYTES: usize = 1 << 20;
+/// Results are in an array.
+const ARRAY_HEADER_LEN: usize = 5;
 
 /// Runs one task with the first of the arguments, which it takes off, and appends its result. A failure leaves
 /// the results as they were, and the arguments anywhere.
 fn one<T: Task>(
     rest: &mut &[u8],
     chunk: &Chunk<'_>,
-    results: &mut Vec<u8>,
+    outcomes: &mut Outcomes,
 ) -> Result<(), TaskFailure> {
-    let before = results.len();
+    let Outcomes { results, kept, .. } = outcomes;
+    let (before, refs) = (results.len(), codec::collected());
     let (max_bytes, timeout) = (chunk.max_result_bytes, chunk.timeout);
     // Everything that is of the task's making is within: decoding, the text of its error, encoding.
     let ran = catch(Noise::Quiet, || {
@@ -116,11 +131,17 @@ fn one<T: Task>(
         };
         let output = call::<T>(args, timeout)?;
         value::encode_into(&output, results)
-            .map_err(|error| TaskFailure::Unserialisable { message: error.to_string() })
+            .map_err(|error| TaskFailure::Unserialisable { message: error.to_string() })?;
+        if codec::collected() > refs {
+            kept.push(Box::new(output));
+        }
+        Ok(())
     });
     let bytes = results.len() - before;
     let ran = match ran.and_then(|ran| ran) {
-        Ok(()) if bytes > max_bytes => Err(TaskFailure::ResultTooLarge { bytes, max_bytes }),
+        Ok(()) if bytes.saturating_add(ARRAY_HEADER_LEN) > max_bytes => {
+            Err(TaskFailure::ResultTooLarge { bytes, max_bytes })
+        }
         ran => ran,
     };
     if ran.is_err() {

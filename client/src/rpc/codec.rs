@@ -90,6 +90,12 @@ pub(crate) fn collecting<T>(server: u64, f: impl FnOnce() -> T) -> (T, Vec<Ref>)
     (result, refs)
 }
 
+/// How many references were encoded so far, within [`collecting`] or [`on_link`].
+#[cfg(feature = "process")]
+pub(crate) fn collected() -> usize {
+    ENCODING.with_borrow(|encoding| encoding.as_ref().map_or(0, |encoding| encoding.refs.len()))
+}
+
 /// Encodes a key.
 pub(crate) fn encode_key<T: Serialize + ?Sized>(key: &T) -> Result<Bytes, CodecError> {
     value::encode_key(key).map(Bytes::from)

@@ -3,6 +3,7 @@
 use std::{
     fmt,
     future::poll_fn,
+    panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
     task::{Context, Poll},
     time::Duration,
@@ -45,10 +46,11 @@ impl<T> Default for Callbacks<T> {
 
 impl<T> Callbacks<T> {
     fn call(self, result: &Result<T>) {
-        match result {
+        // A callback that panics has said so, and the result is there all the same.
+        let _ = catch_unwind(AssertUnwindSafe(|| match result {
             Ok(value) => self.result.into_iter().for_each(|callback| callback(value)),
             Err(error) => self.error.into_iter().for_each(|callback| callback(error)),
-        }
+        }));
     }
 }
 

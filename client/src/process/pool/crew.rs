@@ -30,6 +30,7 @@ use crate::{
         recorder::Recorder,
         spawn::{Child, Environment, Launch, spawn},
     },
+    session::fork::Home,
 };
 
 /// The pause after a worker that ended before it had worked; it doubles with each, and begins anew after a
@@ -63,6 +64,7 @@ pub(super) struct Recipe {
 
 /// The workers of this program.
 pub(super) struct Crew {
+    home: Home,
     shared: Arc<Shared>,
 }
 
@@ -105,13 +107,17 @@ impl Crew {
             changed: Condvar::new(),
             threads: watch::Sender::new(0),
         };
-        let crew = Self { shared: Arc::new(shared) };
+        let crew = Self { home: Home::here(), shared: Arc::new(shared) };
         crew.resize(count)?;
         Ok(crew)
     }
 
     /// Starts workers, or ends those that are too many once they have nothing to do.
     pub(super) fn resize(&self, count: usize) -> Result<()> {
+        if !self.home.is_here() {
+            let message = "the workers belong to the process that this one is a fork of";
+            return Err(Error::Configuration(message.into()));
+        }
         let mut state = self.shared.lock();
         state.wanted = count;
         for number in 1..=count {
@@ -122,7 +128,8 @@ impl Crew {
             self.shared.threads.send_modify(|count| *count += 1);
             let shared = Arc::clone(&self.shared);
             let keep = move || {
-                shared.keep_staffed(number);
+                // It may be wanted again as soon as it was not.
+                while shared.keep_staffed(number) && !shared.leaves(number) {}
                 shared.lock().staffed.retain(|other| *other != number);
                 let threads = shared.threads.clone();
                 // First: whoever waits for the threads may end the program, and the manager within it ends with
@@ -163,8 +170,11 @@ impl Crew {
         self.shared.lock().running.iter().filter_map(|(_, process)| pid(process)).collect()
     }
 
-    /// Kills all workers, and starts no more.
+    /// Kills all workers, and starts no more. Those of a fork's parent are not the fork's.
     pub(super) fn kill(&self) {
+        if !self.home.is_here() {
+            return;
+        }
         let mut state = self.shared.lock();
         state.is_over = true;
         for (_, process) in &state.running {
@@ -188,8 +198,19 @@ impl Shared {
         format!("{}-{number}", self.recipe.name.as_deref().unwrap_or("PoolWorker"))
     }
 
-    /// Sees to it that there is a worker of this number as long as one is wanted.
-    fn keep_staffed(&self, number: usize) {
+    /// Nobody of this number is wanted, and its thread ends.
+    fn leaves(&self, number: usize) -> bool {
+        let mut state = self.lock();
+        let leaves = state.is_over || number > state.wanted;
+        if leaves {
+            state.staffed.retain(|other| *other != number);
+        }
+        leaves
+    }
+
+    /// Sees to it that there is a worker of this number as long as one is wanted: whether there may be one
+    /// later.
+    fn keep_staffed(&self, number: usize) -> bool {
         let mut pause = FIRST_PAUSE;
         let mut next = self.announce();
         while self.is_wanted(number) {
@@ -204,7 +225,7 @@ impl Shared {
                     next = self.announce();
                     matches!(next, Announced::As(_))
                 }
-                Announced::Never => return,
+                Announced::Never => return false,
             };
             if is_good || began.elapsed() >= LONG {
                 pause = FIRST_PAUSE;
@@ -218,6 +239,7 @@ impl Shared {
         if let Announced::As(badge) = next {
             self.bury(PoolBury { badge, is_known: true, ..PoolBury::default() });
         }
+        true
     }
 
     /// Tells the pool that a worker is about to come.

@@ -3,15 +3,19 @@
 use std::{
     fmt,
     sync::{Arc, Condvar, Mutex, PoisonError},
-    thread,
     time::Duration,
 };
 
-use tokio::sync::{oneshot, watch};
+use tokio::{
+    runtime::Handle,
+    sync::{oneshot, watch},
+};
 
 use crate::{
     error::{Context, Error, Result},
     process::task::BoxFuture,
+    session::fork::Home,
+    transport::io_thread::IoThread,
 };
 
 /// The result of something that was submitted and goes on by itself. Python's `AsyncResult`.
@@ -48,7 +52,7 @@ struct Shared<T> {
 }
 
 impl<T: Send + 'static> AsyncResult<T> {
-    /// Drives a future on the current runtime, or on a thread of its own.
+    /// Drives a future on the current runtime, or on one that all others share.
     pub(super) fn of(mut future: BoxFuture<Result<T>>) -> Self {
         let shared = Arc::new(Shared {
             result: Mutex::new(None),
@@ -56,7 +60,7 @@ impl<T: Send + 'static> AsyncResult<T> {
             arrived: Condvar::new(),
         });
         let (cancel, cancelled) = oneshot::channel::<()>();
-        let told = Arc::clone(&shared);
+        let driver = Driver(Arc::clone(&shared));
         // A first poll submits it, before this returns.
         let first =
             future.as_mut().poll(&mut std::task::Context::from_waker(std::task::Waker::noop()));
@@ -76,21 +80,12 @@ impl<T: Send + 'static> AsyncResult<T> {
                     }
                 }
             };
-            let is_good = result.is_ok();
-            let mut slot = told.result.lock().unwrap_or_else(PoisonError::into_inner);
-            *slot = Some(result);
-            told.state.send_replace(Some(is_good));
-            drop(slot);
-            told.arrived.notify_all();
+            driver.0.arrive(result);
         };
-        match tokio::runtime::Handle::try_current() {
+        // Wherever it is dropped without an end, its driver says so.
+        match Handle::try_current().or_else(|_| background()) {
             Ok(runtime) => drop(runtime.spawn(drive)),
-            Err(_) => {
-                // Without a thread nothing comes of it, and whoever waits sees that.
-                let _ = thread::Builder::new()
-                    .name("mp-manager-result".into())
-                    .spawn(move || pollster::block_on(drive));
-            }
+            Err(_) => drop(drive),
         }
         Self { shared, cancel: Mutex::new(Some(cancel)) }
     }
@@ -154,6 +149,48 @@ impl<T: Send + 'static> AsyncResult<T> {
 
     pub(crate) fn take(&self) -> Option<Result<T>> {
         self.shared.result.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+impl<T> Shared<T> {
+    /// The first result counts.
+    fn arrive(&self, result: Result<T>) {
+        let mut slot = self.result.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.state.borrow().is_some() {
+            return;
+        }
+        let is_good = result.is_ok();
+        *slot = Some(result);
+        self.state.send_replace(Some(is_good));
+        drop(slot);
+        self.arrived.notify_all();
+    }
+}
+
+/// Completes a result. If it is dropped before, because its runtime is or because what it polled has panicked,
+/// the result is an error.
+struct Driver<T>(Arc<Shared<T>>);
+
+impl<T> Drop for Driver<T> {
+    fn drop(&mut self) {
+        self.0.arrive(Err(Error::Cancelled(
+            "nobody completes the result any more: the runtime on which it was submitted has ended, or its \
+             inputs or its decoding panicked"
+                .into(),
+        )));
+    }
+}
+
+/// A runtime for results that are submitted outside of any. That of a fork's parent is not in the fork.
+fn background() -> Result<Handle> {
+    static THREAD: Mutex<Option<(Home, IoThread)>> = Mutex::new(None);
+    let mut thread = THREAD.lock().unwrap_or_else(PoisonError::into_inner);
+    match &*thread {
+        Some((home, thread)) if home.is_here() => Ok(thread.handle().clone()),
+        _ => {
+            let (_, thread) = thread.insert((Home::here(), IoThread::start()?));
+            Ok(thread.handle().clone())
+        }
     }
 }
 

@@ -4,6 +4,7 @@
 //! would wait for a task that takes long.
 
 use std::{
+    any::Any,
     collections::VecDeque,
     future, mem,
     os::fd::OwnedFd,
@@ -18,7 +19,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use mp_manager_proto::v1::{PoolEnlist, PoolFailure, PoolReport, PoolTicket, Value};
+use mp_manager_proto::v1::{PoolEnlist, PoolFailure, PoolReport, PoolTicket, Ref, Value};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -360,6 +361,8 @@ const TIMED_OUT: i32 = 124;
 struct Reports {
     waiting: Vec<PoolReport>,
     since: Option<Instant>,
+    /// What they refer to: the manager hears of them before it hears that these were let go.
+    kept: Vec<Box<dyn Any + Send>>,
 }
 
 /// The main thread.
@@ -399,19 +402,27 @@ impl Executor {
 
     fn execute(&mut self, ticket: &PoolTicket) {
         let began = Instant::now();
-        let report = match find(ticket) {
+        let (mut done, kept) = match find(ticket) {
             Ok(entry) => self.run_chunk(&entry, ticket),
-            Err(failure) => refused(ticket, failure),
+            Err(failure) => (vec![refused(ticket, failure)], Vec::new()),
         };
-        self.left = self.left.saturating_sub(u64::from(report.count));
+        let count = done.iter().map(|report| report.count).sum::<u32>();
+        self.left = self.left.saturating_sub(u64::from(count));
         let elapsed = began.elapsed();
-        self.pace = elapsed / report.count.max(1);
-        let elapsed_us = u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX);
-        self.shared.reports().add(PoolReport { elapsed_us, ..report }, began);
+        self.pace = elapsed / count.max(1);
+        if let Some(report) = done.first_mut() {
+            report.elapsed_us = u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX);
+        }
+        self.shared.reports().add(done, kept, began);
         self.shared.send_due();
     }
 
-    fn run_chunk(&mut self, entry: &Entry, ticket: &PoolTicket) -> PoolReport {
+    /// Executes tasks: what came of them, and what to keep until that is reported.
+    fn run_chunk(
+        &mut self,
+        entry: &Entry,
+        ticket: &PoolTicket,
+    ) -> (Vec<PoolReport>, Vec<Box<dyn Any + Send>>) {
         let Self { shared, recorder, left, pace, .. } = self;
         let start = ticket.start as usize;
         let notes_each = ticket.careful || *pace >= SHORT;
@@ -423,6 +434,10 @@ impl Executor {
         let args = ticket.args.as_ref().map(|value| value.data.clone()).unwrap_or_default();
         let link = Arc::clone(shared.pool.object().link());
         let mut on_start = |index: usize| {
+            if index == start && start > 0 {
+                // What came before these took a while to skip.
+                shared.begin_now();
+            }
             if notes_each && index > start {
                 note(index, true);
             }
@@ -444,13 +459,26 @@ impl Executor {
         let _current = Current::enter(shared.pool.object().reference(), ticket.token);
         let (ran, refs) = codec::on_link(&link, || entry.run_chunk(&mut chunk));
         match ran {
-            Ok(outcomes) => report_of(ticket, outcomes, refs),
-            Err(error) => refused(ticket, TaskFailure::Undecodable { message: error.to_string() }),
+            Ok(mut outcomes) => {
+                let kept = mem::take(&mut outcomes.kept);
+                (reports_of(ticket, outcomes, refs), kept)
+            }
+            Err(error) => {
+                let failure = TaskFailure::Undecodable { message: error.to_string() };
+                (vec![refused(ticket, failure)], Vec::new())
+            }
         }
     }
 }
 
 impl Shared {
+    /// The task that is being executed begins only now.
+    fn begin_now(&self) {
+        if let Some(current) = &mut self.lock().current {
+            current.began = Instant::now();
+        }
+    }
+
     /// Gives back what is in the line. The worker ends.
     fn give_back_all(&self) {
         let mut state = self.lock();
@@ -460,9 +488,10 @@ impl Shared {
 
 impl Reports {
     /// Takes note of what came of tasks that began then.
-    fn add(&mut self, report: PoolReport, began: Instant) {
+    fn add(&mut self, reports: Vec<PoolReport>, kept: Vec<Box<dyn Any + Send>>, began: Instant) {
         self.since.get_or_insert(began);
-        self.waiting.push(report);
+        self.waiting.extend(reports);
+        self.kept.extend(kept);
     }
 
     fn is_due(&self) -> bool {
@@ -480,6 +509,7 @@ impl Reports {
         if !reports.is_empty() {
             pool.report(reports);
         }
+        self.kept.clear();
     }
 }
 
@@ -505,12 +535,27 @@ fn refused(ticket: &PoolTicket, failure: TaskFailure) -> PoolReport {
     }
 }
 
-fn report_of(
-    ticket: &PoolTicket,
-    outcomes: Outcomes,
-    refs: Vec<mp_manager_proto::v1::Ref>,
-) -> PoolReport {
-    let done = outcomes.done - ticket.start as usize;
+/// What came of the tasks of a ticket, the last of them apart if its result is too long to be with the others.
+fn reports_of(ticket: &PoolTicket, mut outcomes: Outcomes, mut refs: Vec<Ref>) -> Vec<PoolReport> {
+    let Some((bytes, first_ref)) = outcomes.apart.take() else {
+        return vec![report_of(ticket, ticket.start, outcomes, refs)];
+    };
+    let last = Outcomes {
+        results: outcomes.results.split_off(bytes),
+        done: outcomes.done,
+        ..Outcomes::default()
+    };
+    outcomes.done -= 1;
+    let (between, last_refs) = (outcomes.done, refs.split_off(first_ref.min(refs.len())));
+    let others = report_of(ticket, ticket.start, outcomes, refs);
+    let between = u32::try_from(between).unwrap_or(u32::MAX);
+    let last = report_of(ticket, between, last, last_refs);
+    vec![PoolReport { returns_rest: false, ..others }, last]
+}
+
+/// What came of tasks from this one on.
+fn report_of(ticket: &PoolTicket, start: u32, outcomes: Outcomes, refs: Vec<Ref>) -> PoolReport {
+    let done = outcomes.done - start as usize;
     let succeeded = done - outcomes.failures.len();
     let index = |at: usize| u32::try_from(at).unwrap_or(u32::MAX);
     let results = (succeeded > 0).then(|| {
@@ -520,6 +565,8 @@ fn report_of(
         data.extend(&outcomes.results);
         Value { data: Bytes::from(data), refs }
     });
+    let end = ticket.start.saturating_add(ticket.count);
+    let returns_rest = index(outcomes.done) < end;
     let failures =
         outcomes.failures.into_iter().map(|(at, failure)| write_failure(index(at), failure));
     PoolReport {
@@ -527,7 +574,7 @@ fn report_of(
         count: index(done),
         results,
         failures: failures.collect(),
-        returns_rest: index(done) < ticket.count,
+        returns_rest,
         ..PoolReport::default()
     }
 }
