@@ -14,7 +14,7 @@ use mp_manager_proto::{
 use mp_manager_server::{PeerError, PeerListener, PeerOptions, ServeError};
 use tokio::{runtime::Handle, time::timeout};
 
-use super::{Builder, Connection};
+use super::{Builder, Connection, LOOK};
 use crate::{
     error::{Context, Error, Result},
     session::fork::Home,
@@ -200,7 +200,7 @@ impl Listener {
     /// ```
     pub async fn poll(&self, timeout: Duration) -> Result<bool> {
         self.inner()?;
-        Ok(self::timeout(timeout, self.readable()).await.is_ok())
+        Ok(self::timeout(timeout.max(LOOK), self.readable()).await.is_ok())
     }
 
     /// Completes when [`accept`](Self::accept) would not wait. Cancel safe.
