@@ -145,6 +145,7 @@ macro_rules! errors {
 
 errors! {
     /// The authkeys differ, or one side did not prove that it knows its.
+    #[doc(alias = "AuthenticationError")]
     AuthenticationFailed = AuthenticationFailed,
     /// Client and manager are of releases that do not understand each other.
     Unsupported = UnsupportedVersion | Unsupported,

@@ -4,9 +4,6 @@ use std::time::Duration;
 
 use mp_manager_proto::{address::Address, authkey::Authkey, connection::DEFAULT_MAX_MESSAGE_BYTES};
 
-#[cfg(feature = "embedded")]
-use super::Listener;
-use super::{Connection, client};
 use crate::{
     error::{Error, Result},
     transport::io_thread::missing,
@@ -57,25 +54,10 @@ impl Builder {
         Self { timeout, ..self }
     }
 
-    /// Connects, as [`Client::connect`](super::Client::connect).
-    ///
-    /// # Errors
-    /// As [`Client::connect`](super::Client::connect).
-    pub async fn connect(&self, address: &str, authkey: impl Into<Authkey>) -> Result<Connection> {
+    /// What it is to be done with, if it is safe and can be done here.
+    pub(super) fn check(address: &str, authkey: Authkey) -> Result<(Address, Authkey)> {
         check_runtime()?;
-        let (address, authkey) = (checked_address(address)?, checked_authkey(authkey.into())?);
-        client::connect(self, &address, &authkey).await
-    }
-
-    /// Listens, as [`Listener::bind`](super::Listener::bind).
-    ///
-    /// # Errors
-    /// As [`Listener::bind`](super::Listener::bind).
-    #[cfg(feature = "embedded")]
-    pub async fn bind(&self, address: &str, authkey: impl Into<Authkey>) -> Result<Listener> {
-        check_runtime()?;
-        let (address, authkey) = (checked_address(address)?, checked_authkey(authkey.into())?);
-        Listener::bind_with(self, &address, authkey).await
+        Ok((checked_address(address)?, checked_authkey(authkey)?))
     }
 }
 

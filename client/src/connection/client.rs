@@ -74,11 +74,18 @@ impl Client {
     }
 }
 
-pub(super) async fn connect(
-    builder: &Builder,
-    address: &Address,
-    authkey: &Authkey,
-) -> Result<Connection> {
+impl Builder {
+    /// Connects, as [`Client::connect`].
+    ///
+    /// # Errors
+    /// As [`Client::connect`].
+    pub async fn connect(&self, address: &str, authkey: impl Into<Authkey>) -> Result<Connection> {
+        let (address, authkey) = Self::check(address, authkey.into())?;
+        connect(self, &address, &authkey).await
+    }
+}
+
+async fn connect(builder: &Builder, address: &Address, authkey: &Authkey) -> Result<Connection> {
     let connecting = async {
         let (mut io, binding) = open(address).await?;
         let max_sent_bytes = shake_hands(&mut io, builder, address, authkey, &binding).await?;

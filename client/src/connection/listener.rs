@@ -7,14 +7,13 @@ use std::{
 };
 
 use mp_manager_proto::{
-    address::Address,
     authkey::Authkey,
     v1::{Error as Refusal, Reason},
 };
 use mp_manager_server::{PeerError, PeerListener, PeerOptions, ServeError};
 use tokio::{runtime::Handle, time::timeout};
 
-use super::{Builder, Connection};
+use super::{Builder, Connection, LOOK};
 use crate::{
     error::{Context, Error, Result},
     session::fork::Home,
@@ -57,7 +56,7 @@ pub struct Listener {
 }
 
 impl Listener {
-    /// Listens at an address such as `127.0.0.1:0`, `0.0.0.0:7000` or `unix:/run/me.sock`; [`Address`] has the
+    /// Listens at an address such as `127.0.0.1:0`, `0.0.0.0:7000` or `unix:/run/me.sock`; [`Address`](crate::Address) has the
     /// rules. Port 0 is any port that is free.
     ///
     /// Beyond this machine that is TLS 1.3, with a certificate that is made for it: the proof of the authkey is
@@ -86,27 +85,6 @@ impl Listener {
     #[doc(alias = "multiprocessing.connection.Listener")]
     pub async fn bind(address: &str, authkey: impl Into<Authkey>) -> Result<Self> {
         Builder::new().bind(address, authkey).await
-    }
-
-    pub(super) async fn bind_with(
-        builder: &Builder,
-        address: &Address,
-        authkey: Authkey,
-    ) -> Result<Self> {
-        let mut options = PeerOptions::new(authkey);
-        options.max_message_bytes = builder.max_message_bytes;
-        options.handshake_timeout = builder.timeout;
-        let inner = PeerListener::bind(address, options)
-            .await
-            .map_err(|error| Error::Configuration(explain(&error)))?;
-        Ok(Self {
-            address: inner.address().to_string(),
-            inner: Some(inner),
-            last_accepted: Mutex::default(),
-            max_message_bytes: builder.max_message_bytes,
-            runtime: Handle::current(),
-            home: Home::here(),
-        })
     }
 
     /// Where it listens, as [`Client::connect`](super::Client::connect) takes it. Port 0 has become the port
@@ -200,7 +178,7 @@ impl Listener {
     /// ```
     pub async fn poll(&self, timeout: Duration) -> Result<bool> {
         self.inner()?;
-        Ok(self::timeout(timeout, self.readable()).await.is_ok())
+        Ok(self::timeout(timeout.max(LOOK), self.readable()).await.is_ok())
     }
 
     /// Completes when [`accept`](Self::accept) would not wait. Cancel safe.
@@ -233,6 +211,30 @@ impl Listener {
     fn context(&self) -> Context {
         let (object, address) = ("listener".into(), self.address.clone());
         Context { operation: "accept", object, address, ..Context::default() }
+    }
+}
+
+impl Builder {
+    /// Listens, as [`Listener::bind`].
+    ///
+    /// # Errors
+    /// As [`Listener::bind`].
+    pub async fn bind(&self, address: &str, authkey: impl Into<Authkey>) -> Result<Listener> {
+        let (address, authkey) = Self::check(address, authkey.into())?;
+        let mut options = PeerOptions::new(authkey);
+        options.max_message_bytes = self.max_message_bytes;
+        options.handshake_timeout = self.timeout;
+        let inner = PeerListener::bind(&address, options)
+            .await
+            .map_err(|error| Error::Configuration(explain(&error)))?;
+        Ok(Listener {
+            address: inner.address().to_string(),
+            inner: Some(inner),
+            last_accepted: Mutex::default(),
+            max_message_bytes: self.max_message_bytes,
+            runtime: Handle::current(),
+            home: Home::here(),
+        })
     }
 }
 
