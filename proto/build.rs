@@ -132,8 +132,10 @@ fn frame_field<'a>(
             let is_boxed = BOXED.iter().any(|(boxed, at)| {
                 *boxed == message && at.rsplit('.').next() == Some(field.name())
             });
-            if is_repeated || is_boxed {
+            if is_repeated {
                 format!("Field::Messages({index}, size_of::<crate::v1::{name}>(), {counter})")
+            } else if is_boxed {
+                format!("Field::Boxed({index}, size_of::<crate::v1::{name}>())")
             } else {
                 format!("Field::Message({index})")
             }

@@ -155,6 +155,8 @@ enum Field {
     Text,
     /// What is in this message.
     Message(usize),
+    /// What is in this message, in a place of its own of so many bytes.
+    Boxed(usize, usize),
     /// Elements that are this message, of so many bytes each.
     Messages(usize, usize, Counter),
     /// Elements that are bytes.
@@ -241,6 +243,10 @@ impl Scale {
             Field::Inline => Ok(()),
             Field::Text => self.put(inner.len().max(MIN_TEXT)),
             Field::Message(message) => self.message(message, inner),
+            Field::Boxed(message, size) => {
+                self.put(size)?;
+                self.message(message, inner)
+            }
             Field::Messages(message, size, counter) => {
                 self.elements(1, size, counter, number, had)?;
                 self.message(message, inner)
@@ -381,7 +387,7 @@ mod tests {
                 let path = [path, &[number as u8]].concat();
                 match field {
                     Field::Inline | Field::Text => {}
-                    Field::Message(inner) => walk(*inner, &path, found),
+                    Field::Message(inner) | Field::Boxed(inner, _) => walk(*inner, &path, found),
                     Field::Messages(inner, ..) => {
                         found.push(path.clone());
                         walk(*inner, &path, found);
@@ -535,7 +541,9 @@ mod tests {
     fn messages_do_not_contain_themselves() {
         fn depth(message: usize) -> usize {
             let inner = MESSAGES[message].iter().filter_map(|field| match field {
-                Field::Message(inner) | Field::Messages(inner, ..) => Some(depth(*inner)),
+                Field::Message(inner) | Field::Boxed(inner, _) | Field::Messages(inner, ..) => {
+                    Some(depth(*inner))
+                }
                 _ => None,
             });
             1 + inner.max().unwrap_or(0)
