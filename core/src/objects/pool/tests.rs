@@ -269,6 +269,34 @@ fn a_guardian_that_is_lost_leaves_nothing_undecided() {
     assert_eq!(failures(&pool, calls[1]), []);
 }
 
+/// A task that ends its worker is quicker than the acknowledgement of its ticket: it was executed again, and
+/// ended the next worker.
+#[test]
+fn a_ticket_that_was_not_acknowledged_may_have_been_started() {
+    let mut pool = with_workers(&[2, 3]);
+    let run = pool.call(9, run(2));
+    let taken = pool.call(2, take(1));
+    let [ticket] = <[_; 1]>::try_from(tickets(pool.told(taken).unwrap().unwrap())).unwrap();
+    pool.end_session(2);
+    let waiting = pool.call(3, take(1));
+    assert_eq!(pool.told(waiting), None);
+    pool.ask(1, bury(2, Some((ticket.token, 0, true)))).unwrap();
+    let [rest] = <[_; 1]>::try_from(tickets(pool.told(waiting).unwrap().unwrap())).unwrap();
+    assert_eq!(range(&rest), 1..2);
+    pool.ask(3, report(rest.token, 1)).unwrap();
+    assert_eq!(failures(&pool, run), [(0..1, PoolFailureKind::WorkerLost)]);
+}
+
+#[test]
+fn nobody_knows_what_a_worker_without_a_guardian_has_seen() {
+    let mut pool = Fixture::new(State::default());
+    pool.ask(2, enlist(2)).unwrap();
+    let call = pool.call(9, run(3));
+    pool.call(2, take(1));
+    pool.end_session(2);
+    assert_eq!(failures(&pool, call), [(0..3, PoolFailureKind::WorkerLost)]);
+}
+
 #[test]
 fn a_run_goes_with_its_call_and_its_session() {
     let mut pool = with_workers(&[2]);
