@@ -186,7 +186,13 @@ impl State {
     }
 
     fn guard(&mut self, session: SessionId, badge: Bytes) -> Applied {
-        self.check_open()?;
+        if let Some(why) = &self.broken {
+            return Err(broken(why));
+        }
+        // One that is closed needs workers as long as it has runs.
+        if self.is_finished() {
+            return Err(closed());
+        }
         if !BADGE_LEN.contains(&badge.len()) {
             return Err(invalid(format!("a badge has {} bytes: use 16", badge.len())));
         }

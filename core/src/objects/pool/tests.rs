@@ -337,6 +337,21 @@ fn a_closed_pool_finishes_what_it_has() {
     assert_eq!(pool.told(idle), Some(Err(Reason::PoolClosed)));
 }
 
+/// A closed pool whose workers end after some tasks was never done: no new worker was let in.
+#[test]
+fn a_closed_pool_has_new_workers_as_long_as_it_has_runs() {
+    let mut pool = with_workers(&[2]);
+    let call = pool.call(9, run(1));
+    pool.ask(1, CLOSE).unwrap();
+    pool.ask(1, bury(2, None)).unwrap();
+    pool.ask(1, Op::Guard(badge(3))).unwrap();
+    pool.ask(3, enlist(3)).unwrap();
+    let ticket = take_one(&mut pool, 3);
+    pool.ask(3, report(ticket.token, 1)).unwrap();
+    assert_eq!(failures(&pool, call), []);
+    assert_eq!(pool.ask(1, Op::Guard(badge(4))), Err(Reason::PoolClosed));
+}
+
 #[test]
 fn terminating_it_refuses_every_run() {
     let mut pool = with_workers(&[2]);
