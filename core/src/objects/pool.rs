@@ -520,8 +520,10 @@ impl State {
             let kind = PoolFailureKind::WorkerLost;
             (tasks.clone(), Segment::failed(tasks, kind, &message, death))
         };
+        // One that was isolated keeps what is known of it.
+        let kills = if end - start == 1 { piece.kills } else { 0 };
         match is_idempotent {
-            true => waiting.push((have_run.clone(), 0)),
+            true => waiting.push((have_run.clone(), kills)),
             false => settled.push(lost(have_run.clone())),
         }
         let kills = piece.kills + 1;

@@ -245,6 +245,26 @@ fn a_task_that_ends_its_workers_is_isolated_and_given_up() {
     assert_eq!(failures(&pool, call), [(6..7, PoolFailureKind::Poisonous)]);
 }
 
+/// Its last worker had executed it and was lost before it had reported: then it could end as many again.
+#[test]
+fn an_isolated_task_keeps_the_number_of_workers_that_it_has_ended() {
+    let mut pool = with_workers(&[2, 3, 4, 5]);
+    let call = pool.call(9, Op::Run(run_of(1, 2)));
+    let other = pool.call(9, idempotent(1));
+    let (first, _) = (take_one(&mut pool, 2), take_one(&mut pool, 2));
+    pool.ask(1, bury(2, Some((first.token, 0, true)))).unwrap();
+    take_one(&mut pool, 3);
+    let later = take_one(&mut pool, 3);
+    pool.ask(1, bury(3, Some((later.token, 0, true)))).unwrap();
+    let third = take_one(&mut pool, 4);
+    assert!(third.careful);
+    pool.ask(1, bury(4, Some((third.token, 0, true)))).unwrap();
+    assert_eq!(failures(&pool, call), [(0..1, PoolFailureKind::Poisonous)]);
+    let ticket = take_one(&mut pool, 5);
+    pool.ask(5, report(ticket.token, 1)).unwrap();
+    assert_eq!(failures(&pool, other), []);
+}
+
 #[test]
 fn without_a_guardian_a_lost_worker_is_decided_at_once() {
     let mut pool = Fixture::new(State::default());
