@@ -13,7 +13,7 @@ mod number;
 pub(crate) mod open;
 pub(crate) mod pages;
 mod pipe;
-#[cfg(feature = "process")]
+#[cfg(any(feature = "process", feature = "simulation"))]
 pub(crate) mod pool;
 mod queue;
 mod rlock;

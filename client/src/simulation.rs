@@ -14,6 +14,7 @@ use mp_manager_proto::v1::{
     Beat, Challenge, ClientFrame, Error as Refusal, Resume, ServerFrame, Welcome,
 };
 
+pub use self::pool::{Pool, Standing, Ticket};
 use crate::{
     objects::Manager,
     protocol::{Connected, Policy, Step, driver_ended},
@@ -23,6 +24,8 @@ use crate::{
         timer::Expire,
     },
 };
+
+mod pool;
 
 /// When to try to connect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

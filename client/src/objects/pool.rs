@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use mp_manager_proto::v1::{
     Empty, Kind, PoolBury, PoolEnlist, PoolOp, PoolReport, PoolReports, PoolRun, PoolSegment,
-    PoolStatus, PoolTake, PoolTicket, directory_op, pool_op::Op, reply, request,
+    PoolStatus, PoolTake, PoolTicket, pool_op::Op, reply, request,
 };
 
 use crate::{
@@ -133,9 +133,10 @@ impl SharedPool {
     }
 
     /// Terminates it and deletes it by its name, and nobody waits for that.
+    #[cfg(feature = "process")]
     pub(crate) fn abandon(&self, name: &str) {
         self.object.tell(op(Op::Terminate(Empty {})));
-        self.object.tell_directory(directory_op::Op::Delete(name.into()));
+        self.object.tell_directory(mp_manager_proto::v1::directory_op::Op::Delete(name.into()));
     }
 
     pub(crate) async fn join(&self) -> Result<()> {

@@ -16,7 +16,7 @@ pub(crate) struct Arrived<H> {
     pub(super) handles: Vec<H>,
 }
 
-#[cfg(feature = "process")]
+#[cfg(any(feature = "process", feature = "simulation"))]
 impl<H> Arrived<H> {
     /// The reply, and the hold on what it refers to.
     pub(crate) fn take(self) -> (reply::Result, Vec<H>) {

@@ -156,6 +156,12 @@ impl<H> Machine<H> {
         self.calls.len() + self.blocked.len()
     }
 
+    /// Which session this is, of all that it has had.
+    #[cfg(feature = "simulation")]
+    pub(crate) fn incarnation(&self) -> u64 {
+        self.incarnation
+    }
+
     /// Whether what is held is lost, as the manager was not heard for too long.
     #[cfg(feature = "simulation")]
     pub(crate) fn has_lost_lease(&self) -> bool {

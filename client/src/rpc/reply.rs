@@ -24,7 +24,7 @@ pub(crate) struct Reply {
 }
 
 /// A hold on the objects that a reply refers to.
-#[cfg(feature = "process")]
+#[cfg(any(feature = "process", feature = "simulation"))]
 pub(crate) struct Held {
     _handles: Vec<Arc<Handle>>,
 }
@@ -44,7 +44,7 @@ impl Reply {
     }
 
     /// What it says, if it is what was asked for, and a hold on every object that it refers to.
-    #[cfg(feature = "process")]
+    #[cfg(any(feature = "process", feature = "simulation"))]
     pub(crate) fn read<T>(self, read: impl FnOnce(R) -> Option<T>) -> Result<(T, Held)> {
         let unexpected = self.unexpected();
         let (result, handles) = self.arrived.take();

@@ -442,6 +442,12 @@ impl<H: Counted> Shared<H> {
         self.lock().machine.open_calls()
     }
 
+    /// Which session this is, of all that it has had.
+    #[cfg(feature = "simulation")]
+    pub(crate) fn incarnation(&self) -> u64 {
+        self.lock().machine.incarnation()
+    }
+
     /// Whether what is held is lost, as the manager was not heard for too long.
     #[cfg(feature = "simulation")]
     pub(crate) fn has_lost_lease(&self) -> bool {

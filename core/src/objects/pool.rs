@@ -199,7 +199,13 @@ impl State {
     }
 
     fn guard(&mut self, session: SessionId, badge: Bytes) -> Applied {
-        self.check_open()?;
+        if let Some(why) = &self.broken {
+            return Err(broken(why));
+        }
+        // One that is closed needs workers as long as it has runs.
+        if self.is_finished() {
+            return Err(closed());
+        }
         if !BADGE_LEN.contains(&badge.len()) {
             return Err(invalid(format!("a badge has {} bytes: use 16", badge.len())));
         }
@@ -528,8 +534,8 @@ impl State {
         let tickets: Vec<_> = self.tickets.iter().filter_map(of_worker).collect();
         for (token, ticket) in tickets {
             self.tickets.remove(&token);
-            let fate = if ticket.is_seen { fate(token) } else { Fate::NotStarted };
-            self.settle_lost(ticket, fate, death);
+            // Also if it was not seen: the worker may have died before its acknowledgement was on its way.
+            self.settle_lost(ticket, fate(token), death);
             self.answer(ticket.run, turn);
         }
         self.serve(turn);
@@ -559,8 +565,10 @@ impl State {
             let kind = PoolFailureKind::WorkerLost;
             (tasks.clone(), Segment::failed(tasks, kind, &message, death))
         };
+        // One that was isolated keeps what is known of it.
+        let kills = if end - start == 1 { piece.kills } else { 0 };
         match is_idempotent {
-            true => waiting.push((have_run.clone(), 0)),
+            true => waiting.push((have_run.clone(), kills)),
             false => settled.push(lost(have_run.clone())),
         }
         let kills = piece.kills + 1;
@@ -1014,12 +1022,11 @@ impl State {
     }
 
     fn end_worker(&mut self, session: SessionId, turn: &mut Turn<'_>) {
+        // What was not acknowledged may have arrived all the same.
         let all = CallId { session, seq: 0 }..=CallId { session, seq: u64::MAX };
         let unseen: Vec<CallId> = self.handed.range(all).map(|(call, _)| *call).collect();
         for call in unseen {
-            if let Some(tokens) = self.handed.remove(&call) {
-                self.take_back(&tokens);
-            }
+            self.handed.remove(&call);
         }
         let Some(worker) = self.dismiss(session) else { return };
         if self.guarded.contains_key(&worker.badge) {

@@ -20,12 +20,13 @@ use std::{
 use mp_manager_sim::planted::{Bug, bugs};
 
 /// What the simulation is built from.
-const PARTS: [&str; 10] = [
+const PARTS: [&str; 11] = [
     "Cargo.toml",
     "Cargo.lock",
     "proto",
     "core",
     "server",
+    "macros",
     "client",
     "cli",
     "tests",

@@ -40,6 +40,8 @@ pub(crate) struct Process {
     pub(crate) stops: Rc<Cell<u64>>,
     /// How many sessions it has had; for its tasks.
     pub(crate) sessions: Rc<Cell<u64>>,
+    /// One of its tasks has ended the process.
+    pub(crate) exits: Rc<Cell<bool>>,
     /// When it said the newest of what it knows the manager to have heard; and when it said what it
     /// does not know that of, frames and beats by their numbers.
     pub(crate) proven_at: Micros,
@@ -108,6 +110,7 @@ impl Process {
             stopped_until: 0,
             stops: Rc::default(),
             sessions: Rc::default(),
+            exits: Rc::default(),
             proven_at: 0,
             frames_said: BTreeMap::new(),
             beats_said: BTreeMap::new(),

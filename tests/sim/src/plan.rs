@@ -130,6 +130,32 @@ impl Plan {
         }
     }
 
+    /// Every tenth seed from 13 is about a pool as well, or about nothing else. It draws nothing: so the others
+    /// mean what they meant before there were pools.
+    pub(crate) fn with_pool(mut self, seed: u64) -> Self {
+        let is_alone =
+            |workload: &Workload| matches!(workload, Workload::Waiters | Workload::Hoard);
+        if seed % 10 == 3 && seed > 10 && !self.workloads.iter().any(is_alone) {
+            // A crowd has enough to do.
+            if seed % 20 == 3 || self.processes >= 100 {
+                self.workloads.clear();
+            }
+            self.workloads.push(Workload::Pool);
+        }
+        self
+    }
+
+    /// How long an answer may be. What comes of a run comes in parts, often.
+    pub(crate) fn page_bytes(&self) -> usize {
+        let has_pool = self.workloads.contains(&Workload::Pool);
+        if has_pool { 300 } else { mp_manager_core::Limits::default().page_bytes }
+    }
+
+    /// How many processes are workers of the pool.
+    pub(crate) fn workers(&self) -> usize {
+        (self.processes / 2).max(1)
+    }
+
     /// How long after the last trouble nobody has to wait for the dead any more: each may have held
     /// what all wait for until its lease was over, one after the other.
     pub(crate) fn settled_after(&self) -> Micros {
@@ -157,6 +183,8 @@ pub(crate) enum Workload {
     References,
     Busy,
     Waiters,
+    /// [Not drawn](Plan::with_pool).
+    Pool,
     /// Only on its own: others would be refused as well.
     Hoard,
 }

@@ -19,7 +19,7 @@ use crate::{
     network::{ClientId, ConnectionId, Down, Network, Up},
     plan::{Plan, Trouble},
     server::Server,
-    workloads::{self, Context, Times},
+    workloads::{self, Context, Staff, Times},
     world::{Micros, World},
 };
 
@@ -40,6 +40,7 @@ pub(crate) struct Run {
     network: Network,
     processes: Vec<Process>,
     oracle: Rc<RefCell<Oracle>>,
+    staff: Rc<Staff>,
     /// When nothing goes wrong any more.
     calm_from: Micros,
     /// Nobody reaches the manager until then.
@@ -53,7 +54,7 @@ pub(crate) struct Run {
 /// Runs one seed.
 pub(crate) fn run(seed: u64, verbose: bool) -> Report {
     let world = World::new(seed, verbose);
-    let plan = Plan::draw(&world);
+    let plan = Plan::draw(&world).with_pool(seed);
     let server = Server::new(&world, &plan, 1, None, UNIX_TIME);
     let oracle = Rc::new(RefCell::new(Oracle::default()));
     oracle.borrow_mut().started(server.engine.epoch());
@@ -66,6 +67,7 @@ pub(crate) fn run(seed: u64, verbose: bool) -> Report {
         network,
         processes,
         oracle,
+        staff: Rc::default(),
         calm_from,
         unreachable_until: 0,
         set_back: 0,
@@ -100,7 +102,7 @@ impl Run {
         if let Some(manager) = process.manager.clone() {
             let slack = 2 * (slowness.0 + slowness.1) + 300_000;
             let is_quick = self.plan.delay.1 <= 20_000 && self.plan.slowest <= 30_000;
-            let counts = (&process.stops, &process.sessions);
+            let counts = (&process.stops, &process.sessions, &process.exits, &self.staff);
             let wait = (slack, is_quick);
             let context = Context::new(&self.world, &self.oracle, manager, id, times, counts, wait);
             for task in workloads::tasks(&self.plan, &context) {
@@ -383,6 +385,9 @@ impl Run {
             return;
         }
         process.poll(&self.world);
+        if process.exits.get() {
+            return self.die(id);
+        }
         self.send_later(id);
         self.connect_later(id, 0);
         self.expire_later(id);
@@ -755,6 +760,11 @@ impl Run {
     fn kill_any(&mut self) {
         let Some(id) = self.any_process() else { return };
         self.note(format_args!("process {id} is killed"));
+        self.die(id);
+    }
+
+    /// A process ends without a word, and another one takes its place.
+    fn die(&mut self, id: ClientId) {
         let connection = self.processes[id].connection();
         self.processes[id].kill();
         let mut oracle = self.oracle.borrow_mut();

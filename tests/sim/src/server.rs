@@ -183,6 +183,7 @@ impl Server {
             },
             objects: mp_manager_core::Limits {
                 heavy_from: plan.heavy_from,
+                page_bytes: plan.page_bytes(),
                 ..mp_manager_core::Limits::default()
             },
             sessions: limits.clone(),

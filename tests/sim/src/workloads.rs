@@ -4,6 +4,7 @@
 mod busy;
 mod directory;
 mod hoard;
+mod pool;
 mod references;
 mod waiters;
 
@@ -18,6 +19,7 @@ use std::{
 
 use mp_manager::{Error, Fence, LockGuard, Manager, Permit, Queue, RLockGuard, Result, Value};
 
+pub(crate) use self::pool::Staff;
 use crate::{
     client::{Alarm, Sleep, Task},
     event::Event,
@@ -55,11 +57,17 @@ pub(crate) struct Context {
     stops: Rc<Cell<u64>>,
     /// How many sessions it has had.
     sessions: Rc<Cell<u64>>,
+    /// Ends the process, once it is set.
+    exits: Rc<Cell<bool>>,
+    staff: Rc<Staff>,
     /// How much longer than it should anything may take, as tasks wait for a processor.
     slack: Micros,
     /// Answers are always there within a fraction of the time that a client waits for them.
     is_quick: bool,
 }
+
+/// What a process' tasks share with those who run it.
+type Shared<'a> = (&'a Rc<Cell<u64>>, &'a Rc<Cell<u64>>, &'a Rc<Cell<bool>>, &'a Rc<Staff>);
 
 /// The tasks of one process.
 pub(crate) fn tasks(plan: &Plan, context: &Context) -> Vec<Task> {
@@ -102,6 +110,7 @@ pub(crate) fn tasks(plan: &Plan, context: &Context) -> Vec<Task> {
                 let waiters = plan.limits.max_open_requests.min(70) + 4;
                 tasks.extend(waiters::tasks(context, waiters));
             }
+            Workload::Pool => tasks.extend(pool::tasks(context, plan.workers(), rounds)),
             Workload::Hoard => tasks.push(Box::pin(hoard::hoard(again(), rounds))),
         }
     }
@@ -116,12 +125,25 @@ impl Context {
         manager: Manager,
         process: ClientId,
         times: Times,
-        (stops, sessions): (&Rc<Cell<u64>>, &Rc<Cell<u64>>),
+        (stops, sessions, exits, staff): Shared<'_>,
         (slack, is_quick): (Micros, bool),
     ) -> Self {
         let (world, oracle) = (Rc::clone(world), Rc::clone(oracle));
         let (stops, sessions) = (Rc::clone(stops), Rc::clone(sessions));
-        Self { world, oracle, manager, process, times, stops, sessions, slack, is_quick }
+        let (exits, staff) = (Rc::clone(exits), Rc::clone(staff));
+        Self {
+            world,
+            oracle,
+            manager,
+            process,
+            times,
+            stops,
+            sessions,
+            exits,
+            staff,
+            slack,
+            is_quick,
+        }
     }
 
     fn sleep(&self, time: Micros) -> Sleep {

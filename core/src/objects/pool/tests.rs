@@ -245,6 +245,26 @@ fn a_task_that_ends_its_workers_is_isolated_and_given_up() {
     assert_eq!(failures(&pool, call), [(6..7, PoolFailureKind::Poisonous)]);
 }
 
+/// Its last worker had executed it and was lost before it had reported: then it could end as many again.
+#[test]
+fn an_isolated_task_keeps_the_number_of_workers_that_it_has_ended() {
+    let mut pool = with_workers(&[2, 3, 4, 5]);
+    let call = pool.call(9, Op::Run(run_of(1, 2)));
+    let other = pool.call(9, idempotent(1));
+    let (first, _) = (take_one(&mut pool, 2), take_one(&mut pool, 2));
+    pool.ask(1, bury(2, Some((first.token, 0, true)))).unwrap();
+    take_one(&mut pool, 3);
+    let later = take_one(&mut pool, 3);
+    pool.ask(1, bury(3, Some((later.token, 0, true)))).unwrap();
+    let third = take_one(&mut pool, 4);
+    assert!(third.careful);
+    pool.ask(1, bury(4, Some((third.token, 0, true)))).unwrap();
+    assert_eq!(failures(&pool, call), [(0..1, PoolFailureKind::Poisonous)]);
+    let ticket = take_one(&mut pool, 5);
+    pool.ask(5, report(ticket.token, 1)).unwrap();
+    assert_eq!(failures(&pool, other), []);
+}
+
 #[test]
 fn without_a_guardian_a_lost_worker_is_decided_at_once() {
     let mut pool = Fixture::new(State::default());
@@ -267,6 +287,34 @@ fn a_guardian_that_is_lost_leaves_nothing_undecided() {
     // The other worker goes on.
     pool.ask(3, report(ticket.token, 1)).unwrap();
     assert_eq!(failures(&pool, calls[1]), []);
+}
+
+/// A task that ends its worker is quicker than the acknowledgement of its ticket: it was executed again, and
+/// ended the next worker.
+#[test]
+fn a_ticket_that_was_not_acknowledged_may_have_been_started() {
+    let mut pool = with_workers(&[2, 3]);
+    let run = pool.call(9, run(2));
+    let taken = pool.call(2, take(1));
+    let [ticket] = <[_; 1]>::try_from(tickets(pool.told(taken).unwrap().unwrap())).unwrap();
+    pool.end_session(2);
+    let waiting = pool.call(3, take(1));
+    assert_eq!(pool.told(waiting), None);
+    pool.ask(1, bury(2, Some((ticket.token, 0, true)))).unwrap();
+    let [rest] = <[_; 1]>::try_from(tickets(pool.told(waiting).unwrap().unwrap())).unwrap();
+    assert_eq!(range(&rest), 1..2);
+    pool.ask(3, report(rest.token, 1)).unwrap();
+    assert_eq!(failures(&pool, run), [(0..1, PoolFailureKind::WorkerLost)]);
+}
+
+#[test]
+fn nobody_knows_what_a_worker_without_a_guardian_has_seen() {
+    let mut pool = Fixture::new(State::default());
+    pool.ask(2, enlist(2)).unwrap();
+    let call = pool.call(9, run(3));
+    pool.call(2, take(1));
+    pool.end_session(2);
+    assert_eq!(failures(&pool, call), [(0..3, PoolFailureKind::WorkerLost)]);
 }
 
 #[test]
@@ -307,6 +355,21 @@ fn a_closed_pool_finishes_what_it_has() {
     assert_eq!(failures(&pool, call), []);
     assert_eq!(pool.told(joined), Some(Ok(reply::Result::Flag(true))));
     assert_eq!(pool.told(idle), Some(Err(Reason::PoolClosed)));
+}
+
+/// A closed pool whose workers end after some tasks was never done: no new worker was let in.
+#[test]
+fn a_closed_pool_has_new_workers_as_long_as_it_has_runs() {
+    let mut pool = with_workers(&[2]);
+    let call = pool.call(9, run(1));
+    pool.ask(1, CLOSE).unwrap();
+    pool.ask(1, bury(2, None)).unwrap();
+    pool.ask(1, Op::Guard(badge(3))).unwrap();
+    pool.ask(3, enlist(3)).unwrap();
+    let ticket = take_one(&mut pool, 3);
+    pool.ask(3, report(ticket.token, 1)).unwrap();
+    assert_eq!(failures(&pool, call), []);
+    assert_eq!(pool.ask(1, Op::Guard(badge(4))), Err(Reason::PoolClosed));
 }
 
 #[test]

@@ -9,6 +9,7 @@ mod exactly_once;
 mod mutual_exclusion;
 pub(crate) mod objects;
 mod permits;
+pub(crate) mod pool;
 mod queue;
 mod silence;
 mod wakeups;
@@ -30,6 +31,7 @@ pub(crate) struct Oracle {
     pub(crate) calls: calls::Calls,
     pub(crate) objects: objects::Objects,
     pub(crate) silence: silence::Silence,
+    pub(crate) pools: pool::Pools,
 }
 
 impl Oracle {
@@ -65,6 +67,7 @@ impl Oracle {
             &self.calls.violations,
             &self.objects.violations,
             &self.silence.violations,
+            &self.pools.violations,
         ]
         .into_iter()
         .flatten()

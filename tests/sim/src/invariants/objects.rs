@@ -30,6 +30,7 @@ pub(crate) fn waits_in_vain(kind: Kind, info: &ObjectInfo) -> Option<String> {
         Kind::Semaphore => first("acquire").filter(|waiting| permits(waiting) <= info.len),
         Kind::Event if info.len == 1 => info.waiters.first(),
         Kind::Queue if info.len > 0 => first("get").or_else(|| first("lease")),
+        Kind::Pool if info.len > 0 => first("take"),
         _ => None,
     }?;
     Some(format!("{kind:?}, {}: call {} waits ({})", info.state, waiting.seq, waiting.what))
@@ -107,7 +108,7 @@ pub(crate) fn remains_of_expired(after: &ObjectInfo, call: CallId) -> Option<Str
         .then(|| format!("the time of {call:?} is over, and it waits"))
 }
 
-/// What is left of a session that has ended.
+/// What is left of a session that has ended. What a guarded worker had waits for its guardian.
 pub(crate) fn remains_of_ended(after: &ObjectInfo, session: SessionId) -> Option<String> {
     is_in(after, session)
         .then(|| format!("session {session} has ended, and is in object {}", after.object))
@@ -126,7 +127,9 @@ fn is(waiting: &Waiting, call: CallId) -> bool {
 fn is_in(info: &ObjectInfo, session: SessionId) -> bool {
     let mut waiters = info.waiters.iter().map(|waiting| waiting.session);
     waiters.any(|waiting| waiting == session)
-        || info.holders.iter().any(|holding| holding.session == session)
+        || info.holders.iter().any(|holding| {
+            holding.session == session && !holding.what.ends_with("its worker was lost")
+        })
 }
 
 /// Items in a queue, and those that wait to be let in.
