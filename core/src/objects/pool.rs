@@ -483,8 +483,7 @@ impl State {
         let tickets: Vec<_> = self.tickets.iter().filter_map(of_worker).collect();
         for (token, ticket) in tickets {
             self.tickets.remove(&token);
-            let fate = if ticket.is_seen { fate(token) } else { Fate::NotStarted };
-            self.settle_lost(ticket, fate, death);
+            self.settle_lost(ticket, fate(token), death);
             self.answer(ticket.run, turn);
         }
         self.serve(turn);
@@ -950,12 +949,11 @@ impl State {
     }
 
     fn end_worker(&mut self, session: SessionId, turn: &mut Turn<'_>) {
+        // What it has not acknowledged may have arrived, and may have been started.
         let all = CallId { session, seq: 0 }..=CallId { session, seq: u64::MAX };
         let unseen: Vec<CallId> = self.handed.range(all).map(|(call, _)| *call).collect();
         for call in unseen {
-            if let Some(tokens) = self.handed.remove(&call) {
-                self.take_back(&tokens);
-            }
+            self.handed.remove(&call);
         }
         let Some(worker) = self.dismiss(session) else { return };
         if self.guarded.contains_key(&worker.badge) {

@@ -195,6 +195,31 @@ fn what_a_lost_worker_had_not_started_costs_nothing() {
 }
 
 #[test]
+fn a_worker_may_have_started_what_it_has_not_acknowledged() {
+    for is_known in [true, false] {
+        let mut pool = with_workers(&[2, 3]);
+        let calls = [pool.call(9, run(1)), pool.call(9, run(1))];
+        let taken = [pool.call(2, take(1)), pool.call(2, take(1))];
+        let [first, second] = taken.map(|call| tickets(pool.told(call).unwrap().unwrap())[0].token);
+        pool.end_session(2);
+        assert!(!pool.object.holds(first) && !pool.object.holds(second));
+        if is_known {
+            pool.ask(1, bury(2, Some((first, 0, true)))).unwrap();
+        } else {
+            pool.end_session(1);
+        }
+        assert_eq!(failures(&pool, calls[0]), [(0..1, PoolFailureKind::WorkerLost)]);
+        if is_known {
+            let again = take_one(&mut pool, 3);
+            pool.ask(3, report(again.token, 1)).unwrap();
+            assert_eq!(failures(&pool, calls[1]), []);
+        } else {
+            assert_eq!(failures(&pool, calls[1]), [(0..1, PoolFailureKind::WorkerLost)]);
+        }
+    }
+}
+
+#[test]
 fn an_idle_worker_is_lost_without_a_trace() {
     let mut pool = with_workers(&[2, 3]);
     let call = pool.call(9, run(1));
