@@ -47,8 +47,8 @@ pub(crate) struct Outcomes {
 /// Runs a chunk, without a dynamic call or an allocation for each task that has none of its own.
 ///
 /// # Errors
-/// If the arguments are not an array of MessagePack values; no task ran then, or those before the one
-/// that is malformed.
+/// If the arguments are not an array of MessagePack values; no task ran then. Behind one that did, what cannot be
+/// told apart any more fails task by task.
 pub(super) fn run<T: Task>(chunk: &mut Chunk<'_>) -> Result<Outcomes, value::CodecError> {
     let (there, mut rest) = value::array(chunk.args)?;
     let len = chunk.skip.saturating_add(chunk.len);
@@ -63,7 +63,16 @@ pub(super) fn run<T: Task>(chunk: &mut Chunk<'_>) -> Result<Outcomes, value::Cod
     outcomes.results.reserve(rest.len().min(MAX_RESERVED_BYTES));
     while outcomes.done < len {
         let args;
-        (args, rest) = value::split(rest)?;
+        match value::split(rest) {
+            Ok(split) => (args, rest) = split,
+            Err(error) if outcomes.done == chunk.skip => return Err(error),
+            Err(error) => {
+                let failure = TaskFailure::Undecodable { message: error.to_string() };
+                outcomes.failures.extend((outcomes.done..len).map(|at| (at, failure.clone())));
+                outcomes.done = len;
+                break;
+            }
+        }
         (chunk.on_start)(outcomes.done);
         if let Err(failure) = one::<T>(args, chunk, &mut outcomes.results) {
             outcomes.failures.push((outcomes.done, failure));
@@ -229,9 +238,20 @@ mod tests {
 
     #[test]
     fn what_is_no_array_of_values_is_refused() {
-        for bytes in [&[][..], &[0xc0], &[0x92, 0x92, 1, 2], &[0x91, 0xc1]] {
+        for bytes in [&[][..], &[0xc0], &[0x91, 0xc1]] {
             assert!(Run::of(bytes).with(add).is_err(), "{bytes:?}");
         }
+    }
+
+    #[test]
+    fn what_is_malformed_loses_nothing_before_it() {
+        // Two tuples and a half, of four.
+        let (outcomes, started) =
+            Run::of(&[0x94, 0x92, 1, 2, 0x92, 3, 4, 0x92, 5]).with(add).unwrap();
+        assert_eq!(results::<i64>(&outcomes), [3, 7]);
+        assert_eq!((outcomes.done, started), (4, vec![0, 1]));
+        let failed: Vec<_> = outcomes.failures.iter().map(|(index, _)| *index).collect();
+        assert_eq!(failed, [2, 3]);
     }
 
     #[test]
