@@ -106,7 +106,7 @@ impl Child {
 }
 
 /// Starts a child, and returns when it has come to `init()` and its role was sent. Blocks, for ten seconds at
-/// most until the child is there, and then until it has read its arguments.
+/// most until the child is there, and then until it has read its arguments, or nothing of them for as long.
 ///
 /// # Errors
 /// [`Error::Configuration`] if `init()` did not run in this process; [`Error::Start`] if the child cannot be
@@ -117,8 +117,12 @@ pub(crate) fn spawn(launch: Launch) -> Result<Child> {
     let failed = |message: String| Error::Start { name: name.clone(), message };
     let mut child = start(place, &launch).map_err(|error| failed(error.to_string()))?;
     let sent = arrive(&mut child).and_then(|()| {
-        instruct(place, &child.control, role, arguments)
-            .map_err(|error| format!("it went away before it had its arguments: {error}"))
+        instruct(place, &child.control, role, arguments).map_err(|error| match error.kind() {
+            io::ErrorKind::WouldBlock => {
+                format!("it read nothing of its arguments for {READY_TIMEOUT:?}: is it stopped?")
+            }
+            _ => format!("it went away before it had its arguments: {error}"),
+        })
     });
     if let Err(message) = sent {
         child.end();
@@ -221,8 +225,10 @@ fn instruct(place: &Place, control: &Control, role: &Role, arguments: &[u8]) -> 
         Place::Main => &[],
         Place::Test(_) => &[stdout.as_fd()],
     };
+    control.set_send_timeout(Some(READY_TIMEOUT))?;
     control.send_with(FrameKind::Role, &role, descriptors)?;
-    control.send(FrameKind::Arguments, arguments)
+    control.send(FrameKind::Arguments, arguments)?;
+    control.set_send_timeout(None)
 }
 
 /// Waits until a frame can be received, or the process has ended, or the time is over: which of the first two
