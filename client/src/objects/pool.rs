@@ -92,6 +92,12 @@ impl SharedPool {
         self.object.ask("guard", op(Op::Guard(badge.clone()))).await?.done()
     }
 
+    /// Waits until the session of a worker that this session announced is over and nobody has buried it: `false` if
+    /// that cannot come any more.
+    pub(crate) async fn watch(&self, badge: &Bytes) -> Result<bool> {
+        self.object.ask("watch", op(Op::Watch(badge.clone()))).await?.flag()
+    }
+
     /// Says how a worker has ended.
     pub(crate) async fn bury(&self, bury: PoolBury) -> Result<()> {
         self.object.ask("bury", op(Op::Bury(bury))).await?.done()
