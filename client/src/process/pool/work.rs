@@ -25,7 +25,7 @@ use crate::{
     failure::TaskFailure,
     objects::{
         Manager,
-        pool::{SharedPool, Work},
+        pool::{Hold, SharedPool, Work},
     },
     process::{
         arguments::Arguments,
@@ -36,7 +36,7 @@ use crate::{
         registry::{self, Entry},
         worker::{Worker, WorkerHook},
     },
-    rpc::{codec, reply::Held},
+    rpc::codec,
 };
 
 /// What a worker is told with its start.
@@ -153,7 +153,7 @@ struct Shared {
 
 struct State {
     /// Each with a hold on what it refers to.
-    waiting: VecDeque<(PoolTicket, Arc<Held>)>,
+    waiting: VecDeque<(PoolTicket, Arc<Hold>)>,
     /// What is being executed, and since when.
     current: Option<(PoolTicket, Instant)>,
     /// Why no more tickets come.
@@ -207,10 +207,9 @@ impl Shared {
         loop {
             match pollster::block_on(self.pool.take(MAX_TICKETS, TAKE_TIMEOUT)) {
                 Ok(None) => {}
-                Ok(Some(Work { tickets, held })) => {
-                    let held = Arc::new(held);
+                Ok(Some(Work { tickets, hold })) => {
                     let mut state = self.lock();
-                    let tickets = tickets.into_iter().map(|ticket| (ticket, Arc::clone(&held)));
+                    let tickets = tickets.into_iter().map(|ticket| (ticket, Arc::clone(&hold)));
                     state.waiting.extend(tickets);
                     self.changed.notify_all();
                     // As long as it is busy, it takes nothing that would only go back.
@@ -300,7 +299,7 @@ impl Shared {
     }
 
     /// The next ticket, and a hold on what it refers to. Sends what was done, and blocks, until there is one.
-    fn next(&self) -> Result<(PoolTicket, Arc<Held>)> {
+    fn next(&self) -> Result<(PoolTicket, Arc<Hold>)> {
         let mut state = self.lock();
         loop {
             if let Some(next) = state.waiting.pop_front() {
@@ -353,13 +352,16 @@ struct Executor {
 impl Executor {
     fn execute_all(mut self) -> Result<()> {
         loop {
-            let (ticket, _held) = match self.shared.next() {
+            let (ticket, hold) = match self.shared.next() {
                 Ok(next) => next,
                 Err(error) => {
                     self.finish();
                     return Err(error);
                 }
             };
+            if self.shared.pool.is_lost(&ticket, &hold) {
+                continue;
+            }
             self.execute(&ticket);
             if self.left == 0 {
                 self.shared.give_back_all();
