@@ -1,12 +1,17 @@
-//! Children that come to `init()` late, within a runtime, or never. A program of its own, as it misbehaves
+//! Children that come to `init()` late, within a runtime, or never, or are stopped in it. A program of its own, as it misbehaves
 //! in `main`.
 
 use std::{env, process::exit};
 
-use mp_manager::{Error, process::Process, task};
+use mp_manager::{Error, Pool, process::Process, task};
 
 #[task]
 async fn nothing() {}
+
+#[task]
+async fn measure(text: String) {
+    assert_eq!(text.len(), 5 << 20);
+}
 
 /// What the children are to do.
 const HOW: &str = "ARRIVAL";
@@ -24,14 +29,33 @@ fn main() {
         Ok("never") => loop {
             std::thread::park();
         },
+        Ok("stopped") => {
+            // All that a parent sees of a child that is stopped in `init()`: that it is there.
+            let ready = [0, 0, 0, 0, 2];
+            rustix::io::write(rustix::stdio::stdin(), &ready).expect("a parent listens");
+            loop {
+                std::thread::park();
+            }
+        }
         Ok("runtime") => runtime().block_on(async { mp_manager::init() }),
         _ => mp_manager::init(),
     }
     runtime().block_on(async {
-        let (exits, never, within) = tokio::join!(start("exit"), start("never"), start("runtime"));
+        let text = "x".repeat(5 << 20);
+        let (exits, never, within, stopped, exit_at_work) = tokio::join!(
+            start("exit"),
+            start("never"),
+            start("runtime"),
+            Process::new(measure, (text,)).env(HOW, "stopped").start(),
+            work("exit"),
+        );
         fails_with(exits, "it ended before it came to `mp_manager::init()`: exit status: 7");
         fails_with(never, "it did not come to `mp_manager::init()` within 10s");
         within.expect("it starts").join().await.expect("it succeeds");
+        fails_with(stopped, "it read nothing of its arguments for 10s");
+        let error = exit_at_work.expect_err("no worker arrives");
+        assert!(matches!(error, Error::PoolBroken(_)), "{error:?}");
+        assert!(error.to_string().contains("exit status: 7"), "{error}");
     });
     println!("test arrival ... ok");
 }
@@ -43,6 +67,11 @@ fn runtime() -> tokio::runtime::Runtime {
 
 async fn start(how: &str) -> mp_manager::Result<Process> {
     Process::new(nothing, ()).env(HOW, how).start().await
+}
+
+async fn work(how: &str) -> mp_manager::Result<()> {
+    let pool = Pool::builder().processes(2).env(HOW, how).start().await?;
+    pool.apply(nothing, ()).await
 }
 
 fn fails_with(started: mp_manager::Result<Process>, text: &str) {

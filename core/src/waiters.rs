@@ -67,6 +67,12 @@ impl<T> Waiters<T> {
         self.places.contains_key(&call)
     }
 
+    /// The calls of which this holds, in order.
+    pub(crate) fn calls(&self, holds: impl Fn(&T) -> bool) -> Vec<CallId> {
+        let calls = self.line.values().filter(|(_, with)| holds(with));
+        calls.map(|(call, _)| *call).collect()
+    }
+
     /// Everyone of one session leaves; in the order they called.
     pub(crate) fn remove_session(&mut self, session: SessionId) -> Vec<(CallId, T)> {
         let all = CallId { session, seq: 0 }..=CallId { session, seq: u64::MAX };

@@ -301,7 +301,7 @@ fn pool(op: &Pool) -> Class {
         Pool::Run(_) => Class::GROW.waiting_beyond_its_timeout(),
         Pool::Rest(_) => Class::READ.waiting_beyond_its_timeout(),
         Pool::Take(_) => Class::TAKE,
-        Pool::Join(_) => Class::AWAIT_STATE,
+        Pool::Join(_) | Pool::Watch(_) => Class::AWAIT_STATE,
         Pool::Guard(_) | Pool::Enlist(_) => Class::GROW,
         Pool::Report(_) | Pool::Bury(_) => Class::SETTLE,
         Pool::Close(_) | Pool::Terminate(_) => Class::WRITE,

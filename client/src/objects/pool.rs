@@ -1,6 +1,6 @@
 //! A pool as the manager has it: what its submitters, its workers and their guardians ask of it.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use mp_manager_proto::v1::{
@@ -58,8 +58,15 @@ pub(crate) struct Results {
 /// Tasks for a worker.
 pub(crate) struct Work {
     pub(crate) tickets: Vec<PoolTicket>,
+    pub(crate) hold: Arc<Hold>,
+}
+
+/// What tickets that came together have in common.
+pub(crate) struct Hold {
     /// Until the arguments are decoded.
-    pub(crate) held: Held,
+    _held: Held,
+    /// The session that they were handed to.
+    incarnation: u64,
 }
 
 impl SharedPool {
@@ -92,6 +99,12 @@ impl SharedPool {
         self.object.ask("guard", op(Op::Guard(badge.clone()))).await?.done()
     }
 
+    /// Waits until the session of a worker that this session announced is over and nobody has buried it: `false` if
+    /// that cannot come any more.
+    pub(crate) async fn watch(&self, badge: &Bytes) -> Result<bool> {
+        self.object.ask("watch", op(Op::Watch(badge.clone()))).await?.flag()
+    }
+
     /// Says how a worker has ended.
     pub(crate) async fn bury(&self, bury: PoolBury) -> Result<()> {
         self.object.ask("bury", op(Op::Bury(bury))).await?.done()
@@ -106,12 +119,19 @@ impl SharedPool {
     pub(crate) async fn take(&self, max: u32, timeout: Duration) -> Result<Option<Work>> {
         let take = op(Op::Take(PoolTake { max }));
         let reply = self.object.ask_waiting("take", take, Wait::For(timeout)).await?;
+        let incarnation = reply.incarnation();
         let (tickets, held) = reply.read(|result| match result {
             reply::Result::Work(work) => Some(Some(work.tickets)),
             reply::Result::Absent(_) => Some(None),
             _ => None,
         })?;
-        Ok(tickets.map(|tickets| Work { tickets, held }))
+        let hold = Hold { _held: held, incarnation };
+        Ok(tickets.map(|tickets| Work { tickets, hold: Arc::new(hold) }))
+    }
+
+    /// Whether nobody wants to know any more what comes of a ticket: its run was cancelled, or its session is over.
+    pub(crate) fn is_lost(&self, ticket: &PoolTicket, hold: &Hold) -> bool {
+        self.object.link().session.is_lost(hold.incarnation, (self.object.id(), ticket.token))
     }
 
     /// Says what came of tasks; nobody waits for an answer.

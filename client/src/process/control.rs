@@ -11,6 +11,7 @@ use std::{
         unix::net::UnixStream,
     },
     sync::{Mutex, PoisonError},
+    time::Duration,
 };
 
 use rustix::net::{
@@ -168,6 +169,11 @@ impl Control {
             }
         }
         Ok(received.bytes)
+    }
+
+    /// From now on sending fails with `WouldBlock` once the other side has read nothing for so long; `None` waits.
+    pub(crate) fn set_send_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
+        self.stream.set_write_timeout(timeout)
     }
 
     /// From now on receiving fails with `WouldBlock` where it would wait.

@@ -110,7 +110,7 @@ impl Child {
 }
 
 /// Starts a child, and returns when it has come to `init()` and its role was sent. Blocks, for ten seconds at
-/// most until the child is there, and then until it has read its arguments.
+/// most until the child is there, and then until it has read its arguments, or nothing of them for as long.
 ///
 /// # Errors
 /// [`Error::Configuration`] if `init()` did not run in this process; [`Error::Start`] if the child cannot be
@@ -134,8 +134,12 @@ pub(crate) fn spawn(launch: Launch) -> Result<Child> {
             (None, Place::Main) => &[],
             (None, Place::Test(_)) => &inherited,
         };
-        instruct(&child.control, role, arguments, descriptors)
-            .map_err(|error| format!("it went away before it had its arguments: {error}"))
+        instruct(&child.control, role, arguments, descriptors).map_err(|error| match error.kind() {
+            io::ErrorKind::WouldBlock => {
+                format!("it read nothing of its arguments for {READY_TIMEOUT:?}: is it stopped?")
+            }
+            _ => format!("it went away before it had its arguments: {error}"),
+        })
     });
     if let Err(message) = sent {
         child.end();
@@ -239,8 +243,10 @@ fn instruct(
     descriptors: &[BorrowedFd<'_>],
 ) -> io::Result<()> {
     let role = rmp_serde::to_vec(role).map_err(io::Error::other)?;
+    control.set_send_timeout(Some(READY_TIMEOUT))?;
     control.send_with(FrameKind::Role, &role, descriptors)?;
-    control.send(FrameKind::Arguments, arguments)
+    control.send(FrameKind::Arguments, arguments)?;
+    control.set_send_timeout(None)
 }
 
 /// Waits until a frame can be received, or the process has ended, or the time is over: which of the first two

@@ -43,6 +43,12 @@ impl Reply {
         Granted { token, depth, incarnation: self.arrived.incarnation }
     }
 
+    /// The session that it came in.
+    #[cfg(feature = "process")]
+    pub(crate) fn incarnation(&self) -> u64 {
+        self.arrived.incarnation
+    }
+
     /// What it says, if it is what was asked for, and a hold on every object that it refers to.
     #[cfg(any(feature = "process", feature = "simulation"))]
     pub(crate) fn read<T>(self, read: impl FnOnce(R) -> Option<T>) -> Result<(T, Held)> {

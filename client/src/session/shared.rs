@@ -267,6 +267,12 @@ impl<H: Counted> Shared<H> {
         });
     }
 
+    /// Whether a grant of session `incarnation` that has no guard is known to be lost.
+    #[cfg(feature = "process")]
+    pub(crate) fn is_lost(&self, incarnation: u64, grant: GrantId) -> bool {
+        self.lock().machine.is_lost(incarnation, grant)
+    }
+
     /// A grant of this session was taken away by this session.
     pub(crate) fn lose_grant(&self, grant: GrantId) {
         self.step_machine(self.lock(), |machine, effects| machine.lose_grant(grant, effects));

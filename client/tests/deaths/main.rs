@@ -4,8 +4,10 @@
 //! The scenarios of other projects' trackers are in `scenarios`; those that concern `Process` alone are in
 //! `tests/process.rs`, and children that come late to `init()` in `tests/arrival.rs`.
 
+mod calling;
 mod common;
 mod kinds;
 mod parents;
 mod random;
 mod scenarios;
+mod stopped;

@@ -90,8 +90,8 @@ async fn workers_for_one_task_each_lose_nothing(tasks: usize) -> Result<()> {
 }
 
 #[mp_manager::test]
-async fn three_hundred_workers_for_one_task_each_lose_nothing() -> Result<()> {
-    soon("the map", workers_for_one_task_each_lose_nothing(300)).await
+async fn two_hundred_workers_for_one_task_each_lose_nothing() -> Result<()> {
+    soon("the map", workers_for_one_task_each_lose_nothing(200)).await
 }
 
 #[mp_manager::test]

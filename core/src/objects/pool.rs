@@ -84,6 +84,8 @@ struct State {
     /// Workers by their badges, from when they are announced until they are buried.
     guarded: BTreeMap<Bytes, Guarded>,
     takers: Waiters<usize>,
+    /// Guardians that wait for the session of a worker to end, by its badge.
+    watchers: Waiters<Bytes>,
     joiners: Waiters<()>,
     failed_starts: u32,
     killed_starts: u32,
@@ -218,12 +220,42 @@ impl State {
         Answer::done().into()
     }
 
+    /// Waits until a worker is lost to the manager, and may not be to itself.
+    fn watch(&mut self, call: Call, badge: &Bytes) -> Applied {
+        let guarded = self.guarded.get_key_value(badge);
+        let Some((badge, guarded)) =
+            guarded.filter(|(_, guarded)| guarded.guardian == call.id.session)
+        else {
+            return Answer::flag(false).into();
+        };
+        let is_lost = guarded.worker.is_some_and(|worker| !self.workers.contains_key(&worker));
+        if is_lost || !call.may_wait {
+            return Answer::flag(is_lost).into();
+        }
+        self.watchers.push(call.id, badge.clone());
+        Ok(Outcome::Parked)
+    }
+
+    /// Answers the guardians that watch a worker: whether its session is over and its process may not be.
+    fn tell_watchers(&mut self, badge: &Bytes, is_lost: bool, turn: &mut Turn<'_>) {
+        for call in self.watchers.calls(|watched| watched == badge) {
+            self.watchers.remove(call);
+            turn.reply(call, Answer::flag(is_lost));
+        }
+    }
+
+    /// Nobody guards a worker with this badge any more.
+    fn unguard(&mut self, badge: &Bytes, turn: &mut Turn<'_>) -> Option<Guarded> {
+        let guarded = self.guarded.remove(badge)?;
+        self.worker_bytes -= block(badge.len());
+        self.tell_watchers(badge, false, turn);
+        Some(guarded)
+    }
+
     fn enlist(&mut self, session: SessionId, op: PoolEnlist, turn: &mut Turn<'_>) -> Applied {
         if let Some(failure) = op.failure {
             // Its end is nothing new.
-            if self.guarded.remove(&op.badge).is_some() {
-                self.worker_bytes -= block(op.badge.len());
-            }
+            self.unguard(&op.badge, turn);
             self.failed_starts += 1;
             self.start_failed(&failure.message, turn);
             return Answer::done().into();
@@ -482,8 +514,7 @@ impl State {
     }
 
     fn bury(&mut self, op: &PoolBury, turn: &mut Turn<'_>) {
-        let Some(guarded) = self.guarded.remove(&op.badge) else { return };
-        self.worker_bytes -= block(op.badge.len());
+        let Some(guarded) = self.unguard(&op.badge, turn) else { return };
         let Some(session) = guarded.worker else {
             if op.death.is_none() && op.message.is_empty() {
                 return;
@@ -838,6 +869,7 @@ impl Machine for State {
                 Answer::done().into()
             }
             Op::Join(_) => self.join(call),
+            Op::Watch(badge) => self.watch(call, &badge),
             Op::Status(_) => Answer::new(reply::Result::PoolStatus(Box::new(self.status()))).into(),
         }
     }
@@ -861,7 +893,7 @@ impl Machine for State {
         } else if let Some(id) = self.calls.remove(&call).or_else(|| self.partial.remove(&call)) {
             self.drop_run(id, turn);
             self.finish(turn);
-        } else if self.takers.remove(call).is_none() {
+        } else if self.takers.remove(call).is_none() && self.watchers.remove(call).is_none() {
             self.joiners.remove(call);
         }
     }
@@ -869,7 +901,7 @@ impl Machine for State {
     fn expire(&mut self, call: CallId, turn: &mut Turn<'_>) {
         if self.takers.remove(call).is_some() {
             turn.reply(call, Answer::absent());
-        } else if self.joiners.remove(call).is_some() {
+        } else if self.joiners.remove(call).is_some() || self.watchers.remove(call).is_some() {
             turn.reply(call, Answer::flag(false));
         } else if let Some(&id) = self.calls.get(&call) {
             // What was not done in time is given up.
@@ -899,6 +931,7 @@ impl Machine for State {
 
     fn end_session(&mut self, session: SessionId, turn: &mut Turn<'_>) {
         self.takers.remove_session(session);
+        self.watchers.remove_session(session);
         self.joiners.remove_session(session);
         let own: Vec<RunId> =
             self.runs.iter().filter(|(_, run)| run.owner == session).map(|(id, _)| *id).collect();
@@ -924,6 +957,9 @@ impl Machine for State {
         for (call, ()) in self.joiners.drain() {
             turn.refuse(call, deleted());
         }
+        for (call, _) in self.watchers.drain() {
+            turn.refuse(call, deleted());
+        }
     }
 
     /// A worker whose session is over writes nothing any more.
@@ -943,16 +979,17 @@ impl Machine for State {
                 let failures = op.reports.iter().map(|report| report.failures.len()).sum();
                 times(op.reports.len(), cost::ANSWER).saturating_add(times(failures, cost::STORE))
             }
-            Op::Bury(_) => times(self.tickets.len(), cost::VISIT),
+            Op::Bury(_) => times(self.tickets.len() + self.watchers.len(), cost::VISIT),
             Op::Close(_) => times(self.takers.len() + self.joiners.len(), cost::ANSWER),
             Op::Terminate(_) => times(self.crowd(), cost::ANSWER),
-            Op::Join(_) => 0,
+            Op::Join(_) | Op::Watch(_) => 0,
             Op::Status(_) => times(self.runs.len(), cost::FIND),
         }
     }
 
     fn crowd(&self) -> usize {
-        self.runs.len() + self.tickets.len() + self.takers.len() + self.joiners.len()
+        let waiters = self.takers.len() + self.watchers.len() + self.joiners.len();
+        self.runs.len() + self.tickets.len() + waiters
     }
 
     fn elements(&self) -> usize {
@@ -984,6 +1021,7 @@ impl Machine for State {
             what: format!("run {id}"),
         };
         add_waiters(info, self.calls.iter().map(waiting));
+        self.watchers.describe(info, |_| "watch".into());
         self.joiners.describe(info, |()| "join".into());
     }
 
@@ -999,6 +1037,7 @@ impl Machine for State {
             + tree::<SessionId, Worker>(self.workers.len())
             + tree::<Bytes, Guarded>(self.guarded.len())
             + self.takers.bytes()
+            + self.watchers.bytes()
             + self.joiners.bytes()
     }
 }
@@ -1011,8 +1050,7 @@ impl State {
         };
         let guarded: Vec<_> = self.guarded.iter().filter_map(of_guardian).collect();
         for (badge, guarded) in guarded {
-            self.guarded.remove(&badge);
-            self.worker_bytes -= block(badge.len());
+            self.unguard(&badge, turn);
             if let Some(worker) = guarded.worker
                 && !self.workers.contains_key(&worker)
             {
@@ -1022,7 +1060,7 @@ impl State {
     }
 
     fn end_worker(&mut self, session: SessionId, turn: &mut Turn<'_>) {
-        // What was not acknowledged may have arrived all the same.
+        // What it has not acknowledged may have arrived, and may have been started.
         let all = CallId { session, seq: 0 }..=CallId { session, seq: u64::MAX };
         let unseen: Vec<CallId> = self.handed.range(all).map(|(call, _)| *call).collect();
         for call in unseen {
@@ -1034,6 +1072,7 @@ impl State {
             for ticket in self.tickets.values_mut().filter(|ticket| ticket.worker == session) {
                 ticket.is_orphan = true;
             }
+            self.tell_watchers(&worker.badge, true, turn);
         } else {
             self.decide(session, None, turn, |_| Fate::MayHaveRun);
         }

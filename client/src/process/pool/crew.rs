@@ -2,6 +2,7 @@
 //! ended, and starts the next one.
 
 use std::{
+    io,
     os::{
         fd::{AsFd, OwnedFd},
         unix::process::ExitStatusExt,
@@ -9,13 +10,18 @@ use std::{
     path::PathBuf,
     process::ExitStatus,
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    task::{Context, Wake, Waker},
     thread,
     time::{Duration, Instant},
 };
 
 use bytes::Bytes;
+use futures_util::FutureExt as _;
 use mp_manager_proto::v1::{PoolBury, PoolDeath, PoolNote};
-use rustix::process::{Signal, pidfd_send_signal};
+use rustix::{
+    event::{EventfdFlags, PollFd, PollFlags, eventfd, poll},
+    process::{Signal, pidfd_send_signal},
+};
 use tokio::sync::watch;
 
 use crate::{
@@ -312,6 +318,7 @@ impl Shared {
         if is_over {
             signal(&process_fd, Signal::KILL);
         }
+        self.wait_for_end(&badge, &process_fd);
         let status = process.wait();
         self.lock().running.retain(|(_, other)| !Arc::ptr_eq(other, &process_fd));
         drop(control);
@@ -343,6 +350,18 @@ impl Shared {
         (is_good, next.unwrap_or_else(|| self.announce()))
     }
 
+    /// Waits until a worker has ended. One whose session is over is ended: its tasks wait for its end, and it may be
+    /// stopped, or hear of that late.
+    fn wait_for_end(&self, badge: &Bytes, process: &OwnedFd) {
+        let watch = async {
+            if let Ok(true) = self.pool.watch(badge).await {
+                signal(process, Signal::KILL);
+            }
+        };
+        // If it cannot be watched it is only waited for.
+        let _ = poll_until_ready(process, watch);
+    }
+
     fn launch(&self, number: usize, badge: &Bytes) -> Result<Child> {
         let config = Config {
             pool: self.pool_name.clone(),
@@ -368,6 +387,32 @@ impl Shared {
     fn bury(&self, bury: PoolBury) {
         // If the manager is gone, so is the pool.
         let _ = pollster::block_on(self.pool.bury(bury));
+    }
+}
+
+/// Blocks until a descriptor is readable, and drives a future meanwhile.
+fn poll_until_ready(descriptor: &OwnedFd, future: impl Future<Output = ()>) -> io::Result<()> {
+    let bell = Arc::new(Bell(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?));
+    let waker = Waker::from(Arc::clone(&bell));
+    let mut future = Box::pin(future.fuse());
+    loop {
+        let _ = future.as_mut().poll(&mut Context::from_waker(&waker));
+        let mut fds = [PollFd::new(descriptor, PollFlags::IN), PollFd::new(&bell.0, PollFlags::IN)];
+        rustix::io::retry_on_intr(|| poll(&mut fds, None))?;
+        if !fds[0].revents().is_empty() {
+            return Ok(());
+        }
+        let _ = rustix::io::read(&bell.0, &mut [0; 8]);
+    }
+}
+
+/// Wakes a thread that polls descriptors.
+struct Bell(OwnedFd);
+
+impl Wake for Bell {
+    fn wake(self: Arc<Self>) {
+        // It fails if it has rung so often that it is readable anyway.
+        let _ = rustix::io::write(&self.0, &1_u64.to_ne_bytes());
     }
 }
 

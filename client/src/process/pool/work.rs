@@ -27,7 +27,7 @@ use crate::{
     failure::TaskFailure,
     objects::{
         Manager,
-        pool::{SharedPool, Work},
+        pool::{Hold, SharedPool, Work},
     },
     process::{
         arguments::Arguments,
@@ -39,7 +39,7 @@ use crate::{
         task::BoxFuture,
         worker::{Worker, WorkerHook},
     },
-    rpc::{codec, reply::Held},
+    rpc::codec,
 };
 
 /// What a worker is told with its start.
@@ -160,7 +160,7 @@ struct Shared {
 
 struct State {
     /// Each with a hold on what it refers to.
-    waiting: VecDeque<(PoolTicket, Arc<Held>)>,
+    waiting: VecDeque<(PoolTicket, Arc<Hold>)>,
     /// The call for what comes after these, made before the last of them is executed.
     ahead: Option<Taking>,
     current: Option<Executing>,
@@ -310,7 +310,7 @@ impl Shared {
 
     /// The next ticket, and a hold on what it refers to. Sends what was done, and blocks, until there is one.
     /// No more than so many tasks are to be executed.
-    fn next(&self, left: u64) -> Result<(PoolTicket, Arc<Held>)> {
+    fn next(&self, left: u64) -> Result<(PoolTicket, Arc<Hold>)> {
         loop {
             let mut state = self.lock();
             if let Some(next) = state.waiting.pop_front() {
@@ -331,9 +331,8 @@ impl Shared {
             drop(state);
             self.reports().send(&self.pool);
             let taken = pollster::block_on(taking.unwrap_or_else(|| self.take()))?;
-            if let Some(Work { tickets, held }) = taken {
-                let held = Arc::new(held);
-                let tickets = tickets.into_iter().map(|ticket| (ticket, Arc::clone(&held)));
+            if let Some(Work { tickets, hold }) = taken {
+                let tickets = tickets.into_iter().map(|ticket| (ticket, Arc::clone(&hold)));
                 self.lock().waiting.extend(tickets);
             }
         }
@@ -378,13 +377,16 @@ struct Executor {
 impl Executor {
     fn execute_all(mut self) -> Result<()> {
         loop {
-            let (ticket, _held) = match self.shared.next(self.left) {
+            let (ticket, hold) = match self.shared.next(self.left) {
                 Ok(next) => next,
                 Err(error) => {
                     self.finish();
                     return Err(error);
                 }
             };
+            if self.shared.pool.is_lost(&ticket, &hold) {
+                continue;
+            }
             self.execute(&ticket);
             if self.left == 0 {
                 self.shared.give_back_all();

@@ -58,6 +58,13 @@ impl<H: Counted> Machine<H> {
         Noted::Held
     }
 
+    /// Whether a grant that has no guard is known to be lost, with its session or without. Its lease is not
+    /// looked at, as it may go on.
+    #[cfg(feature = "process")]
+    pub(crate) fn is_lost(&self, incarnation: u64, grant: GrantId) -> bool {
+        self.incarnation != incarnation || self.over.is_some() || self.grants.is_lost_early(grant)
+    }
+
     /// A grant of this session was taken away by this session.
     pub(crate) fn lose_grant(&mut self, grant: GrantId, effects: &mut Effects<H>) {
         self.grants.lose_held(grant, &mut effects.losses);

@@ -50,6 +50,10 @@ fn reports(report: PoolReport) -> Op {
     Op::Report(PoolReports { reports: vec![report] })
 }
 
+fn watch(worker: u64) -> Op {
+    Op::Watch(badge(worker))
+}
+
 fn bury(worker: u64, started: Option<(u64, u32, bool)>) -> Op {
     let note = |(token, index, is_exact)| PoolNote { token, index, is_exact };
     let death = PoolDeath { exit_code: Some(-9), out_of_memory: false };
@@ -195,6 +199,31 @@ fn what_a_lost_worker_had_not_started_costs_nothing() {
 }
 
 #[test]
+fn a_worker_may_have_started_what_it_has_not_acknowledged() {
+    for is_known in [true, false] {
+        let mut pool = with_workers(&[2, 3]);
+        let calls = [pool.call(9, run(1)), pool.call(9, run(1))];
+        let taken = [pool.call(2, take(1)), pool.call(2, take(1))];
+        let [first, second] = taken.map(|call| tickets(pool.told(call).unwrap().unwrap())[0].token);
+        pool.end_session(2);
+        assert!(!pool.object.holds(first) && !pool.object.holds(second));
+        if is_known {
+            pool.ask(1, bury(2, Some((first, 0, true)))).unwrap();
+        } else {
+            pool.end_session(1);
+        }
+        assert_eq!(failures(&pool, calls[0]), [(0..1, PoolFailureKind::WorkerLost)]);
+        if is_known {
+            let again = take_one(&mut pool, 3);
+            pool.ask(3, report(again.token, 1)).unwrap();
+            assert_eq!(failures(&pool, calls[1]), []);
+        } else {
+            assert_eq!(failures(&pool, calls[1]), [(0..1, PoolFailureKind::WorkerLost)]);
+        }
+    }
+}
+
+#[test]
 fn an_idle_worker_is_lost_without_a_trace() {
     let mut pool = with_workers(&[2, 3]);
     let call = pool.call(9, run(1));
@@ -273,6 +302,24 @@ fn without_a_guardian_a_lost_worker_is_decided_at_once() {
     take_one(&mut pool, 2);
     pool.end_session(2);
     assert_eq!(failures(&pool, call), [(0..3, PoolFailureKind::WorkerLost)]);
+}
+
+#[test]
+fn a_guardian_hears_of_a_worker_that_is_lost_and_may_not_know() {
+    let mut pool = with_workers(&[2, 3]);
+    let watches = [2, 3].map(|worker| pool.call(1, watch(worker)));
+    let call = pool.call(9, run(1));
+    take_one(&mut pool, 2);
+    pool.end_session(2);
+    assert_eq!(pool.told(watches[0]), Some(Ok(reply::Result::Flag(true))));
+    assert_eq!(pool.ask(1, watch(2)), Ok(reply::Result::Flag(true)));
+    assert_eq!(pool.told(call), None);
+    pool.ask(1, bury(2, None)).unwrap();
+    assert_eq!(pool.ask(1, watch(2)), Ok(reply::Result::Flag(false)));
+    // Of another's worker nobody hears anything.
+    assert_eq!(pool.ask(9, watch(3)), Ok(reply::Result::Flag(false)));
+    pool.ask(1, bury(3, None)).unwrap();
+    assert_eq!(pool.told(watches[1]), Some(Ok(reply::Result::Flag(false))));
 }
 
 #[test]
@@ -453,6 +500,7 @@ enum Step {
     End(u64),
     Bury(u64, Option<prop::sample::Index>, u32, bool),
     Guard(u64),
+    Watch(u64),
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -468,6 +516,7 @@ fn step() -> impl Strategy<Value = Step> {
         2 => (2..5_u64, proptest::option::of(index()), 0..6_u32, any::<bool>())
             .prop_map(|(worker, note, at, exact)| Step::Bury(worker, note, at, exact)),
         3 => (2..5_u64).prop_map(Step::Guard),
+        2 => (2..5_u64).prop_map(Step::Watch),
     ]
 }
 
@@ -498,6 +547,8 @@ fn check(pool: &State) {
     let of_workers: usize = pool.workers.values().map(Worker::bytes).sum();
     assert_eq!(of_badges + of_workers, pool.worker_bytes);
     assert!(pool.line.is_empty() || pool.takers.is_empty(), "somebody waits for what is there");
+    let watched = pool.watchers.calls(|badge| !pool.guarded.contains_key(badge));
+    assert_eq!(watched, [], "somebody waits for what cannot come");
 }
 
 proptest! {
@@ -555,6 +606,7 @@ proptest! {
                     let _ = pool.ask(1, Op::Guard(badge(worker)));
                     let _ = pool.ask(worker, enlist(worker));
                 }
+                Step::Watch(worker) => drop(pool.call(1, watch(worker))),
                 Step::Report(..) => {}
             }
             check(&pool.object);
