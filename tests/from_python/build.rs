@@ -45,6 +45,8 @@ const ASYNC_ONLY: &[&str] = &[
     "stream",
     "thread",
     "tokio",
+    "tracing",
+    "wait_any",
 ];
 
 fn main() -> Result<(), Box<dyn Error>> {

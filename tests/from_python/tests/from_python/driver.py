@@ -13,7 +13,7 @@ import traceback
 import types
 import warnings
 
-TIMEOUT = 300  # seconds
+TIMEOUT = 600  # seconds
 
 
 def plain(value):
