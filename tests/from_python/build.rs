@@ -55,11 +55,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     let (mut tasks, mut threads) = (Form::tasks(), Form::threads());
     for (section, row) in page.rows() {
         let Here::Code(code) = &row.here else { continue };
-        let code = format!("{}let value = {{ {code} }};\nanswer(value)", section.setup.rust);
-        if let Some(code) = without_await(&code) {
-            threads.add(row.line, &code)?;
+        let setup = &section.setup.rust;
+        tasks.add(row.line, setup, code)?;
+        if is_for_threads(setup, code) {
+            threads.add(row.line, &without_await(setup), &without_await(code))?;
         }
-        tasks.add(row.line, &code)?;
     }
     let (items, tasks, threads) = (&page.preamble.rust, tasks.finish()?, threads.finish()?);
     let code = format!("{items}{tasks}pub(super) mod blocking {{ use super::*; {threads} }}");
@@ -96,12 +96,15 @@ impl Form {
         }
     }
 
-    /// A function's name is the place of its row: errors of the compiler show it.
-    fn add(&mut self, line: usize, code: &str) -> std::fmt::Result {
-        let ((before, arguments), (_, open, close)) = (self.signature, self.entry);
-        writeln!(self.functions, "// docs/from-python.md:{line}")?;
-        writeln!(self.functions, "{before} line_{line}({arguments}) -> Answer {{\n{code}\n}}")?;
-        writeln!(self.table, "({line}, |scope| {open}line_{line}(scope){close}),")
+    /// The code is in a file of its own, so that errors of the compiler name the row.
+    fn add(&mut self, line: usize, setup: &str, code: &str) -> Result<(), Box<dyn Error>> {
+        let ((before, arguments), (kind, open, close)) = (self.signature, self.entry);
+        let file = Path::new(&env::var("OUT_DIR")?).join(format!("{kind}-{line}.rs"));
+        fs::write(&file, format!("{{ {code} }}\n"))?;
+        writeln!(self.functions, "{before} line_{line}({arguments}) -> Answer {{")?;
+        writeln!(self.functions, "{setup}let value = include!({file:?});\nanswer(value)\n}}")?;
+        writeln!(self.table, "({line}, |scope| {open}line_{line}(scope){close}),")?;
+        Ok(())
     }
 
     fn finish(self) -> Result<String, std::fmt::Error> {
@@ -111,11 +114,14 @@ impl Form {
     }
 }
 
-/// The code for threads, if it is about objects only.
-fn without_await(code: &str) -> Option<String> {
-    if !code.contains("manager.") || ASYNC_ONLY.iter().any(|word| code.contains(word)) {
-        return None;
-    }
+/// Whether the code is about objects only.
+fn is_for_threads(setup: &str, code: &str) -> bool {
+    let contains = |word: &str| setup.contains(word) || code.contains(word);
+    contains("manager.") && !ASYNC_ONLY.iter().any(|word| contains(word))
+}
+
+/// The code for threads.
+fn without_await(code: &str) -> String {
     let mut blocking = String::new();
     let mut opens = false;
     for part in code.split_inclusive(".await") {
@@ -129,7 +135,7 @@ fn without_await(code: &str) -> Option<String> {
             blocking.push_str(part);
         }
     }
-    Some(blocking)
+    blocking
 }
 
 fn first_word(text: &str) -> &str {
