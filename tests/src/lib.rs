@@ -8,6 +8,7 @@ pub mod faults;
 pub mod fuzz;
 pub mod linear;
 pub mod log;
+pub mod python;
 pub mod raw;
 pub mod resource;
 pub mod rogue;

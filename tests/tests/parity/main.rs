@@ -14,9 +14,12 @@ mod runner;
 mod scenario;
 
 use mp_manager::blocking::Manager;
-use mp_manager_tests::{AUTHKEY, TestServer};
+use mp_manager_tests::{
+    AUTHKEY, TestServer,
+    python::{NOT_FOUND, Python},
+};
 
-use crate::{python::Python, report::Report, runner::Runner, scenario::Scenario};
+use crate::{report::Report, runner::Runner, scenario::Scenario};
 
 macro_rules! scenarios {
     ($($file:literal),* $(,)?) => {
@@ -48,14 +51,14 @@ fn scenarios() -> Vec<Scenario> {
 #[test]
 fn every_method_does_what_it_does_in_python() {
     let Some(python) = Python::find() else {
-        println!("parity: skipped: {}", python::NOT_FOUND);
+        println!("parity: skipped: {NOT_FOUND}");
         return;
     };
     println!("parity: with CPython {} ({})", python.version(), python.path().display());
     let scenarios = scenarios();
     let (possible, newer): (Vec<_>, Vec<_>) =
         scenarios.iter().partition(|scenario| python.is_since(scenario.since));
-    let answers = python.run(&possible);
+    let answers = python::run(&python, &possible);
 
     let server = TestServer::start();
     let manager = Manager::connect(&server.address(), AUTHKEY).expect("a connection");

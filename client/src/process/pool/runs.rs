@@ -40,8 +40,8 @@ struct Pace {
     fixed: Option<usize>,
     workers: usize,
     size: usize,
-    /// How long a run takes.
-    run_time: Option<Duration>,
+    /// How long a task takes, in nanoseconds.
+    each: Option<u128>,
 }
 
 impl Pace {
@@ -49,7 +49,7 @@ impl Pace {
     fn new(fixed: Option<usize>, workers: usize, count: Option<usize>) -> Self {
         let share = |count: usize| count.div_ceil(4 * workers).clamp(1, FIRST_CHUNK);
         // Of an iterator without an end, whoever reads the results should not wait for the first ones.
-        Self { fixed, workers, size: count.map_or(1, share), run_time: None }
+        Self { fixed, workers, size: count.map_or(1, share), each: None }
     }
 
     /// How many tasks the next run has, of as many as are left.
@@ -59,21 +59,22 @@ impl Pace {
     }
 
     fn max_runs(&self) -> usize {
-        let each = match self.run_time {
-            Some(run_time) => {
-                let runs = AHEAD.as_nanos() / run_time.as_nanos().max(1);
+        let runs = match self.each {
+            Some(each) => {
+                let run_time = each * self.fixed.unwrap_or(self.size) as u128;
+                let runs = AHEAD.as_nanos() / run_time.max(1);
                 usize::try_from(runs).unwrap_or(usize::MAX).clamp(MIN_RUNS, MAX_RUNS)
             }
             None => MIN_RUNS,
         };
-        each * self.workers
+        runs * self.workers
     }
 
     fn note(&mut self, tasks: usize, elapsed: Duration) {
         let each = elapsed.as_nanos() / tasks.max(1) as u128;
         let size = usize::try_from(RUN_TIME.as_nanos() / each.max(1)).unwrap_or(usize::MAX);
         self.size = size.clamp(1, self.size.saturating_mul(GROWTH));
-        self.run_time = Some(elapsed);
+        self.each = Some(each);
     }
 }
 
