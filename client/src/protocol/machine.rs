@@ -139,12 +139,6 @@ impl<H> Machine<H> {
         self.session.limits.max_value_bytes as usize
     }
 
-    /// Counts the sessions.
-    #[cfg(test)]
-    pub(crate) fn incarnation(&self) -> u64 {
-        self.incarnation
-    }
-
     /// Whether a request waits to be sent.
     pub(crate) fn has_unsent(&self) -> bool {
         self.outbox.has_requests()
@@ -157,7 +151,7 @@ impl<H> Machine<H> {
     }
 
     /// Which session this is, of all that it has had.
-    #[cfg(feature = "simulation")]
+    #[cfg(any(test, feature = "simulation"))]
     pub(crate) fn incarnation(&self) -> u64 {
         self.incarnation
     }

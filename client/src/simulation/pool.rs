@@ -13,7 +13,7 @@ use crate::{
     guards::grant::Grant,
     objects::{Manager, pool::SharedPool},
     protocol::Granted,
-    rpc::{fence::Fence, reply::Held},
+    rpc::fence::Fence,
 };
 
 /// The object behind a pool.
@@ -91,7 +91,7 @@ impl Pool {
         let ticket = |ticket: PoolTicket| Ticket { grant: self.grant(ticket.token), ticket };
         let tickets = work.tickets.into_iter().map(ticket).collect();
         // No argument refers to anything.
-        drop::<Held>(work.held);
+        drop(work.hold);
         Ok(Some(tickets))
     }
 
