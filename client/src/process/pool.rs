@@ -262,7 +262,7 @@ impl Pool {
         match &self.shared.backend {
             Backend::Workers(pool) => pool.terminate().await,
             Backend::Threads(threads) => {
-                threads.close();
+                threads.terminate();
                 Ok(())
             }
         }
@@ -338,13 +338,16 @@ impl Pool {
                     broken: (!broken.is_empty()).then_some(broken),
                 })
             }
-            Backend::Threads(threads) => Ok(PoolStatus {
-                workers: threads.count(),
-                queued: 0,
-                running: 0,
-                is_closed: threads.is_closed(),
-                broken: None,
-            }),
+            Backend::Threads(threads) => {
+                let (queued, running) = threads.tasks();
+                Ok(PoolStatus {
+                    workers: threads.count(),
+                    queued,
+                    running,
+                    is_closed: threads.is_closed(),
+                    broken: None,
+                })
+            }
         }
     }
 

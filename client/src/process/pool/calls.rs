@@ -1,6 +1,7 @@
 //! What is submitted to a pool: one call, or a task for each of many inputs.
 
 use std::{
+    collections::BTreeMap,
     fmt,
     future::poll_fn,
     panic::{AssertUnwindSafe, catch_unwind},
@@ -20,7 +21,7 @@ use crate::{
             progress::Progress,
             result::AsyncResult,
             runs::{Done, Runs},
-            submit::Submission,
+            submit::{Inputs, Submission},
         },
         task::{BoxFuture, Task},
     },
@@ -51,6 +52,28 @@ impl<T> Callbacks<T> {
             Ok(value) => self.result.into_iter().for_each(|callback| callback(value)),
             Err(error) => self.error.into_iter().for_each(|callback| callback(error)),
         }));
+    }
+}
+
+/// The parts of a list, each with the place of its first element.
+struct Parts<T>(BTreeMap<usize, Vec<T>>);
+
+impl<T> Parts<T> {
+    fn new() -> Self {
+        Self(BTreeMap::new())
+    }
+
+    fn add(&mut self, first: usize, part: Vec<T>) {
+        self.0.insert(first, part);
+    }
+
+    fn join(self) -> Vec<T> {
+        let len = self.0.values().map(Vec::len).sum::<usize>();
+        let mut parts = self.0.into_values();
+        let mut all = parts.next().unwrap_or_default();
+        all.reserve_exact(len - all.len());
+        parts.for_each(|mut part| all.append(&mut part));
+        all
     }
 }
 
@@ -101,7 +124,8 @@ impl<T: Task> Apply<T> {
     async fn run(self) -> Result<T::Output> {
         let Self { submission, args, callbacks } = self;
         let result = async {
-            let next = submission.next::<T>(&mut std::iter::once(args), 1)?;
+            let mut inputs = Inputs::new(std::iter::once(args));
+            let next = submission.next::<T>(&mut inputs, 1)?;
             let Some(submitted) = next else { return Err(no_outcome()) };
             match submitted.ran.await?.into_outcomes().next() {
                 Some(outcome) => outcome.map_err(|failure| failed::<T>(0, 0, failure)),
@@ -141,7 +165,7 @@ impl<T: Task> IntoFuture for Apply<T> {
 /// Options of everything that has many inputs.
 pub(super) struct Many<T: Task> {
     submission: Submission,
-    inputs: Box<dyn Iterator<Item = T::Args> + Send>,
+    inputs: Inputs<T::Args>,
     chunk_size: Option<usize>,
     workers: usize,
     draws: bool,
@@ -153,7 +177,7 @@ impl<T: Task> Many<T> {
         workers: usize,
         inputs: impl Iterator<Item = T::Args> + Send + 'static,
     ) -> Self {
-        let inputs = Box::new(inputs);
+        let inputs = Inputs::new(inputs);
         Self { submission, inputs, chunk_size: None, workers, draws: false }
     }
 
@@ -237,22 +261,21 @@ impl<T: Task> Map<T> {
 
     async fn run(self) -> Result<Vec<T::Output>> {
         let Self { many, callbacks } = self;
-        let (mut runs, progress) = many.runs(true);
-        let mut all = Vec::new();
+        // As they come, so that an error ends it at once, and no run holds up those that come after it.
+        let (mut runs, progress) = many.runs(false);
+        let mut parts = Parts::new();
+        let mut succeeded = 0;
         let result = loop {
             match poll_fn(|cx| runs.poll_next(cx)).await {
-                None => break Ok(all),
+                None => break Ok(parts.join()),
                 Some(Err(error)) => break Err(error),
                 Some(Ok(Done { first, mut ran })) => {
+                    succeeded += ran.values.len();
                     if let Some((at, failure)) = ran.failures.drain(..).next() {
-                        break Err(failed::<T>(first + at, all.len() + at, failure));
+                        break Err(failed::<T>(first + at, succeeded, failure));
                     }
                     progress.advance(ran.values.len());
-                    if all.is_empty() {
-                        all = ran.values;
-                    } else {
-                        all.append(&mut ran.values);
-                    }
+                    parts.add(first, ran.values);
                 }
             }
         };
@@ -290,14 +313,15 @@ impl<T: Task> MapResults<T> {
     options!();
 
     async fn run(self) -> Result<Vec<Result<T::Output, TaskFailure>>> {
-        let (mut runs, progress) = self.many.runs(true);
-        let mut all = Vec::new();
+        let (mut runs, progress) = self.many.runs(false);
+        let mut parts = Parts::new();
         while let Some(next) = poll_fn(|cx| runs.poll_next(cx)).await {
-            let before = all.len();
-            all.extend(next?.ran.into_outcomes());
-            progress.advance(all.len() - before);
+            let Done { first, ran } = next?;
+            let outcomes: Vec<_> = ran.into_outcomes().collect();
+            progress.advance(outcomes.len());
+            parts.add(first, outcomes);
         }
-        Ok(all)
+        Ok(parts.join())
     }
 }
 

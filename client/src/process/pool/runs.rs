@@ -16,7 +16,7 @@ use crate::{
     process::{
         pool::{
             ran::Ran,
-            submit::{Submission, Submitted},
+            submit::{Inputs, Submission, Submitted},
         },
         task::{BoxFuture, Task},
     },
@@ -90,7 +90,7 @@ type Pending<T> = BoxFuture<Result<(usize, Done<T>)>>;
 
 pub(super) struct Runs<T: Task> {
     submission: Submission,
-    inputs: Box<dyn Iterator<Item = T::Args> + Send>,
+    inputs: Inputs<T::Args>,
     pace: Pace,
     is_ordered: bool,
     /// All inputs were taken.
@@ -106,7 +106,7 @@ pub(super) struct Runs<T: Task> {
 impl<T: Task> Runs<T> {
     pub(super) fn new(
         submission: Submission,
-        inputs: Box<dyn Iterator<Item = T::Args> + Send>,
+        inputs: Inputs<T::Args>,
         (chunk_size, workers): (Option<usize>, usize),
         is_ordered: bool,
     ) -> Self {
@@ -170,7 +170,7 @@ impl<T: Task> Runs<T> {
             let (least, most) = self.inputs.size_hint();
             let left = most.filter(|most| *most == least);
             let size = self.pace.size(left);
-            let next = self.submission.next::<T>(&mut *self.inputs, size)?;
+            let next = self.submission.next::<T>(&mut self.inputs, size)?;
             let Some(Submitted { count, ran }) = next else {
                 self.is_exhausted = true;
                 return Ok(());

@@ -55,7 +55,7 @@ impl Submission {
     /// If arguments cannot be encoded.
     pub(super) fn next<T: Task>(
         &self,
-        inputs: &mut dyn Iterator<Item = T::Args>,
+        inputs: &mut Inputs<T::Args>,
         max: usize,
     ) -> Result<Option<Submitted<T::Output>>> {
         match &self.backend {
@@ -113,6 +113,35 @@ impl Submission {
     }
 }
 
+/// The inputs of a map, of which one may have to wait for the next run.
+pub(super) struct Inputs<A> {
+    put_back: Option<A>,
+    rest: Box<dyn Iterator<Item = A> + Send>,
+}
+
+impl<A> Inputs<A> {
+    pub(super) fn new(inputs: impl Iterator<Item = A> + Send + 'static) -> Self {
+        Self { put_back: None, rest: Box::new(inputs) }
+    }
+
+    fn put_back(&mut self, input: A) {
+        self.put_back = Some(input);
+    }
+}
+
+impl<A> Iterator for Inputs<A> {
+    type Item = A;
+
+    fn next(&mut self) -> Option<A> {
+        self.put_back.take().or_else(|| self.rest.next())
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        let (more, (least, most)) = (usize::from(self.put_back.is_some()), self.rest.size_hint());
+        (least.saturating_add(more), most.and_then(|most| most.checked_add(more)))
+    }
+}
+
 struct Encoded<A> {
     args: Value,
     count: usize,
@@ -123,7 +152,7 @@ struct Encoded<A> {
 
 /// Encodes the arguments of some tasks as one array.
 fn encode<T: Task>(
-    inputs: &mut dyn Iterator<Item = T::Args>,
+    inputs: &mut Inputs<T::Args>,
     max: usize,
     link: &Arc<Link>,
 ) -> Result<Option<Encoded<T::Args>>> {
@@ -135,9 +164,16 @@ fn encode<T: Task>(
     while count < max && bytes.len() < MAX_RUN_BYTES.min(max_bytes) {
         // Outside of the encoding: the iterator may use proxies itself.
         let Some(next) = inputs.next() else { break };
+        let before = bytes.len();
         let encode = || value::encode_into(&next, &mut bytes);
         let (encoded, refs) = codec::collecting(link.server_id(), encode);
         encoded.map_err(|error| cannot_encode::<T>(error.to_string()))?;
+        if count > 0 && (bytes.len() > max_bytes || !refs.is_empty()) {
+            // It goes into the next run, as one that is too long for this, or alone with what it refers to.
+            bytes.truncate(before);
+            inputs.put_back(next);
+            break;
+        }
         count += 1;
         if bytes.len() > max_bytes {
             let message = format!("{} bytes; the limit is {max_bytes}", bytes.len());
@@ -250,7 +286,13 @@ fn read_failure(failure: &PoolFailure) -> TaskFailure {
             known: failure.causes.first().cloned().unwrap_or_default(),
             asked: failure.causes.get(1).cloned().unwrap_or_default(),
         },
-        K::ResultTooLarge => TaskFailure::Unserialisable { message },
+        K::ResultTooLarge => match &failure.causes[..] {
+            [bytes, max_bytes] => TaskFailure::ResultTooLarge {
+                bytes: bytes.parse().unwrap_or(0),
+                max_bytes: max_bytes.parse().unwrap_or(0),
+            },
+            _ => TaskFailure::Unserialisable { message },
+        },
         K::Unencodable => TaskFailure::Undecodable { message },
     }
 }
@@ -268,7 +310,10 @@ pub(super) fn write_failure(index: u32, failure: TaskFailure) -> PoolFailure {
         TaskFailure::TimedOut { after_ms } => {
             (K::TimedOut, after_ms.to_string(), Vec::new(), String::new())
         }
-        TaskFailure::ResultTooLarge { .. } => (K::ResultTooLarge, text, Vec::new(), String::new()),
+        TaskFailure::ResultTooLarge { bytes, max_bytes } => {
+            let sizes = vec![bytes.to_string(), max_bytes.to_string()];
+            (K::ResultTooLarge, text, sizes, String::new())
+        }
         TaskFailure::Unserialisable { message } => {
             (K::ResultTooLarge, message, Vec::new(), String::new())
         }

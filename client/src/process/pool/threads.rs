@@ -2,7 +2,11 @@
 
 use std::{
     fmt,
-    sync::{Mutex, PoisonError, mpsc},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+        mpsc,
+    },
     thread,
     time::Instant,
 };
@@ -19,17 +23,26 @@ type Job = Box<dyn FnOnce() + Send>;
 /// Threads that take jobs from one queue, and end with it.
 pub(super) struct Threads {
     jobs: Mutex<Option<mpsc::Sender<Job>>>,
+    is_terminated: Arc<AtomicBool>,
+    tasks: Arc<Tasks>,
     count: usize,
     ended: Mutex<mpsc::Receiver<()>>,
+}
+
+/// How many tasks there are.
+#[derive(Default)]
+struct Tasks {
+    queued: AtomicUsize,
+    running: AtomicUsize,
 }
 
 impl Threads {
     pub(super) fn start(count: usize) -> Result<Self> {
         let (jobs, queue) = mpsc::channel::<Job>();
-        let queue = std::sync::Arc::new(Mutex::new(queue));
+        let queue = Arc::new(Mutex::new(queue));
         let (alive, ended) = mpsc::channel();
         for number in 1..=count {
-            let (queue, alive) = (std::sync::Arc::clone(&queue), alive.clone());
+            let (queue, alive) = (Arc::clone(&queue), alive.clone());
             let work = move || {
                 let _alive = alive;
                 loop {
@@ -45,7 +58,19 @@ impl Threads {
                 },
             )?;
         }
-        Ok(Self { jobs: Mutex::new(Some(jobs)), count, ended: Mutex::new(ended) })
+        Ok(Self {
+            jobs: Mutex::new(Some(jobs)),
+            is_terminated: Arc::default(),
+            tasks: Arc::default(),
+            count,
+            ended: Mutex::new(ended),
+        })
+    }
+
+    /// How many tasks wait, and how many are executed.
+    pub(super) fn tasks(&self) -> (usize, usize) {
+        let Tasks { queued, running } = &*self.tasks;
+        (queued.load(Ordering::Relaxed), running.load(Ordering::Relaxed))
     }
 
     pub(super) fn count(&self) -> usize {
@@ -58,10 +83,15 @@ impl Threads {
         args: Vec<T::Args>,
     ) -> impl Future<Output = Result<Ran<T::Output>>> + Send + use<T> {
         let (send, receive) = oneshot::channel();
+        let (tasks, is_terminated) = (Arc::clone(&self.tasks), Arc::clone(&self.is_terminated));
+        let count = args.len();
+        tasks.queued.fetch_add(count, Ordering::Relaxed);
         let job = move || {
-            if send.is_closed() {
+            tasks.queued.fetch_sub(count, Ordering::Relaxed);
+            if send.is_closed() || is_terminated.load(Ordering::Relaxed) {
                 return;
             }
+            tasks.running.fetch_add(count, Ordering::Relaxed);
             let began = Instant::now();
             let mut ran = Ran {
                 values: Vec::with_capacity(args.len()),
@@ -75,6 +105,7 @@ impl Threads {
                 }
             }
             ran.elapsed = began.elapsed();
+            tasks.running.fetch_sub(count, Ordering::Relaxed);
             let _ = send.send(ran);
         };
         if let Some(jobs) = &*self.jobs.lock().unwrap_or_else(PoisonError::into_inner) {
@@ -86,6 +117,12 @@ impl Threads {
     /// Takes no more jobs. Those that were taken are executed.
     pub(super) fn close(&self) {
         self.jobs.lock().unwrap_or_else(PoisonError::into_inner).take();
+    }
+
+    /// Takes no more jobs, and executes none that has not begun.
+    pub(super) fn terminate(&self) {
+        self.is_terminated.store(true, Ordering::Relaxed);
+        self.close();
     }
 
     pub(super) fn is_closed(&self) -> bool {
