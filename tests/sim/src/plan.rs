@@ -140,6 +140,9 @@ impl Plan {
             if seed % 20 == 3 || self.processes >= 100 {
                 self.workloads.clear();
             }
+            // Workers come to an end until the last, and processes in their place would put items into a
+            // queue that was drained.
+            self.workloads.retain(|workload| *workload != Workload::Queue);
             self.workloads.push(Workload::Pool);
         }
         self
