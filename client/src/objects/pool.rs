@@ -148,6 +148,11 @@ impl SharedPool {
         self.object.ask("close", op(Op::Close(Empty {}))).await?.done()
     }
 
+    /// Closes it, and nobody waits for that.
+    pub(crate) fn close_unheard(&self) {
+        self.object.tell(op(Op::Close(Empty {})));
+    }
+
     pub(crate) async fn terminate(&self) -> Result<()> {
         self.object.ask("terminate", op(Op::Terminate(Empty {}))).await?.done()
     }

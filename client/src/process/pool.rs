@@ -15,6 +15,7 @@ use crate::{
     },
 };
 
+mod backend;
 mod calls;
 mod crew;
 mod current;
@@ -22,14 +23,17 @@ mod progress;
 mod ran;
 mod result;
 mod runs;
+mod submissions;
 mod submit;
 mod threads;
 mod work;
 
 use self::{
+    backend::Backend,
     calls::Many,
     crew::{Crew, Recipe},
-    submit::{Backend, Submission},
+    submissions::Submissions,
+    submit::Submission,
     threads::Threads,
 };
 pub use self::{
@@ -73,6 +77,7 @@ pub struct Pool {
 
 struct Shared {
     backend: Backend,
+    submissions: Arc<Submissions>,
     manager: Option<Manager>,
     /// The workers of this program.
     crew: Option<Crew>,
@@ -127,7 +132,9 @@ impl Pool {
         let workers = threads.count();
         let backend = Backend::Threads(threads);
         let name = "threads".into();
-        let shared = Shared { backend, manager: None, crew: None, workers, name, is_private: true };
+        let submissions = Arc::new(Submissions::new(backend.clone()));
+        let (manager, crew, is_private) = (None, None, true);
+        let shared = Shared { backend, submissions, manager, crew, workers, name, is_private };
         Ok(Self { shared: Arc::new(shared) })
     }
 
@@ -140,7 +147,9 @@ impl Pool {
         let workers = usize::try_from(pool.status().await?.workers).unwrap_or(1).max(1);
         let backend = Backend::Workers(pool);
         let (manager, name) = (Some(manager.clone()), name.into());
-        let shared = Shared { backend, manager, crew: None, workers, name, is_private: false };
+        let submissions = Arc::new(Submissions::new(backend.clone()));
+        let (crew, is_private) = (None, false);
+        let shared = Shared { backend, submissions, manager, crew, workers, name, is_private };
         Ok(Self { shared: Arc::new(shared) })
     }
 
@@ -233,14 +242,20 @@ impl Pool {
     fn submission(&self) -> Submission {
         let backend = self.shared.backend.clone();
         let pool = Arc::clone(&self.shared) as _;
-        Submission { backend, pool, priority: 0, timeout: None, is_awaited: true }
+        let submissions = Arc::clone(&self.shared.submissions);
+        Submission { backend, pool, priority: 0, timeout: None, submissions, is_awaited: true }
     }
 
-    /// Takes no more tasks. Those that were submitted are executed, and then the workers end, wherever they run.
+    /// Takes no more tasks. Those that were submitted are executed, and then the workers end, wherever they run. A
+    /// map that is under way, or a stream of results that is not at its end, is one that was submitted.
     ///
     /// # Errors
     /// If the session is lost.
     pub async fn close(&self) -> Result<()> {
+        if !self.shared.submissions.end() {
+            // The last of what is being submitted closes it.
+            return Ok(());
+        }
         match &self.shared.backend {
             Backend::Workers(pool) => pool.close().await,
             Backend::Threads(threads) => {
@@ -256,6 +271,7 @@ impl Pool {
     /// # Errors
     /// If the session is lost.
     pub async fn terminate(&self) -> Result<()> {
+        self.shared.submissions.end();
         if let Some(crew) = &self.shared.crew {
             crew.kill();
         }
@@ -277,15 +293,17 @@ impl Pool {
         let open = || Error::Configuration("the pool is open: close or terminate it first".into());
         match &self.shared.backend {
             Backend::Workers(pool) => {
-                if !pool.status().await?.is_closed {
+                if !self.shared.submissions.is_closing() && !pool.status().await?.is_closed {
                     return Err(open());
                 }
+                self.shared.submissions.ended().await;
                 pool.join().await?;
             }
             Backend::Threads(threads) => {
-                if !threads.is_closed() {
+                if !self.shared.submissions.is_closing() {
                     return Err(open());
                 }
+                self.shared.submissions.ended().await;
                 let threads = Arc::clone(threads);
                 let (send, joined) = tokio::sync::oneshot::channel();
                 let join = move || {
@@ -334,7 +352,7 @@ impl Pool {
                     workers: count(workers),
                     queued: count(queued),
                     running: count(running),
-                    is_closed,
+                    is_closed: is_closed || self.shared.submissions.is_closing(),
                     broken: (!broken.is_empty()).then_some(broken),
                 })
             }
@@ -344,7 +362,7 @@ impl Pool {
                     workers: threads.count(),
                     queued,
                     running,
-                    is_closed: threads.is_closed(),
+                    is_closed: self.shared.submissions.is_closing(),
                     broken: None,
                 })
             }
@@ -508,8 +526,10 @@ impl PoolBuilder {
         };
         let pool: SharedPool = manager.shared_pool(&name).await?;
         let crew = Crew::start(&manager, pool.clone(), name.clone(), self.recipe, processes)?;
+        let backend = Backend::Workers(pool);
         let shared = Shared {
-            backend: Backend::Workers(pool),
+            submissions: Arc::new(Submissions::new(backend.clone())),
+            backend,
             manager: Some(manager),
             crew: Some(crew),
             workers: processes,

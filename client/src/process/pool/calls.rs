@@ -124,6 +124,7 @@ impl<T: Task> Apply<T> {
     async fn run(self) -> Result<T::Output> {
         let Self { submission, args, callbacks } = self;
         let result = async {
+            let _active = submission.submissions.begin()?;
             let mut inputs = Inputs::new(std::iter::once(args));
             let next = submission.next::<T>(&mut inputs, 1)?;
             let Some(submitted) = next else { return Err(no_outcome()) };

@@ -16,6 +16,7 @@ use crate::{
     process::{
         pool::{
             ran::Ran,
+            submissions::Active,
             submit::{Inputs, Submission, Submitted},
         },
         task::{BoxFuture, Task},
@@ -90,6 +91,8 @@ type Pending<T> = BoxFuture<Result<(usize, Done<T>)>>;
 
 pub(super) struct Runs<T: Task> {
     submission: Submission,
+    /// Until all inputs are submitted; at first why none is.
+    active: Result<Option<Active>>,
     inputs: Inputs<T::Args>,
     pace: Pace,
     is_ordered: bool,
@@ -115,6 +118,7 @@ impl<T: Task> Runs<T> {
         // What takes too long is ended with its worker: nothing else may be with it.
         let fixed = if submission.timeout.is_some() { Some(1) } else { chunk_size };
         Self {
+            active: submission.submissions.begin().map(Some),
             submission,
             inputs,
             pace: Pace::new(fixed, workers.max(1), count),
@@ -166,6 +170,9 @@ impl<T: Task> Runs<T> {
     }
 
     fn submit(&mut self) -> Result<()> {
+        if let Err(error) = &self.active {
+            return Err(error.clone());
+        }
         while !self.is_exhausted && self.pending.len() + self.done.len() < self.pace.max_runs() {
             let (least, most) = self.inputs.size_hint();
             let left = most.filter(|most| *most == least);
@@ -173,6 +180,7 @@ impl<T: Task> Runs<T> {
             let next = self.submission.next::<T>(&mut self.inputs, size)?;
             let Some(Submitted { count, ran }) = next else {
                 self.is_exhausted = true;
+                self.active = Ok(None);
                 return Ok(());
             };
             let (number, first) = (self.submitted_runs, self.submitted_tasks);

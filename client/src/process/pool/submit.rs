@@ -12,7 +12,7 @@ use crate::{
     failure::TaskFailure,
     objects::pool::{Results, SharedPool},
     process::{
-        pool::{current, ran::Ran, threads::Threads},
+        pool::{backend::Backend, current, ran::Ran, submissions::Submissions},
         task::{BoxFuture, Task},
     },
     rpc::codec,
@@ -21,13 +21,6 @@ use crate::{
 
 /// A run has no more bytes of arguments than this, unless it is a single task.
 const MAX_RUN_BYTES: usize = 256 << 10;
-
-/// Where the tasks of a pool are executed.
-#[derive(Debug, Clone)]
-pub(super) enum Backend {
-    Workers(SharedPool),
-    Threads(Arc<Threads>),
-}
 
 /// A run that is submitted when its future is polled.
 pub(super) struct Submitted<T> {
@@ -44,6 +37,7 @@ pub(super) struct Submission {
     pub(super) pool: Arc<dyn Any + Send + Sync>,
     pub(super) priority: i32,
     pub(super) timeout: Option<Duration>,
+    pub(super) submissions: Arc<Submissions>,
     /// Whoever submits waits for the results, and does nothing else meanwhile.
     pub(super) is_awaited: bool,
 }

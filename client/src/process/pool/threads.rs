@@ -125,10 +125,6 @@ impl Threads {
         self.close();
     }
 
-    pub(super) fn is_closed(&self) -> bool {
-        self.jobs.lock().unwrap_or_else(PoisonError::into_inner).is_none()
-    }
-
     /// Waits until all threads have ended. Blocks.
     pub(super) fn join(&self) {
         let _ = self.ended.lock().unwrap_or_else(PoisonError::into_inner).recv();
