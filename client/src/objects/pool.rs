@@ -66,6 +66,7 @@ pub(crate) struct Hold {
     /// Until the arguments are decoded.
     _held: Held,
     /// The session that they were handed to.
+    #[cfg(feature = "process")]
     incarnation: u64,
 }
 
@@ -101,6 +102,7 @@ impl SharedPool {
 
     /// Waits until the session of a worker that this session announced is over and nobody has buried it: `false` if
     /// that cannot come any more.
+    #[cfg(feature = "process")]
     pub(crate) async fn watch(&self, badge: &Bytes) -> Result<bool> {
         self.object.ask("watch", op(Op::Watch(badge.clone()))).await?.flag()
     }
@@ -119,17 +121,23 @@ impl SharedPool {
     pub(crate) async fn take(&self, max: u32, timeout: Duration) -> Result<Option<Work>> {
         let take = op(Op::Take(PoolTake { max }));
         let reply = self.object.ask_waiting("take", take, Wait::For(timeout)).await?;
+        #[cfg(feature = "process")]
         let incarnation = reply.incarnation();
         let (tickets, held) = reply.read(|result| match result {
             reply::Result::Work(work) => Some(Some(work.tickets)),
             reply::Result::Absent(_) => Some(None),
             _ => None,
         })?;
-        let hold = Hold { _held: held, incarnation };
+        let hold = Hold {
+            _held: held,
+            #[cfg(feature = "process")]
+            incarnation,
+        };
         Ok(tickets.map(|tickets| Work { tickets, hold: Arc::new(hold) }))
     }
 
     /// Whether nobody wants to know any more what comes of a ticket: its run was cancelled, or its session is over.
+    #[cfg(feature = "process")]
     pub(crate) fn is_lost(&self, ticket: &PoolTicket, hold: &Hold) -> bool {
         self.object.link().session.is_lost(hold.incarnation, (self.object.id(), ticket.token))
     }
@@ -149,6 +157,7 @@ impl SharedPool {
     }
 
     /// Closes it, and nobody waits for that.
+    #[cfg(feature = "process")]
     pub(crate) fn close_unheard(&self) {
         self.object.tell(op(Op::Close(Empty {})));
     }
