@@ -46,6 +46,7 @@ async fn make_dict(x: u64) -> Result<Dict<String, u64>> {
     Ok(dict)
 }
 
+#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 async fn closed_under_way(pool: Pool) {
     let result = pool.map_async(nap, [2; 100]);
     let one = pool.apply_async(square, (7,));

@@ -119,7 +119,8 @@ impl Pool {
     }
 
     /// A pool of so many threads of this process. It has the same interface, and nothing is sent anywhere.
-    /// Python's `multiprocessing.dummy`.
+    /// Tasks are executed in the order in which they come: there are no priorities, no timeouts, and no
+    /// [`Error::Deadlock`] where they wait for each other. Python's `multiprocessing.dummy`.
     ///
     /// # Errors
     /// [`Error::Configuration`] for 0 threads, [`Error::Start`] if they cannot be started.
@@ -171,7 +172,8 @@ impl Pool {
         Apply::new(self.submission(), args)
     }
 
-    /// Submits a task now, and gives something to ask for its result later.
+    /// Submits a task now, and gives something to ask for its result later. More than the manager lets a session
+    /// have open (58,000, unless it was told otherwise) are [`Error::LimitExceeded`]: map over many.
     pub fn apply_async<T: Task>(&self, task: T, args: T::Args) -> AsyncResult<T::Output> {
         self.apply(task, args).start()
     }

@@ -90,8 +90,9 @@ impl<T: Task> Apply<T> {
         Self { submission, args, callbacks: Callbacks::default() }
     }
 
-    /// How long the task may run. A worker that is in a sync task then is killed, and another one takes its
-    /// place; in a pool of threads there is no timeout.
+    /// How long the task may run. A worker that is in a sync task 50 ms later ends, and another one takes its
+    /// place. It is the worker that looks at the clock: one that is stopped ends when it goes on. In a pool of
+    /// threads there is no timeout.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.submission.timeout = Some(timeout);
         self

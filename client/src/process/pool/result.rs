@@ -131,8 +131,8 @@ impl<T: Send + 'static> AsyncResult<T> {
         *self.shared.state.borrow()
     }
 
-    /// Takes the tasks back: those that no worker has started are not executed. The result is an error then,
-    /// unless it is there already.
+    /// Takes the tasks back: those that no worker has started are not executed. The result is
+    /// [`Error::Cancelled`] then, unless it is there already, and callbacks are not called.
     pub fn cancel(&self) {
         if let Some(cancel) = self.cancel.lock().unwrap_or_else(PoisonError::into_inner).take() {
             let _ = cancel.send(());
