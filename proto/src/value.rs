@@ -116,8 +116,8 @@ fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CodecError> {
     if rest.is_empty() { Ok(value) } else { Err(CodecError::Trailing(rest.len())) }
 }
 
-/// Decodes the first of several values, and says what follows it. Unlike [`decode`] it does not take what the
-/// type cannot hold as [`Undecoded`].
+/// Decodes the first of several values, and says what follows it. Unlike [`decode`] it has no second way for
+/// types that take the bytes as they are.
 ///
 /// # Errors
 /// If the bytes do not begin with a value of this type.

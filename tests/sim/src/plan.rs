@@ -148,10 +148,13 @@ impl Plan {
         self
     }
 
+    pub(crate) fn has_pool(&self) -> bool {
+        self.workloads.contains(&Workload::Pool)
+    }
+
     /// How long an answer may be. What comes of a run comes in parts, often.
     pub(crate) fn page_bytes(&self) -> usize {
-        let has_pool = self.workloads.contains(&Workload::Pool);
-        if has_pool { 300 } else { mp_manager_core::Limits::default().page_bytes }
+        if self.has_pool() { 300 } else { mp_manager_core::Limits::default().page_bytes }
     }
 
     /// How many processes are workers of the pool.

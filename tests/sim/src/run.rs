@@ -208,8 +208,12 @@ impl Run {
             }
             Event::Ring(alarm) => {
                 alarm.ring();
+                // Pools have many dead, whom nothing wakes; without one they are looked at, as they were when the
+                // seeds got their meaning.
+                let skips_gone = self.plan.has_pool();
                 for id in 0..self.processes.len() {
-                    if self.processes[id].has_ready_tasks() {
+                    let process = &self.processes[id];
+                    if process.has_ready_tasks() && !(skips_gone && process.phase == Phase::Gone) {
                         self.poll_later(id);
                     }
                 }
