@@ -66,6 +66,7 @@ pub(crate) struct Hold {
     /// Until the arguments are decoded.
     _held: Held,
     /// The session that they were handed to.
+    #[cfg_attr(not(feature = "process"), expect(dead_code, reason = "a worker process asks"))]
     incarnation: u64,
 }
 
@@ -130,6 +131,7 @@ impl SharedPool {
     }
 
     /// Whether nobody wants to know any more what comes of a ticket: its run was cancelled, or its session is over.
+    #[cfg(feature = "process")]
     pub(crate) fn is_lost(&self, ticket: &PoolTicket, hold: &Hold) -> bool {
         self.object.link().session.is_lost(hold.incarnation, (self.object.id(), ticket.token))
     }
