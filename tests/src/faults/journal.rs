@@ -116,6 +116,8 @@ impl Session {
         self.journal.write(n, now_ns(), What::Submitted(tasks));
         match outcomes.await {
             Ok(settled) => self.journal.write(n, now_ns(), What::Settled(settled)),
+            // Another process of the group has come to its end, and has closed the pool.
+            Err(Error::PoolClosed(_)) => {}
             Err(error) => self.journal.failed(&error),
         }
     }

@@ -4,13 +4,14 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
+    sync::atomic::Ordering,
     time::Duration,
 };
 
 use fastrand::Rng;
 use mp_manager::{Manager, Pool, Result, TaskFailure, task};
 use rustix::process::{Pid, Signal, kill_process};
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use super::{
     record::{Outcome, Settled, Submitted},
@@ -23,6 +24,8 @@ const SLICES: u64 = 4;
 const ROUNDS: u8 = 4;
 /// Of so many submitters one kills its worker meanwhile.
 const KILLS: u8 = 12;
+/// How long the workers of a pool have to end.
+const FAREWELL: Duration = Duration::from_secs(5);
 /// Most tasks take no longer, and some longer than a worker keeps those behind them waiting.
 const SHORT_TASK_US: u64 = 4_000;
 const LONG_TASK_US: u64 = 80_000;
@@ -83,6 +86,14 @@ impl Work<'_> {
                 }
             };
             tokio::join!(self.session.submit(tasks, outcomes), kill);
+        }
+        // All processes stop. A worker that is killed keeps its session until the lease runs out, and the judge
+        // waits for that.
+        if let Some((_, pool)) = current
+            && self.stop.load(Ordering::Relaxed)
+            && pool.close().await.is_ok()
+        {
+            let _ = timeout(FAREWELL, pool.join()).await;
         }
     }
 }
