@@ -318,7 +318,7 @@ impl Shared {
         if is_over {
             signal(&process_fd, Signal::KILL);
         }
-        self.wait_for_end(&badge, &process_fd);
+        self.wait_for_end(badge, &process_fd);
         let status = process.wait();
         self.lock().running.retain(|(_, other)| !Arc::ptr_eq(other, &process_fd));
         drop(control);
