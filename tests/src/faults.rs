@@ -23,6 +23,7 @@ mod netns;
 mod record;
 mod report;
 mod tally;
+mod tasks;
 mod worker;
 mod workloads;
 mod world;
@@ -56,6 +57,7 @@ use self::{
     journal::canary,
     nemesis::{Blow, Nemesis, Victim, lock},
     netns::Link,
+    tasks::Tasks,
     worker::Orders,
     world::World,
 };
@@ -160,14 +162,18 @@ pub async fn run(options: &Options) -> Result<Report> {
     }
     let objects: BTreeSet<_> = written.calls.iter().map(|call| call.object).collect();
     written.add(0, audit::audit(&address, &objects).await?);
+    let mut tasks = Tasks::judge(&written.runs, &audit::executions(&address, &written.runs).await?);
     if let Err(why) = daemon.finish(START).await {
         nemesis.problem(format!("the daemon: {why}"));
     }
     written.problems.append(&mut lock(&nemesis.problems));
+    written.problems.append(&mut tasks.problems);
+    written.errors.append(&mut tasks.errors);
     let mut report = Report::judge(&written, &stage.resource.seen());
     report.workers = workers;
     report.processes = nemesis.last_process.load(Ordering::SeqCst);
     report.blows = lock(&nemesis.dealt).iter().map(|(blow, n)| (blow.name(), *n)).collect();
+    report.tasks = tasks;
     report.remarks = std::mem::take(&mut stage.remarks);
     report.took = began.elapsed();
     if matches!(options.plan, Plan::Cuts { .. }) {

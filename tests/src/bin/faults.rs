@@ -45,6 +45,7 @@ struct Arguments {
     history: Option<PathBuf>,
 }
 
+#[mp_manager::main]
 #[tokio::main]
 async fn main() -> ExitCode {
     let words: Vec<String> = env::args().skip(1).collect();

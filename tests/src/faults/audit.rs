@@ -2,7 +2,7 @@
 //! the histories.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     io::{self, Write},
     sync::{Arc, Mutex},
     time::{Duration, Instant},
@@ -15,6 +15,7 @@ use super::{
     journal::{Asked, Journal, Session},
     nemesis::lock,
     record::{self, Record},
+    tasks::{self, Run},
     workloads::told_popped,
     world::{MAXSIZE, Name, PERMITS, Use},
 };
@@ -44,6 +45,19 @@ pub(crate) async fn audit(address: &str, objects: &BTreeSet<Name>) -> Result<Vec
     drop(session);
     manager.close().await?;
     Ok(record::read(&lock(&written.0)))
+}
+
+/// How often each task was executed, as they have counted it.
+pub(crate) async fn executions(address: &str, runs: &[Run]) -> Result<BTreeMap<u64, u64>> {
+    let manager = Manager::connect(address, AUTHKEY).await?;
+    let mut all = BTreeMap::new();
+    let pools: BTreeSet<&str> = runs.iter().map(|run| &*run.tasks.pool).collect();
+    for pool in pools {
+        let dict = manager.dict::<u64, u64>(tasks::executions_of(pool)).await?;
+        all.extend(dict.items().await?);
+    }
+    manager.close().await?;
+    Ok(all)
 }
 
 async fn look(session: &Session, object: Name) -> Result<()> {

@@ -12,6 +12,7 @@ use mp_manager_core::{
 
 use super::{
     record::{Called, Record, Returned, What},
+    tasks::Run,
     workloads::PATIENCE,
     world::Name,
 };
@@ -24,6 +25,8 @@ const LATE: Duration = Duration::from_millis(100);
 #[derive(Debug, Default)]
 pub(crate) struct Written {
     pub(crate) calls: Vec<Call>,
+    /// What was submitted to pools.
+    pub(crate) runs: Vec<Run>,
     /// What should not have happened.
     pub(crate) problems: Vec<String>,
     /// The errors that callers saw.
@@ -72,6 +75,7 @@ impl Written {
     /// Adds the records of one process.
     pub(crate) fn add(&mut self, process: u64, records: Vec<Record>) {
         let mut calls: BTreeMap<u64, Call> = BTreeMap::new();
+        let mut runs: BTreeMap<u64, Run> = BTreeMap::new();
         for Record { n, at_ns, what } in records {
             match what {
                 Some(What::Called(called)) => {
@@ -93,9 +97,18 @@ impl Written {
                 Some(What::Problem(problem)) => {
                     self.problems.push(format!("worker {process}: {problem}"));
                 }
+                Some(What::Submitted(tasks)) => {
+                    runs.insert(n, Run { tasks, outcomes: None });
+                }
+                Some(What::Settled(settled)) => {
+                    if let Some(run) = runs.get_mut(&n) {
+                        run.outcomes = Some(settled.outcomes);
+                    }
+                }
                 None => {}
             }
         }
+        self.runs.extend(runs.into_values());
         let mut calls: Vec<Call> = calls.into_values().collect();
         find_what_may_go_back(&mut calls);
         self.calls.append(&mut calls);

@@ -19,7 +19,7 @@ use mp_manager_core::{
 use prost::Message;
 
 use super::{
-    record::{Called, Record, Returned, What},
+    record::{Called, Record, Returned, Settled, Submitted, What},
     world::Name,
 };
 use crate::clock::now_ns;
@@ -104,6 +104,22 @@ impl Session {
 
     pub(crate) fn problem(&self, problem: String) {
         self.journal.problem(problem);
+    }
+
+    /// Submits tasks: writes them down before, and what became of them.
+    pub(crate) async fn submit(
+        &self,
+        tasks: Submitted,
+        outcomes: impl Future<Output = Result<Settled>>,
+    ) {
+        let n = self.journal.next();
+        self.journal.write(n, now_ns(), What::Submitted(tasks));
+        match outcomes.await {
+            Ok(settled) => self.journal.write(n, now_ns(), What::Settled(settled)),
+            // Another process of the group has come to its end, and has closed the pool.
+            Err(Error::PoolClosed(_)) => {}
+            Err(error) => self.journal.failed(&error),
+        }
     }
 
     /// Opens an object.

@@ -13,7 +13,7 @@ pub(crate) struct Record {
     /// When, by [`now_ns`](crate::clock::now_ns).
     #[prost(uint64, tag = "2")]
     pub(crate) at_ns: u64,
-    #[prost(oneof = "What", tags = "3, 4, 5, 6")]
+    #[prost(oneof = "What", tags = "3, 4, 5, 6, 7, 8")]
     pub(crate) what: Option<What>,
 }
 
@@ -31,6 +31,12 @@ pub(crate) enum What {
     /// What should not have happened.
     #[prost(string, tag = "6")]
     Problem(String),
+    /// Tasks are about to be submitted to a pool.
+    #[prost(message, tag = "7")]
+    Submitted(Submitted),
+    /// Each of them has an outcome.
+    #[prost(message, tag = "8")]
+    Settled(Settled),
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -67,6 +73,46 @@ pub(crate) struct Returned {
     /// looking at the clock may have lost it by then.
     #[prost(uint64, tag = "5")]
     pub(crate) handed_over_ns: u64,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct Submitted {
+    /// The pool's name.
+    #[prost(string, tag = "1")]
+    pub(crate) pool: String,
+    /// They may be executed again.
+    #[prost(bool, tag = "2")]
+    pub(crate) is_idempotent: bool,
+    /// Their numbers, which no other tasks have.
+    #[prost(uint64, repeated, tag = "3")]
+    pub(crate) tasks: Vec<u64>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct Settled {
+    /// In the order of the tasks.
+    #[prost(message, repeated, tag = "1")]
+    pub(crate) outcomes: Vec<Outcome>,
+}
+
+/// What became of a task.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct Outcome {
+    /// The task that it says it is the outcome of; absent without a result.
+    #[prost(uint64, tag = "1")]
+    pub(crate) task: u64,
+    /// How often that was executed by then, as it counted itself.
+    #[prost(uint64, tag = "2")]
+    pub(crate) executions: u64,
+    /// It may have been executed, and its worker was lost.
+    #[prost(bool, tag = "3")]
+    pub(crate) is_lost: bool,
+    /// It returned an error.
+    #[prost(bool, tag = "4")]
+    pub(crate) is_error: bool,
+    /// Why there is no result.
+    #[prost(string, tag = "5")]
+    pub(crate) failure: String,
 }
 
 /// All records that were written whole.

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{histories::Written, tally::Tally, world::Use};
+use super::{histories::Written, tally::Tally, tasks::Tasks, world::Use};
 use crate::{
     linear::{Budget, History, Verdict},
     resource::Resource,
@@ -24,6 +24,7 @@ pub struct Report {
     pub(super) took: Duration,
     /// What this machine does not let us do.
     pub(super) remarks: Vec<String>,
+    pub(super) tasks: Tasks,
     calls: usize,
     longest_call: Duration,
     errors: BTreeMap<String, u64>,
@@ -188,6 +189,7 @@ impl fmt::Display for Report {
             "resource: {accepted} accepted, {refused} refused for an old token; {} double holders",
             double_holders.len()
         )?;
+        writeln!(f, "{}", self.tasks)?;
         writeln!(f, "histories, checked in {:.1?}:", self.check_took)?;
         writeln!(
             f,

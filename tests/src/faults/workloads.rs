@@ -41,7 +41,7 @@ impl Work<'_> {
     /// Until the session is lost, or everything is to stop.
     pub(crate) async fn all(&self, dice: &mut Rng) {
         let mut fork = || dice.fork();
-        let [a, b, c, d, e, f] = std::array::from_fn(|_| fork());
+        let [a, b, c, d, e, f, g] = std::array::from_fn(|_| fork());
         tokio::join!(
             self.count(a),
             self.produce(b),
@@ -49,16 +49,17 @@ impl Work<'_> {
             self.stack(d),
             self.guard(e),
             self.limit(f),
+            self.submit(g),
         );
     }
 
-    async fn goes_on(&self, dice: &mut Rng) -> bool {
+    pub(super) async fn goes_on(&self, dice: &mut Rng) -> bool {
         sleep(Duration::from_micros(dice.u64(..LONGEST_REST_US))).await;
         self.session.stands() && !self.stop.load(Ordering::Relaxed)
     }
 
     /// A number that nobody else has.
-    fn unique(&self, n: &mut u64) -> u64 {
+    pub(super) fn unique(&self, n: &mut u64) -> u64 {
         *n += 1;
         (self.process << 32 | self.session.number() << 20) + *n
     }

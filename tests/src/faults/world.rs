@@ -123,8 +123,12 @@ pub(crate) struct World {
 impl World {
     /// The object for this use, now.
     pub(crate) fn name(&self, used: Use) -> Name {
-        let slice = now_ns().saturating_sub(self.epoch_ns) / (self.slice_ms * 1_000_000);
-        Name { used, group: self.group, slice }
+        Name { used, group: self.group, slice: self.slice() }
+    }
+
+    /// The time that it is.
+    pub(crate) fn slice(&self) -> u64 {
+        now_ns().saturating_sub(self.epoch_ns) / (self.slice_ms * 1_000_000)
     }
 }
 
