@@ -44,7 +44,7 @@ impl Reply {
     }
 
     /// The session that it came in.
-    #[cfg(any(feature = "process", feature = "simulation"))]
+    #[cfg(feature = "process")]
     pub(crate) fn incarnation(&self) -> u64 {
         self.arrived.incarnation
     }
