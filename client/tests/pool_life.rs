@@ -202,3 +202,42 @@ async fn threads_say_what_they_have_to_do() {
     assert_eq!((status.queued, status.running), (0, 0));
     assert!(process::fence().is_none());
 }
+
+/// The 78th ends its worker once it is told to.
+#[task]
+async fn step(x: u64) -> Result<u64> {
+    if x == 77 {
+        Manager::current().await?.event("go").await?.wait().await?;
+        std::process::abort();
+    }
+    std::thread::sleep(Duration::from_millis(1));
+    Ok(x)
+}
+
+#[mp_manager::test]
+async fn what_was_done_in_a_chunk_does_not_die_with_its_worker() {
+    let pool = within(Pool::new(1)).await.unwrap();
+    let go = pool.manager().unwrap().event("go").await.unwrap();
+    let results = tokio::spawn(pool.map(step, 0..90).chunk_size(90).results().into_future());
+    // Those before it are done, and it is known.
+    within(async {
+        loop {
+            let status = pool.status().await.unwrap();
+            if status.queued + status.running == 13 {
+                break;
+            }
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    go.set().await.unwrap();
+    for (x, result) in (0..).zip(within(results).await.unwrap().unwrap()) {
+        match result {
+            Ok(done) => assert!(done == x && x != 77),
+            Err(failure) => {
+                assert_eq!(x, 77);
+                assert!(matches!(failure, TaskFailure::WorkerLost { .. }), "{failure}");
+            }
+        }
+    }
+}

@@ -29,6 +29,22 @@ pub struct Manager {
 }
 
 impl Manager {
+    /// The same manager, to be awaited, and for what takes one like that, as
+    /// [`PoolBuilder::manager`](crate::process::PoolBuilder::manager).
+    ///
+    /// ```
+    /// # use mp_manager::{Result, blocking::Manager};
+    /// # fn main() -> Result<()> {
+    /// let manager = Manager::start()?;
+    /// assert_eq!(manager.as_async().address(), manager.address());
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn as_async(&self) -> &crate::Manager {
+        &self.inner
+    }
+
     /// Connects to a manager at an address such as `10.0.0.5:7117` or `unix:/run/manager.sock`, as
     /// [`crate::Manager::connect`].
     ///

@@ -68,6 +68,22 @@ impl Pool {
         wait(crate::Pool::open(&manager.inner, name)).map(|inner| Self { inner })
     }
 
+    /// The manager of this pool, for what its tasks share, as [`crate::Pool::manager`].
+    ///
+    /// ```
+    /// # use mp_manager::{Result, blocking::Pool};
+    /// # #[mp_manager::main]
+    /// # fn main() -> Result<()> {
+    /// let pool = Pool::new(2)?;
+    /// let jobs = pool.manager().map(|manager| manager.queue::<String>("jobs").open()).transpose()?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn manager(&self) -> Option<Manager> {
+        self.inner.manager().map(|inner| Manager { inner: inner.clone() })
+    }
+
     /// The same pool, to be awaited.
     #[must_use]
     pub fn as_async(&self) -> &crate::Pool {
@@ -237,6 +253,13 @@ impl<T: Send + 'static> AsyncResult<T> {
     /// Takes the tasks back, as [`process::AsyncResult::cancel`].
     pub fn cancel(&self) {
         self.inner.cancel();
+    }
+}
+
+/// A result of a call with options: `AsyncResult::from(pool.map(…).chunk_size(10).start())`.
+impl<T> From<process::AsyncResult<T>> for AsyncResult<T> {
+    fn from(inner: process::AsyncResult<T>) -> Self {
+        Self { inner }
     }
 }
 

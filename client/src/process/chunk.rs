@@ -21,6 +21,8 @@ pub(crate) struct Chunk<'a> {
     pub(crate) args: &'a [u8],
     /// How many tasks at its beginning are done already.
     pub(crate) skip: usize,
+    /// Where the arguments after those begin, if that is known.
+    pub(crate) offset: Option<usize>,
     /// How many tasks to run after these.
     pub(crate) len: usize,
     /// Called with the index of a task right before it starts.
@@ -45,6 +47,8 @@ pub(crate) struct Outcomes {
     /// How many tasks are done, with those that were skipped; the first `done - skip - failures.len()` of
     /// the results belong to them. Fewer than there are if the chunk was stopped.
     pub(crate) done: usize,
+    /// Where the arguments of the next task begin.
+    pub(crate) offset: usize,
     /// Where the result of the last task begins, and its references, if it is too long to be with the others.
     pub(crate) apart: Option<(usize, usize)>,
     /// Results with proxies in them, to be kept until others can hold what those refer to.
@@ -62,8 +66,13 @@ pub(super) fn run<T: Task>(chunk: &mut Chunk<'_>) -> Result<Outcomes, value::Cod
     if len > there {
         return Err(value::CodecError::Malformed("there are fewer arguments than tasks"));
     }
-    for _ in 0..chunk.skip {
-        (_, rest) = value::split(rest)?;
+    match chunk.offset.and_then(|offset| chunk.args.get(offset..)) {
+        Some(known) => rest = known,
+        None => {
+            for _ in 0..chunk.skip {
+                (_, rest) = value::split(rest)?;
+            }
+        }
     }
     let mut outcomes = Outcomes { done: chunk.skip, ..Outcomes::default() };
     // Most results are about as long as their arguments.
@@ -95,6 +104,7 @@ pub(super) fn run<T: Task>(chunk: &mut Chunk<'_>) -> Result<Outcomes, value::Cod
             break;
         }
     }
+    outcomes.offset = chunk.args.len() - rest.len();
     Ok(outcomes)
 }
 
@@ -230,6 +240,7 @@ mod tests {
             let outcomes = Entry::of::<T>("", 0).run_chunk(&mut Chunk {
                 args: self.args,
                 skip: self.skip,
+                offset: None,
                 len: there.saturating_sub(self.skip),
                 on_start: &mut |index| started.push(index),
                 stop: &mut |_| {

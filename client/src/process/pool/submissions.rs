@@ -19,6 +19,8 @@ pub(super) struct Submissions {
 struct State {
     active: usize,
     is_closing: bool,
+    /// What is being submitted is refused: nobody waits for it.
+    is_over: bool,
 }
 
 impl Submissions {
@@ -49,14 +51,19 @@ impl Submissions {
         is_idle
     }
 
+    /// Nothing more begins, and what is being submitted comes to nothing.
+    pub(super) fn give_up(&self) {
+        self.state.send_modify(|state| (state.is_closing, state.is_over) = (true, true));
+    }
+
     pub(super) fn is_closing(&self) -> bool {
         self.state.borrow().is_closing
     }
 
-    /// Waits until nothing is being submitted.
+    /// Waits until nothing is being submitted, or it comes to nothing.
     pub(super) async fn ended(&self) {
         // The sender lives as long as this does.
-        let _ = self.state.subscribe().wait_for(|state| state.active == 0).await;
+        let _ = self.state.subscribe().wait_for(|state| state.active == 0 || state.is_over).await;
     }
 }
 
@@ -69,7 +76,7 @@ impl Drop for Active {
         let mut is_last = false;
         // Closed before anybody sees that it has ended.
         state.send_modify(|state| {
-            is_last = state.is_closing && state.active == 1;
+            is_last = state.is_closing && !state.is_over && state.active == 1;
             if !is_last {
                 state.active -= 1;
             }

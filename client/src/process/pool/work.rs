@@ -68,6 +68,10 @@ const GRACE: Duration = Duration::from_millis(50);
 const MAX_TICKETS: u32 = 128;
 /// Reports are sent so long after the first of their tasks began.
 const REPORT_AFTER: Duration = Duration::from_micros(500);
+/// A chunk of short tasks is reported in parts when they take so long: what is not reported dies with the worker.
+const PAUSE_AFTER: Duration = Duration::from_millis(2);
+/// And that is looked at after so many of them.
+const LOOKS_AT: u64 = 16;
 /// A chunk ends early when its results are so long.
 const MAX_CHUNK_BYTES: usize = 1 << 20;
 /// Tasks that take less are noted once for all of their chunk: noting takes half a microsecond.
@@ -183,6 +187,14 @@ struct Position(AtomicU64);
 impl Position {
     fn reset(&self, limit: u32) {
         self.0.store(u64::from(limit) << 32, Ordering::Release);
+    }
+
+    /// So many tasks are not counted any more. Nobody stops the chunk meanwhile.
+    fn go_on_from(&self, count: u32) {
+        let before = self.0.load(Ordering::Acquire);
+        let (at, limit) = ((before as u32).wrapping_sub(count), (before >> 32) as u32);
+        let limit = limit.saturating_sub(count);
+        self.0.store(u64::from(limit) << 32 | u64::from(at), Ordering::Release);
     }
 
     /// The task is done. Whether the chunk stops before the next one.
@@ -364,6 +376,21 @@ struct Reports {
     kept: Vec<Box<dyn Any + Send>>,
 }
 
+/// What came of tasks.
+struct Ran {
+    reports: Vec<PoolReport>,
+    /// What to keep until that is sent.
+    kept: Vec<Box<dyn Any + Send>>,
+    /// It has only paused, to be reported: where the arguments of the next task begin.
+    goes_on_at: Option<usize>,
+}
+
+impl Ran {
+    fn of(report: PoolReport) -> Self {
+        Self { reports: vec![report], kept: Vec::new(), goes_on_at: None }
+    }
+}
+
 /// The main thread.
 struct Executor {
     shared: Arc<Shared>,
@@ -387,7 +414,7 @@ impl Executor {
             if self.shared.pool.is_lost(&ticket, &hold) {
                 continue;
             }
-            self.execute(&ticket);
+            self.execute(ticket);
             if self.left == 0 {
                 self.shared.give_back_all();
                 self.finish();
@@ -402,29 +429,34 @@ impl Executor {
         let _ = pollster::block_on(self.shared.pool.report_surely(reports));
     }
 
-    fn execute(&mut self, ticket: &PoolTicket) {
-        let began = Instant::now();
-        let (mut done, kept) = match find(ticket) {
-            Ok(entry) => self.run_chunk(&entry, ticket),
-            Err(failure) => (vec![refused(ticket, failure)], Vec::new()),
-        };
-        let count = done.iter().map(|report| report.count).sum::<u32>();
-        self.left = self.left.saturating_sub(u64::from(count));
-        let elapsed = began.elapsed();
-        self.pace = elapsed / count.max(1);
-        if let Some(report) = done.first_mut() {
-            report.elapsed_us = u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX);
+    fn execute(&mut self, mut ticket: PoolTicket) {
+        let entry = find(&ticket);
+        let mut offset = None;
+        loop {
+            let began = Instant::now();
+            let mut ran = match &entry {
+                Ok(entry) => self.run_chunk(entry, &ticket, offset),
+                Err(failure) => Ran::of(refused(&ticket, failure.clone())),
+            };
+            let count = ran.reports.iter().map(|report| report.count).sum::<u32>();
+            self.left = self.left.saturating_sub(u64::from(count));
+            let elapsed = began.elapsed();
+            self.pace = elapsed / count.max(1);
+            if let Some(report) = ran.reports.first_mut() {
+                report.elapsed_us = u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX);
+            }
+            if ran.goes_on_at.is_none() {
+                self.shared.reports().add(ran.reports, ran.kept, began);
+                return self.shared.send_due();
+            }
+            offset = ran.goes_on_at;
+            (ticket.start, ticket.count) = (ticket.start + count, ticket.count - count);
+            self.shared.report_part(count, ran, began);
         }
-        self.shared.reports().add(done, kept, began);
-        self.shared.send_due();
     }
 
-    /// Executes tasks: what came of them, and what to keep until that is reported.
-    fn run_chunk(
-        &mut self,
-        entry: &Entry,
-        ticket: &PoolTicket,
-    ) -> (Vec<PoolReport>, Vec<Box<dyn Any + Send>>) {
+    /// Executes tasks of a ticket, from an offset in its arguments if that is known.
+    fn run_chunk(&mut self, entry: &Entry, ticket: &PoolTicket, offset: Option<usize>) -> Ran {
         let Self { shared, recorder, left, pace, .. } = self;
         let start = ticket.start as usize;
         let notes_each = ticket.careful || *pace >= SHORT;
@@ -436,7 +468,7 @@ impl Executor {
         let args = ticket.args.as_ref().map(|value| value.data.clone()).unwrap_or_default();
         let link = Arc::clone(shared.pool.object().link());
         let mut on_start = |index: usize| {
-            if index == start && start > 0 {
+            if index == start && start > 0 && offset.is_none() {
                 // What came before these took a while to skip.
                 shared.begin_now();
             }
@@ -444,14 +476,20 @@ impl Executor {
                 note(index, true);
             }
         };
-        let mut done = 0;
+        let (began, mut done, mut pauses) = (Instant::now(), 0, false);
+        let (pause_after, looks_at) =
+            if notes_each { (REPORT_AFTER, 1) } else { (PAUSE_AFTER, LOOKS_AT) };
         let mut stop = |result_bytes: usize| {
             done += 1;
-            shared.position.advance() || done >= *left || result_bytes >= MAX_CHUNK_BYTES
+            let ends =
+                shared.position.advance() || done >= *left || result_bytes >= MAX_CHUNK_BYTES;
+            pauses = !ends && done % looks_at == 0 && began.elapsed() >= pause_after;
+            ends || pauses
         };
         let mut chunk = Chunk {
             args: &args,
             skip: start,
+            offset,
             len: ticket.count as usize,
             on_start: &mut on_start,
             stop: &mut stop,
@@ -463,17 +501,32 @@ impl Executor {
         match ran {
             Ok(mut outcomes) => {
                 let kept = mem::take(&mut outcomes.kept);
-                (reports_of(ticket, outcomes, refs), kept)
+                let goes_on_at = pauses.then_some(outcomes.offset);
+                let mut reports = reports_of(ticket, outcomes, refs);
+                if pauses {
+                    reports.iter_mut().for_each(|report| report.returns_rest = false);
+                }
+                Ran { reports, kept, goes_on_at }
             }
             Err(error) => {
                 let failure = TaskFailure::Undecodable { message: error.to_string() };
-                (vec![refused(ticket, failure)], Vec::new())
+                Ran::of(refused(ticket, failure))
             }
         }
     }
 }
 
 impl Shared {
+    /// Says what came of so many tasks of the ticket that is being executed, before anything behind them is
+    /// given back.
+    fn report_part(&self, count: u32, ran: Ran, began: Instant) {
+        let _state = self.lock();
+        self.position.go_on_from(count);
+        let mut reports = self.reports();
+        reports.add(ran.reports, ran.kept, began);
+        reports.send(&self.pool);
+    }
+
     /// The task that is being executed begins only now.
     fn begin_now(&self) {
         if let Some(current) = &mut self.lock().current {
