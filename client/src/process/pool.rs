@@ -1,6 +1,6 @@
 //! A pool of workers: Python's `multiprocessing.Pool`.
 
-use std::{ffi::OsStr, fmt, path::PathBuf, sync::Arc};
+use std::{ffi::OsStr, fmt, future::poll_fn, path::PathBuf, pin::pin, sync::Arc, task::Poll};
 
 use mp_manager_proto::v1::PoolStatus as Status;
 
@@ -274,11 +274,19 @@ impl Pool {
     /// If the session is lost.
     pub async fn terminate(&self) -> Result<()> {
         self.shared.submissions.give_up();
-        if let Some(crew) = &self.shared.crew {
-            crew.kill();
-        }
         match &self.shared.backend {
-            Backend::Workers(pool) => pool.terminate().await,
+            Backend::Workers(pool) => {
+                let mut terminating = pin!(pool.terminate());
+                // It goes out first: what the workers have in hand is terminated, and not lost with them.
+                let first = poll_fn(|cx| Poll::Ready(terminating.as_mut().poll(cx))).await;
+                if let Some(crew) = &self.shared.crew {
+                    crew.kill();
+                }
+                match first {
+                    Poll::Ready(terminated) => terminated,
+                    Poll::Pending => terminating.await,
+                }
+            }
             Backend::Threads(threads) => {
                 threads.terminate();
                 Ok(())
