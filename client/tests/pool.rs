@@ -162,7 +162,8 @@ async fn an_error_names_its_input_and_the_others_are_told_apart() -> Result<()> 
     for pool in [Pool::new(2).await?, Pool::threads(2)?] {
         let error = soon("map", pool.map(even, [0, 2, 3, 4]).chunk_size(1)).await.unwrap_err();
         let Error::TaskFailed(failed) = &error else { panic!("{error}") };
-        assert_eq!((failed.index(), failed.succeeded()), (2, 2));
+        assert_eq!(failed.index(), 2);
+        assert!(failed.succeeded() <= 3, "{error}");
         assert!(error.to_string().contains("3 is odd"), "{error}");
 
         let outcomes = soon("results", pool.map(even, 4..8).results()).await?;

@@ -202,7 +202,7 @@ pub(crate) fn bound(binding: Binding, hello: &Hello) -> Result<(Offered, Binding
 /// A proof that was made for another connection looks the same.
 pub(crate) fn wrong_authkey(binding: &Binding) -> Error {
     let hint = match binding {
-        Binding::Tls { .. } => {
+        Binding::Tls { .. } | Binding::Certificate(_) => {
             "check that both sides use the same authkey, and that TLS ends nowhere between them"
         }
         _ => "check that both sides use the same authkey",

@@ -9,7 +9,7 @@ use mp_manager_proto::v1::{
 };
 
 use crate::{
-    error::Result,
+    error::{Error, Result},
     objects::{
         manager::Manager,
         open::{Name, Open},
@@ -80,7 +80,12 @@ impl SharedPool {
         let mut op = Op::Run(run);
         let mut all = Results::default();
         loop {
-            let reply = self.object.ask("run", self::op(op)).await?;
+            let is_rest = matches!(op, Op::Rest(_));
+            let reply = match self.object.ask("run", self::op(op)).await {
+                // Its manager has started again: the run was of a session that is over.
+                Err(Error::NotHeld(context)) if is_rest => return Err(Error::SessionLost(context)),
+                reply => reply?,
+            };
             let (results, held) = reply.read(|result| match result {
                 reply::Result::Results(results) => Some(results),
                 _ => None,

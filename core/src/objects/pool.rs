@@ -659,6 +659,10 @@ impl State {
     }
 
     fn join(&mut self, call: Call) -> Applied {
+        if !self.is_closed {
+            return Err(invalid("the pool is open, and its end would be waited for in vain")
+                .with_hint("close or terminate it first"));
+        }
         if self.is_finished() || !call.may_wait {
             return Answer::flag(self.is_finished()).into();
         }
