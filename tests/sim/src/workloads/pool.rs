@@ -374,9 +374,10 @@ async fn work(my: Context, living: Living, may_come_alone: bool) {
     }
     let left = if my.world.one_in(3) { 1 + my.world.below(8) } else { u64::MAX };
     let life = &living.life;
-    let mut worker = Worker { my, life, pool, left, finished: Vec::new(), reports: Vec::new() };
+    let (session, finished, reports) = (&session, Vec::new(), Vec::new());
+    let mut worker = Worker { my, life, pool, session, left, finished, reports };
     while !worker.my.staff.is_over(&worker.my) {
-        let Some(tickets) = worker.take(number, &session).await else {
+        let Some(tickets) = worker.take(number).await else {
             return exit(&worker.my).await;
         };
         // Others may have more to do.
@@ -416,6 +417,7 @@ struct Worker<'a> {
     my: Context,
     life: &'a Rc<Life>,
     pool: Rc<Pool>,
+    session: &'a Rc<Standing>,
     /// So many tasks it executes before it ends.
     left: u64,
     /// Attempts whose outcomes the manager may not know, each with its ticket.
@@ -442,7 +444,7 @@ impl Outcomes {
 
 impl Worker<'_> {
     /// Waits for work; `None` if there is none any more, or this is no worker any more.
-    async fn take(&self, number: u64, session: &Standing) -> Option<VecDeque<Rc<Ticket>>> {
+    async fn take(&self, number: u64) -> Option<VecDeque<Rc<Ticket>>> {
         let my = &self.my;
         let timeout = Duration::from_micros(my.world.below(2 * SECOND));
         let max = u32::try_from(my.world.below(4)).unwrap_or(0);
@@ -450,7 +452,7 @@ impl Worker<'_> {
         let take = my.timed("take", timeout, self.pool.take(max, timeout));
         let tickets = match my.patiently(take).await {
             None => return Some(VecDeque::new()),
-            Some(Err(Error::NotHeld(_))) if session.is_lost() => return None,
+            Some(Err(Error::NotHeld(_))) if self.session.is_lost() => return None,
             Some(Err(error)) if is_refused(my, number, &error) => {
                 my.staff.is_done(number);
                 return None;
@@ -492,7 +494,7 @@ impl Worker<'_> {
         let (mut at, mut outcomes) = (start, Outcomes::default());
         while at < end && self.left > 0 {
             if ticket.is_lost() {
-                return;
+                return self.give_up().await;
             }
             if notes_each && at > start {
                 self.note(token, at, true);
@@ -513,7 +515,7 @@ impl Worker<'_> {
             self.my.sleep(self.duration() / 2).await;
             if ticket.is_lost() {
                 self.my.oracle.borrow_mut().pools.ends(attempt, End::GivenUp);
-                return;
+                return self.give_up().await;
             }
             self.end_attempt(ticket, run, at, attempt, &mut outcomes).await;
             self.finished.push((attempt, Rc::clone(ticket)));
@@ -599,6 +601,14 @@ impl Worker<'_> {
     fn report(&mut self) {
         if !self.reports.is_empty() {
             self.pool.report(std::mem::take(&mut self.reports));
+        }
+    }
+
+    /// Goes on without a ticket that was taken away. With a session that was lost, if only by its lease, the
+    /// manager may still count upon this worker: it ends.
+    async fn give_up(&self) {
+        if self.session.is_lost() {
+            exit(&self.my).await;
         }
     }
 
