@@ -65,6 +65,28 @@ async fn what_was_submitted_before_a_pool_was_closed_is_executed() {
 }
 
 #[mp_manager::test]
+async fn a_stream_that_nobody_reads_holds_up_nobody() {
+    for pool in [within(Pool::new(1)).await.unwrap(), Pool::threads(1).unwrap()] {
+        let mut endless = pool.imap(square, 0..);
+        let mut short = pool.imap(square, 0..200).chunk_size(1);
+        assert_eq!(within(endless.next()).await.unwrap().unwrap(), 0);
+        assert_eq!(within(short.next()).await.unwrap().unwrap(), 0);
+        within(pool.close()).await.unwrap();
+        // What is read to its end was submitted.
+        for x in 1..200 {
+            assert_eq!(within(short.next()).await.unwrap().unwrap(), x * x);
+        }
+        within(pool.join()).await.unwrap();
+        while let Some(next) = within(endless.next()).await {
+            if let Err(error) = next {
+                assert!(matches!(error, Error::PoolClosed(_)), "{error}");
+                break;
+            }
+        }
+    }
+}
+
+#[mp_manager::test]
 async fn a_pool_that_was_terminated_executes_nothing_more() {
     for pool in [within(Pool::new(1)).await.unwrap(), Pool::threads(1).unwrap()] {
         let results: Vec<_> = (0..5).map(|_| pool.apply_async(nap, (50,))).collect();

@@ -245,7 +245,15 @@ impl Pool {
         let backend = self.shared.backend.clone();
         let pool = Arc::clone(&self.shared) as _;
         let submissions = Arc::clone(&self.shared.submissions);
-        Submission { backend, pool, priority: 0, timeout: None, submissions, is_awaited: true }
+        Submission {
+            backend,
+            pool,
+            priority: 0,
+            timeout: None,
+            submissions,
+            is_stream: false,
+            is_awaited: true,
+        }
     }
 
     /// Takes no more tasks. Those that were submitted are executed, and then the workers end, wherever they run. A
@@ -295,8 +303,7 @@ impl Pool {
     }
 
     /// Waits until all that was submitted is done and the workers of this program have ended. Close or terminate
-    /// it first. A stream of results that nobody reads to its end holds it up, unless the pool was terminated.
-    /// Cancel safe.
+    /// it first. A stream of results that is not at its end takes no more inputs then. Cancel safe.
     ///
     /// # Errors
     /// [`Error::Configuration`] if it is neither closed nor terminated; if the session is lost.
@@ -308,6 +315,8 @@ impl Pool {
                     return Err(open());
                 }
                 self.shared.submissions.ended().await;
+                // A stream that is not at its end takes no more.
+                pool.close().await?;
                 pool.join().await?;
             }
             Backend::Threads(threads) => {
@@ -315,6 +324,7 @@ impl Pool {
                     return Err(open());
                 }
                 self.shared.submissions.ended().await;
+                threads.close();
                 let threads = Arc::clone(threads);
                 let (send, joined) = tokio::sync::oneshot::channel();
                 let join = move || {

@@ -125,7 +125,7 @@ impl<T: Task> Apply<T> {
     async fn run(self) -> Result<T::Output> {
         let Self { submission, args, callbacks } = self;
         let result = async {
-            let _active = submission.submissions.begin()?;
+            let _active = submission.submissions.begin(false)?;
             let mut inputs = Inputs::new(std::iter::once(args));
             let next = submission.next::<T>(&mut inputs, 1)?;
             let Some(submitted) = next else { return Err(no_outcome()) };
@@ -366,7 +366,8 @@ struct Running<T: Task> {
 }
 
 impl<T: Task> Imap<T> {
-    pub(super) fn new(many: Many<T>, is_ordered: bool) -> Self {
+    pub(super) fn new(mut many: Many<T>, is_ordered: bool) -> Self {
+        many.submission.is_stream = true;
         Self { many: Some(many), is_ordered, running: None }
     }
 

@@ -118,7 +118,7 @@ impl<T: Task> Runs<T> {
         // What takes too long is ended with its worker: nothing else may be with it.
         let fixed = if submission.timeout.is_some() { Some(1) } else { chunk_size };
         Self {
-            active: submission.submissions.begin().map(Some),
+            active: submission.submissions.begin(submission.is_stream).map(Some),
             submission,
             inputs,
             pace: Pace::new(fixed, workers.max(1), count),

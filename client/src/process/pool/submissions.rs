@@ -17,10 +17,23 @@ pub(super) struct Submissions {
 
 #[derive(Debug, Default, Clone, Copy)]
 struct State {
-    active: usize,
+    /// Calls that somebody drives to their end.
+    calls: usize,
+    /// Streams, which may never be read to their end.
+    streams: usize,
     is_closing: bool,
     /// What is being submitted is refused: nobody waits for it.
     is_over: bool,
+}
+
+impl State {
+    fn count(&mut self, is_stream: bool) -> &mut usize {
+        if is_stream { &mut self.streams } else { &mut self.calls }
+    }
+
+    fn is_idle(self) -> bool {
+        (self.calls, self.streams) == (0, 0)
+    }
 }
 
 impl Submissions {
@@ -32,13 +45,14 @@ impl Submissions {
     ///
     /// # Errors
     /// [`Error::PoolClosed`](crate::Error::PoolClosed).
-    pub(super) fn begin(self: &Arc<Self>) -> Result<Active> {
+    pub(super) fn begin(self: &Arc<Self>, is_stream: bool) -> Result<Active> {
         let mut is_open = false;
         self.state.send_modify(|state| {
             is_open = !state.is_closing;
-            state.active += usize::from(is_open);
+            *state.count(is_stream) += usize::from(is_open);
         });
-        is_open.then(|| Active(Arc::clone(self))).ok_or_else(closed)
+        let active = || Active { submissions: Arc::clone(self), is_stream };
+        is_open.then(active).ok_or_else(closed)
     }
 
     /// Nothing more begins: whether nothing is being submitted.
@@ -46,7 +60,7 @@ impl Submissions {
         let mut is_idle = false;
         self.state.send_modify(|state| {
             state.is_closing = true;
-            is_idle = state.active == 0;
+            is_idle = state.is_idle();
         });
         is_idle
     }
@@ -60,25 +74,29 @@ impl Submissions {
         self.state.borrow().is_closing
     }
 
-    /// Waits until nothing is being submitted, or it comes to nothing.
+    /// Waits until no call is being submitted, or all come to nothing. Streams are not waited for.
     pub(super) async fn ended(&self) {
         // The sender lives as long as this does.
-        let _ = self.state.subscribe().wait_for(|state| state.active == 0 || state.is_over).await;
+        let _ = self.state.subscribe().wait_for(|state| state.calls == 0 || state.is_over).await;
     }
 }
 
 /// Something that is being submitted.
-pub(super) struct Active(Arc<Submissions>);
+pub(super) struct Active {
+    submissions: Arc<Submissions>,
+    is_stream: bool,
+}
 
 impl Drop for Active {
     fn drop(&mut self) {
-        let Submissions { backend, state } = &*self.0;
+        let Submissions { backend, state } = &*self.submissions;
         let mut is_last = false;
         // Closed before anybody sees that it has ended.
         state.send_modify(|state| {
-            is_last = state.is_closing && !state.is_over && state.active == 1;
+            let left = state.calls + state.streams;
+            is_last = state.is_closing && !state.is_over && left == 1;
             if !is_last {
-                state.active -= 1;
+                *state.count(self.is_stream) -= 1;
             }
         });
         if is_last {
@@ -86,7 +104,7 @@ impl Drop for Active {
                 Backend::Workers(pool) => pool.close_unheard(),
                 Backend::Threads(threads) => threads.close(),
             }
-            state.send_modify(|state| state.active = 0);
+            state.send_modify(|state| *state.count(self.is_stream) = 0);
         }
     }
 }

@@ -38,6 +38,8 @@ pub(super) struct Submission {
     pub(super) priority: i32,
     pub(super) timeout: Option<Duration>,
     pub(super) submissions: Arc<Submissions>,
+    /// Nobody may ever read it to its end.
+    pub(super) is_stream: bool,
     /// Whoever submits waits for the results, and does nothing else meanwhile.
     pub(super) is_awaited: bool,
 }
