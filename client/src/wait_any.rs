@@ -195,28 +195,26 @@ mod connections {
     use super::{Ask, Ready};
     use crate::connection::Connection;
 
-    impl Ready for Connection {
-        fn ready(&self, looks_only: bool) -> Ask<'_> {
-            Box::pin(async move {
-                if looks_only {
-                    return self.poll(Duration::ZERO).await;
+    macro_rules! of_sockets {
+        ($($(#[$attribute:meta])* $name:ty,)*) => {$(
+            $(#[$attribute])*
+            impl Ready for $name {
+                fn ready(&self, looks_only: bool) -> Ask<'_> {
+                    Box::pin(async move {
+                        if looks_only {
+                            return self.poll(Duration::ZERO).await;
+                        }
+                        self.readable().await;
+                        Ok(true)
+                    })
                 }
-                self.readable().await;
-                Ok(true)
-            })
-        }
+            }
+        )*};
     }
 
-    #[cfg(feature = "embedded")]
-    impl Ready for crate::connection::Listener {
-        fn ready(&self, looks_only: bool) -> Ask<'_> {
-            Box::pin(async move {
-                if looks_only {
-                    return self.poll(Duration::ZERO).await;
-                }
-                self.readable().await;
-                Ok(true)
-            })
-        }
+    of_sockets! {
+        Connection,
+        #[cfg(feature = "embedded")]
+        crate::connection::Listener,
     }
 }

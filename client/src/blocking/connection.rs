@@ -26,29 +26,19 @@
 //! # }
 //! ```
 
-use std::{
-    sync::{Mutex, PoisonError},
-    time::Duration,
-};
+use std::time::Duration;
 
 use mp_manager_proto::authkey::Authkey;
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::runtime::Handle;
 
 use super::block_on;
-use crate::{connection, error::Result, session::fork::Home, transport::io_thread::IoThread};
+use crate::{connection, error::Result, transport::io_thread::ProcessThread};
 
-/// The runtime that drives the connections of this process. That of a fork's parent is not in the fork.
+/// The runtime that drives the connections of this process.
 fn runtime() -> Result<Handle> {
-    static THREAD: Mutex<Option<(Home, IoThread)>> = Mutex::new(None);
-    let mut thread = THREAD.lock().unwrap_or_else(PoisonError::into_inner);
-    match &*thread {
-        Some((home, thread)) if home.is_here() => Ok(thread.handle().clone()),
-        _ => {
-            let (_, thread) = thread.insert((Home::here(), IoThread::start()?));
-            Ok(thread.handle().clone())
-        }
-    }
+    static THREAD: ProcessThread = ProcessThread::new();
+    THREAD.handle()
 }
 
 /// Waits for a future on this thread; its timers and sockets are that runtime's.

@@ -29,6 +29,28 @@ pub(crate) struct IoThread {
     home: Home,
 }
 
+/// A thread that a process starts when it first needs it. A fork, which has none of its parent's threads,
+/// starts another one.
+pub(crate) struct ProcessThread(Mutex<Option<(Home, IoThread)>>);
+
+impl ProcessThread {
+    pub(crate) const fn new() -> Self {
+        Self(Mutex::new(None))
+    }
+
+    /// The runtime of the thread.
+    pub(crate) fn handle(&self) -> Result<tokio::runtime::Handle> {
+        let mut thread = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*thread {
+            Some((home, thread)) if home.is_here() => Ok(thread.handle().clone()),
+            _ => {
+                let (_, thread) = thread.insert((Home::here(), IoThread::start()?));
+                Ok(thread.handle().clone())
+            }
+        }
+    }
+}
+
 impl IoThread {
     pub(crate) fn start() -> Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread()

@@ -14,8 +14,7 @@ use tokio::{
 use crate::{
     error::{Context, Error, Result},
     process::task::BoxFuture,
-    session::fork::Home,
-    transport::io_thread::IoThread,
+    transport::io_thread::ProcessThread,
 };
 
 /// The result of something that was submitted and goes on by itself. Python's `AsyncResult`.
@@ -181,17 +180,11 @@ impl<T> Drop for Driver<T> {
     }
 }
 
-/// A runtime for results that are submitted outside of any. That of a fork's parent is not in the fork.
+/// The runtime of results that are submitted outside of any. It drives nothing else: a callback may block its
+/// thread.
 fn background() -> Result<Handle> {
-    static THREAD: Mutex<Option<(Home, IoThread)>> = Mutex::new(None);
-    let mut thread = THREAD.lock().unwrap_or_else(PoisonError::into_inner);
-    match &*thread {
-        Some((home, thread)) if home.is_here() => Ok(thread.handle().clone()),
-        _ => {
-            let (_, thread) = thread.insert((Home::here(), IoThread::start()?));
-            Ok(thread.handle().clone())
-        }
-    }
+    static THREAD: ProcessThread = ProcessThread::new();
+    THREAD.handle()
 }
 
 impl<T> fmt::Debug for AsyncResult<T> {
