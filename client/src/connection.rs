@@ -80,7 +80,7 @@ const LOOK: Duration = Duration::from_millis(1);
 /// How long closing waits for what was sent to get through.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// What a connection's bytes come and go by.
+/// A stream of bytes in both directions: a socket, or TLS on one.
 trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Duplex for T {}
@@ -339,7 +339,7 @@ impl Connection {
     pub async fn poll(&self, timeout: Duration) -> Result<bool> {
         self.check_home("poll")?;
         let wait = async |time| self::timeout(time, self.readable()).await.is_ok();
-        // What the runtime has noticed in the moment in which the time was over counts.
+        // A message that the runtime noticed just as the time was over counts.
         Ok(wait(timeout.max(LOOK)).await || wait(Duration::ZERO).await)
     }
 

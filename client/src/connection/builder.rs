@@ -54,7 +54,7 @@ impl Builder {
         Self { timeout, ..self }
     }
 
-    /// What it is to be done with, if it is safe and can be done here.
+    /// Parses the address and checks the authkey; refuses what would go in the clear, and threads without a runtime.
     pub(super) fn check(address: &str, authkey: Authkey) -> Result<(Address, Authkey)> {
         check_runtime()?;
         Ok((checked_address(address)?, checked_authkey(authkey)?))

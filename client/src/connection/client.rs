@@ -98,7 +98,7 @@ async fn connect(builder: &Builder, address: &Address, authkey: &Authkey) -> Res
     })
 }
 
-/// What is spoken on, and what a proof is bound to there.
+/// Opens a stream to the address. A proof of the authkey is bound to the stream.
 async fn open(address: &Address) -> Result<(Box<dyn Duplex>, Binding)> {
     match address {
         Address::Tcp { host, port } => {

@@ -1,4 +1,4 @@
-//! What can go wrong with a connection, in words.
+//! The errors of a connection, which name its peer.
 
 use std::time::Duration;
 

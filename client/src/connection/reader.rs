@@ -1,4 +1,4 @@
-//! What arrives, message by message.
+//! Reads messages from a connection.
 
 use bytes::{Bytes, BytesMut};
 use mp_manager_proto::connection::{FrameError, FrameKind, HEADER_LEN, Header};
@@ -6,7 +6,7 @@ use tokio::io::{AsyncReadExt, ReadHalf};
 
 use super::Io;
 
-/// What is made room for at least.
+/// The buffer grows by so many bytes at least.
 const MIN_ROOM: usize = 8 << 10;
 
 /// A buffer that has grown beyond this is given back once it is empty.
@@ -28,7 +28,7 @@ pub(super) enum End {
 /// The receiving half.
 pub(super) struct Reader {
     half: ReadHalf<Io>,
-    /// What has arrived and was not received. It outlasts whoever waits: so nothing gets lost with them.
+    /// Bytes that have arrived and belong to no message that was received. They outlast a call that is cancelled.
     buffer: BytesMut,
     max_message_bytes: u32,
     end: Option<End>,
@@ -78,7 +78,7 @@ impl Reader {
 
     /// Reads what there is; waits until there is something.
     async fn fill(&mut self, header: Option<Header>) {
-        // What was announced is not allocated before a good part of it has arrived.
+        // The buffer grows with the bytes that arrive, and not by the length that a header announces.
         let missing = header.map_or(HEADER_LEN, Header::frame_len) - self.buffer.len();
         self.buffer.reserve(missing.min(self.buffer.len()).max(MIN_ROOM));
         match self.half.read_buf(&mut self.buffer).await {

@@ -1,4 +1,4 @@
-//! What is sent, message by message.
+//! Writes messages to a connection.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -109,7 +109,7 @@ impl Finishing {
 
     fn go_on(&self, mut writer: OwnedMutexGuard<Writer>) {
         let task = self.runtime.spawn(async move {
-            // Whoever sends next hears of an error.
+            // The next send returns the error.
             let _ = writer.go_on().await;
         });
         *self.task.lock().unwrap_or_else(PoisonError::into_inner) = Some(task.abort_handle());

@@ -61,7 +61,7 @@ pub(crate) struct Work {
     pub(crate) hold: Arc<Hold>,
 }
 
-/// What tickets that came together have in common.
+/// Keeps the arguments of tickets that came in one reply, and knows the session they came in.
 pub(crate) struct Hold {
     /// Until the arguments are decoded.
     _held: Held,

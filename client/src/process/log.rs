@@ -1,4 +1,4 @@
-//! What happens to processes, for `tracing`.
+//! Reports starts and ends of processes to `tracing`.
 
 use crate::process::outcome::Outcome;
 

@@ -1,4 +1,4 @@
-//! What children print, with their names in front.
+//! Relays the output of children, each line after the child's name.
 
 use std::{
     io::{self, BufRead, BufReader, PipeReader, Read, Write},

@@ -1,4 +1,4 @@
-//! What was submitted through the handles of a pool and is not done: the pool is closed behind it.
+//! Counts the calls that still submit runs, and closes the pool after the last of them.
 
 use std::sync::Arc;
 
