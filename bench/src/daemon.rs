@@ -1,10 +1,10 @@
 //! A daemon that is measured.
 
 use std::{
-    fmt,
+    env, fmt,
     io::{self, BufRead, BufReader},
     net::SocketAddr,
-    path::Path,
+    path::{Path, PathBuf},
     process::{Command, Stdio},
     sync::{Arc, Mutex, PoisonError},
     thread,
@@ -22,6 +22,20 @@ pub enum Transport {
     Unix,
     /// A loopback port that the system chooses.
     Tcp,
+}
+
+/// The daemon's program that was built with this one. Examples are in a directory of their own.
+///
+/// # Errors
+/// If the system does not know this program's path.
+pub fn built_with_this() -> io::Result<PathBuf> {
+    let program = env::current_exe()?;
+    let directory = program.parent().unwrap_or(Path::new("."));
+    let directory = match directory.parent() {
+        Some(parent) if directory.ends_with("examples") => parent,
+        _ => directory,
+    };
+    Ok(directory.join("mp-manager"))
 }
 
 /// A daemon in a process of its own, with [`AUTHKEY`]. Dropping it kills it.
@@ -85,6 +99,14 @@ impl Daemon {
     #[must_use]
     pub fn address(&self) -> &str {
         &self.address
+    }
+
+    /// The next line that it prints.
+    ///
+    /// # Errors
+    /// If it has ended.
+    pub fn line(&mut self) -> io::Result<String> {
+        self.process.line()
     }
 
     /// Its port on this machine.

@@ -15,7 +15,10 @@ use mp_manager_bench::{AUTHKEY, process::Process};
 const PAUSE: Duration = Duration::from_micros(200);
 
 /// The process, to whom it is another one.
-pub(crate) struct Bystander(Process);
+pub(crate) struct Bystander {
+    process: Process,
+    metrics: String,
+}
 
 /// The durations of its pings.
 #[derive(Debug, Clone, Copy)]
@@ -28,24 +31,30 @@ pub(crate) struct Pings {
 }
 
 impl Bystander {
-    pub(crate) fn start(address: &str) -> io::Result<Self> {
+    /// One of the daemon at this address, which serves metrics at `metrics`.
+    pub(crate) fn start(address: &str, metrics: &str) -> io::Result<Self> {
         let mut command = Command::new(std::env::current_exe()?);
         command.args(["--bystander", address]).stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut process = Process::start(&mut command)?;
         process.line()?;
-        Ok(Self(process))
+        Ok(Self { process, metrics: metrics.to_owned() })
+    }
+
+    /// Where its daemon serves metrics, as HOST:PORT.
+    pub(crate) fn metrics(&self) -> &str {
+        &self.metrics
     }
 
     /// From now on its pings count.
     pub(crate) fn begin(&mut self) -> io::Result<()> {
-        self.0.tell("begin")?;
-        self.0.line().map(drop)
+        self.process.tell("begin")?;
+        self.process.line().map(drop)
     }
 
     /// The durations of the pings since then.
     pub(crate) fn end(&mut self) -> io::Result<Pings> {
-        self.0.tell("end")?;
-        let line = self.0.line()?;
+        self.process.tell("end")?;
+        let line = self.process.line()?;
         let numbers: Vec<u64> = line.split(' ').filter_map(|number| number.parse().ok()).collect();
         let [count, median, p99, longest] = numbers[..] else {
             return Err(io::Error::other(format!("the bystander says {line:?}")));

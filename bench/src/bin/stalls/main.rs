@@ -73,8 +73,14 @@ async fn run(arguments: &Arguments) -> io::Result<bool> {
     let mut longest = Duration::ZERO;
     for (name, row) in ROWS.iter().filter(|(name, _)| is_wanted(name)) {
         // A row's own daemon: nothing of another row is there to be dropped.
-        let daemon = Daemon::start(&program, Transport::Unix, &["--max-objects", "2000000"])?;
-        let bystander = Bystander::start(daemon.address())?;
+        let options = ["--max-objects", "2000000", "--metrics-address", "127.0.0.1:0"];
+        let mut daemon = Daemon::start(&program, Transport::Unix, &options)?;
+        let line = daemon.line()?;
+        let metrics = line
+            .strip_prefix("metrics on http://")
+            .and_then(|rest| rest.strip_suffix("/metrics"))
+            .ok_or_else(|| io::Error::other(format!("the daemon says {line:?}")))?;
+        let bystander = Bystander::start(daemon.address(), metrics)?;
         let (took, pings) =
             row(daemon.address().to_owned(), size, bystander).await.map_err(io::Error::other)?;
         println!("{name:<44}{:>7.1} ms{pings}", took.as_secs_f64() * 1e3);

@@ -10,7 +10,11 @@ use std::{
 
 use mp_manager::{Event, Fence, List, Manager, Queue, Set, Unnamed};
 use mp_manager_bench::AUTHKEY;
-use tokio::task::JoinSet;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    task::JoinSet,
+};
 
 use crate::bystander::{Bystander, Pings};
 
@@ -32,6 +36,7 @@ rows! {
     "union with a set that is busy, of 10^6" => busy_operand,
     "union of two sets of 10^6" => union,
     "inspecting 10^6 objects" => inspect,
+    "scraping metrics of 2*10^5 objects" => scrape,
     "repeat_in_place to 2*10^7 elements" => repeat,
     "put_many of 10^6 items" => put_many,
     "a dict grows to 5*10^6 entries" => grow,
@@ -127,17 +132,61 @@ async fn union(address: String, part: usize, bystander: Bystander) -> Measured {
 
 async fn inspect(address: String, part: usize, bystander: Bystander) -> Measured {
     let manager = connect(&address).await?;
-    for chunk in 0..1000 / part {
-        let open = |n: usize| {
-            let manager = manager.clone();
-            async move { manager.lock(format!("lock {}", chunk * 1000 + n)).await.map(drop) }
-        };
-        let mut all: JoinSet<_> = (0..1000).map(open).collect();
+    let open = |manager: Manager, name: String| async move { manager.lock(name).await.map(drop) };
+    named(&manager, 1000 / part, open).await?;
+    measure(bystander, manager.inspect(None)).await
+}
+
+/// Opens so many thousand objects, each with a name of its own.
+async fn named<F>(
+    manager: &Manager,
+    thousands: usize,
+    open: impl Fn(Manager, String) -> F,
+) -> Result<(), Error>
+where
+    F: Future<Output = mp_manager::Result<()>> + Send + 'static,
+{
+    for chunk in 0..thousands {
+        let names = (0..1000).map(|n| format!("object {}", chunk * 1000 + n));
+        let mut all: JoinSet<_> = names.map(|name| open(manager.clone(), name)).collect();
         while let Some(opened) = all.join_next().await {
             opened??;
         }
     }
-    measure(bystander, manager.inspect(None)).await
+    Ok(())
+}
+
+/// Half of the objects are queues, each with an item.
+async fn scrape(address: String, part: usize, bystander: Bystander) -> Measured {
+    let manager = connect(&address).await?;
+    let open = |manager: Manager, name: String| async move {
+        if name.ends_with(['0', '2', '4', '6', '8']) {
+            return manager.lock(name).await.map(drop);
+        }
+        let queue: Queue<u64> = manager.queue(name).await?;
+        queue.put(&7).await
+    };
+    named(&manager, 200 / part, open).await?;
+    let place = bystander.metrics().to_owned();
+    measure(bystander, async move {
+        for _ in 0..10 {
+            let text = get(&place).await?;
+            if !text.starts_with("HTTP/1.1 200") || !text.contains("mp_manager_series_omitted") {
+                return Err(Error::from(text));
+            }
+        }
+        Ok(())
+    })
+    .await
+}
+
+/// What is served there.
+async fn get(place: &str) -> Result<String, Error> {
+    let mut stream = TcpStream::connect(place).await?;
+    stream.write_all(b"GET /metrics HTTP/1.1\r\nhost: here\r\n\r\n").await?;
+    let mut text = String::new();
+    stream.read_to_string(&mut text).await?;
+    Ok(text)
 }
 
 async fn repeat(address: String, part: usize, bystander: Bystander) -> Measured {

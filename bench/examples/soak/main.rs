@@ -1,8 +1,8 @@
 //! A daemon and clients that come, go, break off and die, for as long as one likes.
 //!
 //! ```sh
-//! cargo build --release -p mp-manager-cli -p mp-manager-bench
-//! target/release/soak --minutes 20
+//! cargo build --release -p mp-manager-cli
+//! cargo run --release -p mp-manager-bench --features abuse --example soak -- --minutes 20
 //! ```
 //!
 //! Once a minute all clients pause between two rounds of what they do, and the daemon is looked at: everything
@@ -24,7 +24,7 @@ use clap::{Parser, Subcommand};
 use mp_manager::Manager;
 use mp_manager_bench::{
     AUTHKEY,
-    daemon::{Daemon, Transport},
+    daemon::{Daemon, Transport, built_with_this},
 };
 use mp_manager_tests::fault_proxy::FaultProxy;
 use tokio::time::{Instant, sleep_until, timeout};
@@ -56,7 +56,7 @@ struct Arguments {
     /// Do only this; may be given several times.
     #[arg(long)]
     only: Vec<Work>,
-    /// The daemon's program; by default the one beside this program.
+    /// The daemon's program; by default the one that was built with this program.
     #[arg(long)]
     daemon: Option<PathBuf>,
     #[command(subcommand)]
@@ -96,7 +96,7 @@ fn main() -> ExitCode {
 async fn soak(arguments: &Arguments) -> io::Result<bool> {
     let program = match &arguments.daemon {
         Some(program) => program.clone(),
-        None => std::env::current_exe()?.with_file_name("mp-manager"),
+        None => built_with_this()?,
     };
     let daemon = Daemon::start(&program, Transport::Tcp, &[])?;
     let proxy = FaultProxy::start(daemon.socket_address()?).await?;

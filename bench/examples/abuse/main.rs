@@ -1,10 +1,11 @@
 //! What hostile clients do to the others.
 //!
 //! ```sh
-//! cargo build --release -p mp-manager-cli -p mp-manager-bench
-//! target/release/abuse latency       # strangers: half-open connections, and wrong logins
-//! target/release/abuse memory        # what an unauthenticated connection costs
-//! target/release/abuse throughput    # hostile sessions
+//! cargo build --release -p mp-manager-cli
+//! cargo build --release -p mp-manager-bench --features abuse --example abuse
+//! target/release/examples/abuse latency       # strangers: half-open connections, and wrong logins
+//! target/release/examples/abuse memory        # what an unauthenticated connection costs
+//! target/release/examples/abuse throughput    # hostile sessions
 //! ```
 //!
 //! The daemon and the attackers are processes of their own. Attackers have machines of their own, too,
