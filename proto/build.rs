@@ -10,7 +10,12 @@ use prost_types::{
 };
 
 /// Messages that take more room than those beside them, which would all be as large.
-const BOXED: [(&str, &str); 2] = [("Request", "op.pool"), ("Reply", "result.pool_status")];
+const BOXED: [(&str, &str); 4] = [
+    ("Request", "op.pool"),
+    ("Reply", "result.pool_status"),
+    ("Reply", "result.pool_orders"),
+    ("Reply", "result.pool_tasks"),
+];
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed=proto");

@@ -13,6 +13,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
+#include <stddef.h>
 #include <unistd.h>
 
 __attribute__((constructor)) static void keep_closed_streams_unusable(void)
@@ -23,6 +25,27 @@ __attribute__((constructor)) static void keep_closed_streams_unusable(void)
             (void)!open("/dev/null", stream == STDIN_FILENO ? O_WRONLY : O_RDONLY);
         }
     }
+}
+
+/* Undoes what the caller has done to signals that we need.
+ *
+ * A process inherits its signal mask, and which signals are ignored. The system keeps no exit status of a child
+ * for a parent that ignores SIGCHLD, and a signal that is blocked never comes: `serve` would not end by SIGTERM.
+ * Callers block signals for threads of their own that wait for them, and ignore SIGCHLD to be rid of zombies;
+ * neither is meant for us, nor for the commands that we start: Rust's standard library starts those with an
+ * empty mask as well. What else is ignored stays so, as `nohup` means it.
+ *
+ * It happens before there is a second thread, as each has a mask of its own. */
+
+__attribute__((constructor)) static void hear_signals(void)
+{
+    struct sigaction child;
+    if (sigaction(SIGCHLD, NULL, &child) == 0 && (child.sa_handler == SIG_IGN || child.sa_flags & SA_NOCLDWAIT)) {
+        (void)signal(SIGCHLD, SIG_DFL);
+    }
+    sigset_t none;
+    sigemptyset(&none);
+    (void)sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
 /* Gives memory back to the system.

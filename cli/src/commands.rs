@@ -9,14 +9,20 @@ mod keygen;
 mod list;
 mod lock;
 mod ls;
+mod man;
 mod ping;
+#[cfg(target_os = "linux")]
+mod pool;
 mod queue;
 mod rm;
+mod run;
 mod serve;
 mod set;
 #[cfg(target_os = "linux")]
 pub(crate) mod tied;
 mod value;
+#[cfg(target_os = "linux")]
+mod worker;
 
 use std::{future::Future, process::ExitCode};
 
@@ -41,14 +47,20 @@ pub(crate) enum Command {
     Queue(queue::Queue),
     Event(event::Event),
     Lock(lock::Lock),
+    #[cfg(target_os = "linux")]
+    Worker(worker::Worker),
+    #[cfg(target_os = "linux")]
+    Pool(pool::Pool),
+    Run(run::Run),
     Completions(completions::Completions),
+    Man(man::Man),
 }
 
 impl Command {
     /// Runs it to its end.
     pub(crate) fn run(self, options: &Options) -> Result<ExitCode, Error> {
         match self {
-            Self::Serve(serve) => serve.run(options),
+            Self::Serve(serve) => block_on_threads(serve.run(options)),
             Self::Keygen(keygen) => done(keygen.run()),
             Self::Cert(cert) => done(block_on(cert.run(options))),
             Self::Ping(ping) => done(block_on(ping.run(options))),
@@ -62,7 +74,13 @@ impl Command {
             Self::Queue(queue) => done(block_on(queue.run(options))),
             Self::Event(event) => done(block_on(event.run(options))),
             Self::Lock(lock) => block_on(lock.run(options)),
+            #[cfg(target_os = "linux")]
+            Self::Worker(worker) => block_on(worker.run(options)),
+            #[cfg(target_os = "linux")]
+            Self::Pool(pool) => done(block_on(pool.run(options))),
+            Self::Run(run) => block_on_threads(run.run(options)),
             Self::Completions(completions) => done(completions.run()),
+            Self::Man(man) => done(man.run()),
         }
     }
 }
@@ -77,10 +95,21 @@ fn done(result: Result<(), Error>) -> Result<ExitCode, Error> {
 
 /// Runs a client's command, on this thread alone.
 fn block_on<T>(command: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
-    let runtime =
-        Builder::new_current_thread().enable_all().build().map_err(Error::io("cannot start"))?;
+    block_on_runtime(&mut Builder::new_current_thread(), command)
+}
+
+/// Runs a command that serves, on this thread and others.
+fn block_on_threads<T>(command: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+    block_on_runtime(&mut Builder::new_multi_thread(), command)
+}
+
+fn block_on_runtime<T>(
+    builder: &mut Builder,
+    command: impl Future<Output = Result<T, Error>>,
+) -> Result<T, Error> {
+    let runtime = builder.enable_all().build().map_err(Error::io("cannot start"))?;
     let result = runtime.block_on(command);
-    // Neither a reader that is slow nor a name server may keep us.
+    // Neither what still runs, nor a reader that is slow, nor a name server may keep us.
     runtime.shutdown_background();
     result
 }

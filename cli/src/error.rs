@@ -1,11 +1,16 @@
 //! What can go wrong, and the exit code that says so.
 
-use std::{ffi::OsString, io, process::ExitCode};
+use std::{
+    ffi::OsString,
+    io,
+    os::unix::process::ExitStatusExt,
+    process::{ExitCode, ExitStatus},
+};
 
 use mp_manager_server::ServeError;
 
 /// The exit codes, for `--help`. Those above 63 are the ones of `sysexits.h`, which few commands
-/// use: `lock` passes on the exit code of the command it runs.
+/// use: `lock` and `run` pass on the exit code of the command they run.
 pub(crate) const EXIT_CODES: &str = "\
 Exit codes:
   0      success
@@ -18,9 +23,9 @@ Exit codes:
   75     the timeout passed, of connecting and waiting together
   76     lock: the lock was lost, and the command was killed (or could not be, as the message says)
   77     authentication failed
-  126    lock: the command cannot be started
-  127    lock: the command was not found
-  128+N  signal N ended it; lock: signal N ended the command
+  126    lock, run, worker: the program cannot be started
+  127    lock, run, worker: the program was not found
+  128+N  signal N ended it; lock, run: signal N ended the command
 
 Environment:
   MP_MANAGER_ADDRESS       the manager's address
@@ -30,6 +35,8 @@ Environment:
   MP_MANAGER_TLS_CERT      a file with the certificate to show
   MP_MANAGER_TLS_KEY       a file with its private key
   MP_MANAGER_LOG           what to log on standard error, such as `warn` or `debug` [default: info]
+  NO_COLOR                 no colours if it is set
+  MP_MANAGER_LOG_FORMAT    how to log it: text or json [default: text]
 
 On this machine no authkey is needed: `serve` writes one that only you can read, and the other
 commands find it.";
@@ -110,7 +117,11 @@ impl Error {
     }
 
     pub(crate) fn exit_code(&self) -> ExitCode {
-        ExitCode::from(match self {
+        self.code().into()
+    }
+
+    pub(crate) fn code(&self) -> u8 {
+        match self {
             Self::Client(error) => client_code(error),
             Self::Authentication { .. } => NOT_AUTHENTICATED,
             Self::Serve(
@@ -120,6 +131,7 @@ impl Error {
                 | ServeError::WeakAuthkey { .. }
                 | ServeError::PlainText { .. }
                 | ServeError::NotTls { .. }
+                | ServeError::NotHttp { .. }
                 | ServeError::Tls(_),
             )
             | Self::Usage(_) => USAGE,
@@ -133,10 +145,10 @@ impl Error {
             }
             Self::Start { .. } => CANNOT_START,
             // As the signal would have it, which Rust ignores.
-            Self::Io { .. } if self.is_broken_pipe() => return signal_code(SIGPIPE),
-            Self::Interrupted(signal) => return signal_code(*signal),
+            Self::Io { .. } if self.is_broken_pipe() => signal_code(SIGPIPE),
+            Self::Interrupted(signal) => signal_code(*signal),
             Self::Serve(_) | Self::Io { .. } | Self::Failed(_) => FAILED,
-        })
+        }
     }
 }
 
@@ -163,6 +175,14 @@ fn client_code(error: &mp_manager::Error) -> u8 {
 }
 
 /// The exit code after a signal, as shells have it.
-pub(crate) fn signal_code(signal: i32) -> ExitCode {
-    ExitCode::from(u8::try_from(signal).unwrap_or_default().saturating_add(SIGNAL))
+pub(crate) fn signal_code(signal: i32) -> u8 {
+    u8::try_from(signal).unwrap_or_default().saturating_add(SIGNAL)
+}
+
+/// The exit code of a command that has ended, as shells have it.
+pub(crate) fn status_code(status: ExitStatus) -> u8 {
+    match (status.code(), status.signal()) {
+        (Some(code), _) => u8::try_from(code).unwrap_or(u8::MAX),
+        (None, signal) => signal_code(signal.unwrap_or_default()),
+    }
 }

@@ -2,16 +2,16 @@
 
 use rustix::process::{Pid, Signal};
 
-/// The descendants of a process, as they were at one time.
+/// The descendants of processes, as they were at one time.
 ///
 /// Where the system cannot tell (it is asked on Linux only) there are none.
 #[derive(Debug, Default)]
 pub(crate) struct Family(Vec<system::Process>);
 
 impl Family {
-    /// All that this one has started, and they in turn.
-    pub(crate) fn of(ancestor: Pid) -> Self {
-        Self(system::descendants(ancestor))
+    /// All that these have started, and they in turn.
+    pub(crate) fn of(ancestors: &[Pid]) -> Self {
+        Self(system::descendants(ancestors))
     }
 
     /// Adds those of another time.
@@ -55,7 +55,7 @@ mod system {
         }
     }
 
-    pub(super) fn descendants(ancestor: Pid) -> Vec<Process> {
+    pub(super) fn descendants(ancestors: &[Pid]) -> Vec<Process> {
         let mut children: HashMap<i32, Vec<i32>> = HashMap::new();
         for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
             let number = entry.file_name().to_str().and_then(|name| name.parse().ok());
@@ -67,7 +67,8 @@ mod system {
             }
         }
         let mut descendants = Vec::new();
-        let mut parents = vec![ancestor.as_raw_nonzero().get()];
+        let mut parents: Vec<i32> =
+            ancestors.iter().map(|ancestor| ancestor.as_raw_nonzero().get()).collect();
         while let Some(parent) = parents.pop() {
             for child in children.remove(&parent).unwrap_or_default() {
                 let pid = Pid::from_raw(child);
@@ -102,7 +103,7 @@ mod system {
                 Command::new("sh").args(["-c", script]).stdout(Stdio::piped()).spawn().unwrap();
             let mut output = BufReader::new(shell.stdout.take().unwrap());
             output.read_line(&mut String::new()).unwrap();
-            let family = Family::of(Pid::from_child(&shell));
+            let family = Family::of(&[Pid::from_child(&shell)]);
             shell.kill().unwrap();
             shell.wait().unwrap();
             assert!(family.is_alive());
@@ -137,7 +138,7 @@ mod system {
         }
     }
 
-    pub(super) fn descendants(_: Pid) -> Vec<Process> {
+    pub(super) fn descendants(_: &[Pid]) -> Vec<Process> {
         Vec::new()
     }
 }

@@ -9,17 +9,23 @@ mod allocator;
 mod authkey;
 mod child;
 mod commands;
+mod copies;
 mod deadline;
 mod descriptors;
 mod environment;
 mod error;
 mod family;
 mod fence;
+#[cfg(target_os = "linux")]
+mod first_process;
 mod json;
 mod logging;
+mod notify;
 mod options;
 mod output;
 mod parse;
+mod private_directory;
+mod relay;
 mod reload;
 mod signals;
 mod stderr;
@@ -55,6 +61,10 @@ const STACK_BYTES: usize = 8 << 20;
 fn main() -> ExitCode {
     let _flush = stderr::Flush;
     stderr::print_panics();
+    #[cfg(target_os = "linux")]
+    if first_process::is_this() {
+        return first_process::run().unwrap_or_else(|error| report(&error));
+    }
     match thread::Builder::new().name("command".into()).stack_size(STACK_BYTES).spawn(run) {
         Ok(command) => command.join().unwrap_or_else(|panic| resume_unwind(panic)),
         Err(error) => report(&Error::io("cannot start a thread")(error)),
@@ -64,10 +74,19 @@ fn main() -> ExitCode {
 fn run() -> ExitCode {
     #[cfg(target_os = "linux")]
     if let Some(tied) = commands::tied::Tied::from_arguments() {
-        return report(&tied.run());
+        return tied.run().unwrap_or_else(|error| report(&error));
     }
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
+        Err(said)
+            if said.use_stderr()
+                && options::log_format_of_wrong_usage() == stderr::LogFormat::Json =>
+        {
+            stderr::set_format(stderr::LogFormat::Json);
+            let said_text = said.render().to_string();
+            stderr::complain(said_text.trim().trim_start_matches("error: "));
+            return usage_code(&said);
+        }
         // Help, too, is no success if it could not be printed.
         Err(said) => {
             let printed = said.print().and_then(|()| io::stdout().flush());
@@ -75,12 +94,14 @@ fn run() -> ExitCode {
                 Err(error) if !said.use_stderr() => {
                     report(&Error::io("cannot write to standard output")(error))
                 }
-                _ => ExitCode::from(u8::try_from(said.exit_code()).unwrap_or(2)),
+                _ => usage_code(&said),
             };
         }
     };
-    let execute = || cli.command.run(&cli.options.with_environment()?);
-    match logging::start().and_then(|()| execute()) {
+    let Cli { options, command } = cli;
+    let log_format = options.log_format();
+    let execute = || command.run(&options.with_environment()?);
+    match log_format.and_then(logging::start).and_then(|()| execute()) {
         Ok(code) => code,
         Err(error) => report(&error),
     }
@@ -88,8 +109,12 @@ fn run() -> ExitCode {
 
 fn report(error: &Error) -> ExitCode {
     if !error.is_silent() {
-        let error = table::printable(error.to_string());
-        stderr::print_line(&format!("mp-manager: {error}"));
+        stderr::complain(&error.to_string());
     }
     error.exit_code()
+}
+
+/// The exit code after what clap has said: help, or that the usage is wrong.
+fn usage_code(said: &clap::Error) -> ExitCode {
+    ExitCode::from(u8::try_from(said.exit_code()).unwrap_or(2))
 }

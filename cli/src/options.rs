@@ -1,6 +1,6 @@
 //! The options every command has.
 
-use std::path::PathBuf;
+use std::{env, ffi::OsString, path::PathBuf};
 
 use clap::{
     Args, ValueEnum,
@@ -11,14 +11,18 @@ use tokio::task::spawn_blocking;
 
 use crate::{
     address::Given,
-    authkey,
+    authkey::{self, Keys},
     deadline::{Deadline, Passed},
     environment::{file_variable, variable},
     error::Error,
     fence::Fenced,
     signals::Signals,
+    stderr::LogFormat,
     tls::TlsOptions,
 };
+
+const LOG_FORMAT: &str = "MP_MANAGER_LOG_FORMAT";
+const LOG_FORMAT_OPTION: &str = "--log-format";
 
 /// Which manager, and how to answer.
 #[derive(Debug, Args)]
@@ -31,6 +35,12 @@ pub(crate) struct Options {
     /// The given address, the environment's, or the default one.
     #[arg(skip)]
     pub(crate) address: Given,
+    /// The address is not the default one.
+    #[arg(skip)]
+    pub(crate) has_address: bool,
+    /// The command line says with which authkey or certificates to connect.
+    #[arg(skip)]
+    pub(crate) has_credentials: bool,
     /// A file with the authkey, or several, one on each line, of which the first is preferred; a line
     /// that begins with # is a comment [env: MP_MANAGER_AUTHKEY_FILE]
     #[arg(
@@ -46,6 +56,10 @@ pub(crate) struct Options {
     /// How to print what is more than one value
     #[arg(long, global = true, value_enum, value_name = "FORMAT", default_value_t)]
     pub(crate) output: Format,
+    /// How to log on standard error: text, or one JSON object on each line
+    /// [env: MP_MANAGER_LOG_FORMAT] [default: text]
+    #[arg(long, global = true, value_enum, value_name = "FORMAT", hide_possible_values = true)]
+    log_format: Option<LogFormat>,
 }
 
 /// How to print what is more than one value.
@@ -58,22 +72,60 @@ pub(crate) enum Format {
     Json,
 }
 
+/// How to say that the command line is wrong: as far as can be told from it, and else as the environment says.
+pub(crate) fn log_format_of_wrong_usage() -> LogFormat {
+    let given = given_log_format(env::args_os()).or_else(|| variable(LOG_FORMAT));
+    let format = given.and_then(|text| LogFormat::from_str(text.to_str()?, false).ok());
+    format.unwrap_or_default()
+}
+
+fn given_log_format(arguments: impl Iterator<Item = OsString>) -> Option<OsString> {
+    let mut arguments = arguments.take_while(|argument| argument != "--");
+    while let Some(argument) = arguments.next() {
+        match argument.to_string_lossy().strip_prefix(LOG_FORMAT_OPTION) {
+            Some("") => return arguments.next(),
+            Some(rest) if rest.starts_with('=') => return rest.strip_prefix('=').map(Into::into),
+            _ => {}
+        }
+    }
+    None
+}
+
 impl Options {
     /// Adds what the environment has and the command line has not. clap would do it as well, and
     /// take what is in the environment for an option that the user typed: its usage lines would
     /// show it as required, and an empty variable would be an error.
     pub(crate) fn with_environment(mut self) -> Result<Self, Error> {
+        self.has_credentials = self.authkey_file.is_some() || self.tls.is_given();
+        self.has_address = true;
         self.address = match (self.given_address.take(), variable(mp_manager::ADDRESS_VARIABLE)) {
             (Some(given), _) => given,
             (None, Some(text)) => text.to_string_lossy().parse().map_err(|error| {
                 Error::Usage(format!("{}: {error}", mp_manager::ADDRESS_VARIABLE))
             })?,
-            (None, None) => Given::default(),
+            (None, None) => {
+                self.has_address = false;
+                Given::default()
+            }
         };
         self.authkey_file =
             self.authkey_file.or_else(|| file_variable(mp_manager::AUTHKEY_FILE_VARIABLE));
         self.tls = self.tls.with_environment();
         Ok(self)
+    }
+
+    /// How to log: as given, or as the environment says.
+    pub(crate) fn log_format(&self) -> Result<LogFormat, Error> {
+        match (self.log_format, variable(LOG_FORMAT)) {
+            (Some(format), _) => Ok(format),
+            (None, Some(text)) => {
+                LogFormat::from_str(&text.to_string_lossy(), false).map_err(|_| {
+                    let text = text.display();
+                    Error::Usage(format!("{LOG_FORMAT} is \"{text}\": use text or json"))
+                })
+            }
+            (None, None) => Ok(LogFormat::default()),
+        }
     }
 
     /// Opens an object and does something with it, in a session of its own.
@@ -146,21 +198,29 @@ impl Options {
         closed.map(|()| output)
     }
 
-    async fn connect(&self, purpose: &str) -> Result<Manager, Error> {
+    pub(crate) async fn connect(&self, purpose: &str) -> Result<Manager, Error> {
+        self.connect_with(&self.keys().await?, purpose).await
+    }
+
+    /// The authkeys to connect with.
+    pub(crate) async fn keys(&self) -> Result<Keys, Error> {
         let (address, file) = (self.address.clone(), self.authkey_file.clone());
         // A pipe that nobody writes to keeps neither a signal nor a timeout from ending the command.
         let read = spawn_blocking(move || authkey::for_client(&address, file.as_deref()));
-        let keys =
-            read.await.map_err(|error| Error::io("cannot read the authkey")(error.into()))??;
+        read.await.map_err(|error| Error::io("cannot read the authkey")(error.into()))?
+    }
+
+    /// Connects with these authkeys. `purpose` is what `inspect` says about the session.
+    pub(crate) async fn connect_with(&self, keys: &Keys, purpose: &str) -> Result<Manager, Error> {
         let builder = Manager::builder().process_name(format!("mp-manager {purpose}"));
         let builder = match &keys.file {
             Some(file) => builder.authkey_file(file),
-            None => builder.authkeys(keys.authkeys),
+            None => builder.authkeys(keys.authkeys.clone()),
         };
         self.tls.apply(builder)?.connect(&self.address.to_string()).await.map_err(|error| {
             match error {
                 ClientError::AuthenticationFailed(_) => {
-                    Error::Authentication { error, origin: keys.origin }
+                    Error::Authentication { error, origin: keys.origin.clone() }
                 }
                 ClientError::LimitExceeded(_) | ClientError::OutOfMemory(_) => Error::NoRoom(error),
                 error => error.into(),

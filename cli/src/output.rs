@@ -4,7 +4,7 @@
 //! success. Here a command knows whether the system has taken all of it, and can give back what it
 //! could not print.
 
-use std::io;
+use std::{io, os::fd::AsFd};
 
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
@@ -37,7 +37,7 @@ pub(crate) fn check() -> Result<(), Error> {
 
 /// Prints text as it is. Returns when the system has all of it.
 pub(crate) fn print(text: &str) -> Result<(), Error> {
-    write_all(text.as_bytes()).map_err(cannot_write)
+    write_all(io::stdout(), text.as_bytes()).map_err(cannot_write)
 }
 
 /// Prints one line.
@@ -134,15 +134,15 @@ pub(crate) fn print_values(texts: &Texts, format: Format, values: Vec<Json>) -> 
     }
 }
 
-fn write_all(mut rest: &[u8]) -> Result<(), Errno> {
-    let stdout = io::stdout();
+/// Writes all of it. Blocks, also if the stream is non-blocking.
+pub(crate) fn write_all(stream: impl AsFd, mut rest: &[u8]) -> Result<(), Errno> {
     while !rest.is_empty() {
-        match write(&stdout, rest) {
+        match write(&stream, rest) {
             Ok(0) => return Err(Errno::IO),
             Ok(written) => rest = rest.get(written..).unwrap_or_default(),
             Err(Errno::INTR) => {}
             // Another process has made the pipe or the terminal that we share non-blocking.
-            Err(Errno::AGAIN) => match poll(&mut [PollFd::new(&stdout, PollFlags::OUT)], None) {
+            Err(Errno::AGAIN) => match poll(&mut [PollFd::new(&stream, PollFlags::OUT)], None) {
                 Ok(_) | Err(Errno::INTR) => {}
                 Err(error) => return Err(error),
             },
@@ -152,7 +152,8 @@ fn write_all(mut rest: &[u8]) -> Result<(), Errno> {
     Ok(())
 }
 
-fn cannot_write(error: Errno) -> Error {
+/// The error of a write to standard output.
+pub(crate) fn cannot_write(error: Errno) -> Error {
     match error {
         Errno::BADF => Error::Failed(
             "standard output is closed, or not open for writing (>/dev/null discards what is \

@@ -13,12 +13,23 @@ use std::{
     io::{self, Write},
     mem::{swap, take},
     panic,
-    sync::{Condvar, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Condvar, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     thread,
     time::{Duration, Instant},
 };
 
+use clap::ValueEnum;
 use rustix::event::{PollFd, PollFlags, poll};
+use serde_json::json;
+use tracing_subscriber::fmt::{
+    format::Writer,
+    time::{FormatTime, SystemTime},
+};
+
+use crate::table::printable;
 
 /// Capacity of the buffer. The writer holds as much again while it writes.
 const MAX_BYTES: usize = 1 << 20;
@@ -28,6 +39,39 @@ const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The lines of this process.
 static STDERR: Lines = Lines::new(MAX_BYTES);
+
+/// How this process says something on standard error.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogFormat {
+    /// For people
+    #[default]
+    Text,
+    /// For programs: each line is one JSON object
+    Json,
+}
+
+impl LogFormat {
+    /// As an option has it.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Text => "text",
+            Self::Json => "json",
+        }
+    }
+}
+
+/// Whether the format is [JSON](LogFormat::Json).
+static IS_JSON: AtomicBool = AtomicBool::new(false);
+
+/// Sets the format of what this process says itself, from now on.
+pub(crate) fn set_format(format: LogFormat) {
+    IS_JSON.store(format == LogFormat::Json, Ordering::Relaxed);
+}
+
+pub(crate) fn format() -> LogFormat {
+    if IS_JSON.load(Ordering::Relaxed) { LogFormat::Json } else { LogFormat::Text }
+}
 
 /// Has the last lines written when it is dropped, unless nobody reads them.
 pub(crate) struct Flush;
@@ -53,14 +97,49 @@ pub(crate) fn print_panics() {
             BacktraceStatus::Captured => format!("\n{backtrace}"),
             _ => String::new(),
         };
-        print_line(&format!("mp-manager: thread {thread} {panic}{backtrace}"));
+        // A backtrace has lines of its own.
+        say(&line(&format!("thread {thread} {panic}{backtrace}")));
     }));
 }
 
-/// Prints a line. Never blocks and never fails; lines appear in the order of the calls.
-pub(crate) fn print_line(line: &str) {
+/// Prints what is wrong. Never blocks and never fails; lines appear in the order of the calls.
+pub(crate) fn complain(problem: &str) {
+    say(&complaint(problem));
+}
+
+fn say(lines: &str) {
     // `Stderr` never fails.
-    let _ = Stderr.write_all(format!("{line}\n").as_bytes());
+    let _ = Stderr.write_all(lines.as_bytes());
+}
+
+/// The one line that says what is wrong, whatever names are in it.
+pub(crate) fn complaint(problem: &str) -> String {
+    match format() {
+        LogFormat::Json => json_line(problem),
+        LogFormat::Text => line(&printable(problem.to_owned())),
+    }
+}
+
+/// An error message, as lines of the log's format.
+fn line(problem: &str) -> String {
+    match format() {
+        LogFormat::Json => json_line(problem),
+        LogFormat::Text => format!("mp-manager: {problem}\n"),
+    }
+}
+
+/// The same line as one of the log in JSON.
+fn json_line(problem: &str) -> String {
+    let mut timestamp = String::new();
+    // What cannot be formatted is left out.
+    let _ = SystemTime.format_time(&mut Writer::new(&mut timestamp));
+    let line = json!({
+        "timestamp": timestamp,
+        "level": "ERROR",
+        "message": problem,
+        "target": "mp_manager",
+    });
+    format!("{line}\n")
 }
 
 /// A writer of lines: each write is one or more of them.
@@ -141,13 +220,13 @@ impl Lines {
         let mut batch = Vec::new();
         loop {
             let dropped = self.take(&mut batch);
-            for line in batch.split_inclusive(|byte| *byte == b'\n') {
-                lost.write(&mut output, line);
+            for bytes in batch.split_inclusive(|byte| *byte == b'\n') {
+                lost.write(&mut output, bytes);
             }
             batch.clear();
             if dropped > 0 {
                 let notice =
-                    format!("mp-manager: standard error was not read; lines dropped: {dropped}\n");
+                    line(&format!("standard error was not read; lines dropped: {dropped}"));
                 lost.write(&mut output, notice.as_bytes());
             }
         }
@@ -195,21 +274,21 @@ struct Lost {
 
 impl Lost {
     /// Writes a line, and before it the number of those that were lost.
-    fn write(&mut self, output: &mut impl Write, line: &[u8]) {
+    fn write(&mut self, output: &mut impl Write, bytes: &[u8]) {
         if let Some(error) = &self.error {
             let newline = if self.is_inside_line { "\n" } else { "" };
             let notice = format!(
-                "{newline}mp-manager: standard error could not be written ({error}); lines lost: \
-                 {}\n",
+                "standard error could not be written ({error}); lines lost: {}",
                 self.count
             );
+            let notice = newline.to_owned() + &line(&notice);
             if self.try_write(output, notice.as_bytes()).is_err() {
                 self.count += 1;
                 return;
             }
             *self = Self::default();
         }
-        if let Err(error) = self.try_write(output, line) {
+        if let Err(error) = self.try_write(output, bytes) {
             self.count += 1;
             self.error = Some(error);
         }
@@ -379,5 +458,15 @@ mod tests {
         scene.allow(Ok(usize::MAX));
         scene.lines.flush(Duration::from_secs(3600));
         assert_eq!(scene.written.recv().unwrap(), "line\n");
+    }
+
+    #[test]
+    fn a_complaint_is_one_line_of_json() {
+        let line = json_line("thread main panicked:\n\"x\"");
+        assert_eq!(line.matches('\n').count(), 1);
+        let said: serde_json::Value = serde_json::from_str(&line).unwrap();
+        assert_eq!(said["message"], "thread main panicked:\n\"x\"");
+        assert_eq!((&said["level"], &said["target"]), (&"ERROR".into(), &"mp_manager".into()));
+        assert!(said["timestamp"].as_str().unwrap().ends_with('Z'), "{said}");
     }
 }

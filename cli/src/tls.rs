@@ -53,6 +53,11 @@ impl TlsOptions {
         }
     }
 
+    /// Whether there are any.
+    pub(crate) fn is_given(&self) -> bool {
+        [&self.tls_ca, &self.tls_cert, &self.tls_key].into_iter().any(|file| given(file).is_some())
+    }
+
     /// The authorities to trust.
     pub(crate) fn ca(&self) -> Option<&Path> {
         given(&self.tls_ca)

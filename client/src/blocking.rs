@@ -15,6 +15,8 @@
 //! # }
 //! ```
 
+#[cfg(feature = "process")]
+mod agent;
 mod array;
 mod barrier;
 mod block_on;
@@ -40,6 +42,8 @@ mod semaphore;
 mod set;
 mod wait_any;
 
+#[cfg(feature = "process")]
+pub use agent::{Agent, AgentBuilder};
 pub use array::Array;
 pub use barrier::Barrier;
 pub use condition::{Condition, ConditionGuard};

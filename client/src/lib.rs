@@ -89,6 +89,8 @@
 //! item from a queue. Everything else is final once the manager has applied it: each method says so
 //! where it matters.
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 #[cfg(all(feature = "process", not(target_os = "linux")))]
 compile_error!(
     "the feature `process` of mp-manager works on Linux only: on other systems depend on mp-manager with \

@@ -36,6 +36,7 @@
 //! does not outlive its parent, not even if that is killed, or if it is stopped itself. It ignores Ctrl-C and
 //! leaves it to the parent.
 
+mod agent;
 mod arguments;
 mod bootstrap;
 mod builder;
@@ -44,6 +45,8 @@ mod chunk;
 mod control;
 mod current_manager;
 mod handle;
+mod hosted;
+mod hosting;
 mod identity;
 mod init;
 mod log;
@@ -54,12 +57,15 @@ mod place;
 mod pool;
 mod recorder;
 mod registry;
+mod remote;
 mod spawn;
 mod start;
+mod start_on;
 mod task;
 mod worker;
 
 pub use crate::failure::{TaskError, TaskFailure};
+pub use agent::{Agent, AgentBuilder};
 pub use builder::ProcessBuilder;
 pub use children::{active_children, finish};
 pub use handle::{Process, Sentinel};
@@ -69,6 +75,9 @@ pub(crate) use init::init_in_test;
 #[cfg(feature = "tracing")]
 pub use log::log_to_stderr;
 pub use outcome::Outcome;
-pub use pool::{Apply, AsyncResult, Imap, Map, MapResults, Pool, PoolBuilder, PoolStatus, fence};
+pub use pool::{
+    Apply, AsyncResult, Imap, Map, MapResults, Pool, PoolBuilder, PoolHost, PoolStatus, PoolTasks,
+    fence,
+};
 pub use registry::{Entry, Registry};
 pub use task::{BoxFuture, Failure, Fallible, Running, Single, Task, Transferable};

@@ -14,7 +14,7 @@ use mp_manager_proto::v1::{
     Beat, Challenge, ClientFrame, Error as Refusal, Resume, ServerFrame, Welcome,
 };
 
-pub use self::pool::{Pool, Standing, Ticket};
+pub use self::pool::{Host, Pool, Standing, Ticket};
 use crate::{
     objects::Manager,
     protocol::{Connected, Policy, Step, driver_ended},

@@ -90,13 +90,45 @@ pub async fn wait_any_timeout(things: &[&dyn Waitable], timeout: Duration) -> Re
     if timeout.is_zero() {
         return ready(things, true).await;
     }
-    tokio::time::timeout(timeout, ready(things, false)).await.unwrap_or_else(|_| Ok(Vec::new()))
+    match tokio::time::timeout(timeout, first(things, false)).await {
+        Ok(first) => Ok(with_others(things, first?).await),
+        Err(_) => Ok(Vec::new()),
+    }
 }
 
 pub(crate) async fn ready(things: &[&dyn Waitable], looks_only: bool) -> Result<Vec<usize>> {
+    let first = first(things, looks_only).await?;
+    Ok(with_others(things, first).await)
+}
+
+/// What is ready first, and the places of what has not answered by then.
+pub(crate) type First = (Vec<usize>, Vec<usize>);
+
+pub(crate) async fn first(things: &[&dyn Waitable], looks_only: bool) -> Result<First> {
     let places = things.iter().enumerate();
-    let mut asked: Vec<(usize, Ask<'_>)> =
-        places.map(|(place, thing)| (place, thing.ready(looks_only))).collect();
+    answered(places.map(|(place, thing)| (place, thing.ready(looks_only))).collect(), looks_only)
+        .await
+}
+
+/// Adds the others that are ready: their answers may have been on their way. A look ends by itself, whatever the
+/// connection does; what cannot be asked now fails the next time.
+pub(crate) async fn with_others(
+    things: &[&dyn Waitable],
+    (mut ready, others): First,
+) -> Vec<usize> {
+    let looks = others.iter().map(|&place| (place, things[place].ready(true))).collect();
+    if let Ok((others, _)) = answered(looks, true).await {
+        ready.extend(others);
+    }
+    ready.sort_unstable();
+    ready
+}
+
+type Asked<'a> = Vec<(usize, Ask<'a>)>;
+
+/// Waits for the first answer that something is ready, or for `all` answers: the places of what is, and those that
+/// have not answered.
+async fn answered(mut asked: Asked<'_>, all: bool) -> Result<First> {
     let mut ready = Vec::new();
     poll_fn(|cx| {
         let mut failed = None;
@@ -113,14 +145,12 @@ pub(crate) async fn ready(things: &[&dyn Waitable], looks_only: bool) -> Result<
         });
         match failed {
             Some(error) => Poll::Ready(Err(error)),
-            // Who only looks wants to know of all of them.
-            None if !asked.is_empty() && (looks_only || ready.is_empty()) => Poll::Pending,
+            None if !asked.is_empty() && (all || ready.is_empty()) => Poll::Pending,
             None => Poll::Ready(Ok(())),
         }
     })
     .await?;
-    ready.sort_unstable();
-    Ok(ready)
+    Ok((ready, asked.into_iter().map(|(place, _)| place).collect()))
 }
 
 /// How long a call may wait.

@@ -31,33 +31,41 @@ fn main() {
         },
         Ok("stopped") => {
             // All that a parent sees of a child that is stopped in `init()`: that it is there.
-            let ready = [0, 0, 0, 0, 2];
-            rustix::io::write(rustix::stdio::stdin(), &ready).expect("a parent listens");
-            loop {
-                std::thread::park();
-            }
+            say(&[0, 0, 0, 1, 2, 1]);
         }
+        // A child whose program was built with another version of this crate.
+        Ok("another version") => say(&[0, 0, 0, 1, 2, 99]),
         Ok("runtime") => runtime().block_on(async { mp_manager::init() }),
         _ => mp_manager::init(),
     }
     runtime().block_on(async {
         let text = "x".repeat(5 << 20);
-        let (exits, never, within, stopped, exit_at_work) = tokio::join!(
+        let (exits, never, within, another, stopped, exit_at_work) = tokio::join!(
             start("exit"),
             start("never"),
             start("runtime"),
+            start("another version"),
             Process::new(measure, (text,)).env(HOW, "stopped").start(),
             work("exit"),
         );
         fails_with(exits, "it ended before it came to `mp_manager::init()`: exit status: 7");
         fails_with(never, "it did not come to `mp_manager::init()` within 10s");
         within.expect("it starts").join().await.expect("it succeeds");
+        fails_with(another, "it was built with another version of mp-manager");
         fails_with(stopped, "it read nothing of its arguments for 10s");
         let error = exit_at_work.expect_err("no worker arrives");
         assert!(matches!(error, Error::PoolBroken(_)), "{error:?}");
         assert!(error.to_string().contains("exit status: 7"), "{error}");
     });
     println!("test arrival ... ok");
+}
+
+/// Says something to the parent, and stays.
+fn say(frame: &[u8]) -> ! {
+    rustix::io::write(rustix::stdio::stdin(), frame).expect("a parent listens");
+    loop {
+        std::thread::park();
+    }
 }
 
 fn runtime() -> tokio::runtime::Runtime {

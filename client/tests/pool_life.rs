@@ -65,6 +65,18 @@ async fn what_was_submitted_before_a_pool_was_closed_is_executed() {
 }
 
 #[mp_manager::test]
+async fn a_pool_closes_after_the_last_runs_of_a_map_have_gone_out() {
+    for pool in [within(Pool::new(2)).await.unwrap(), Pool::threads(2).unwrap()] {
+        // When the first runs are done, all others are submitted together.
+        let result = pool.map_async(square, 0..2000);
+        within(pool.close()).await.unwrap();
+        let squares: Vec<_> = (0..2000).map(|x| x * x).collect();
+        assert_eq!(within(result.get()).await.unwrap(), squares);
+        within(pool.join()).await.unwrap();
+    }
+}
+
+#[mp_manager::test]
 async fn a_stream_that_nobody_reads_holds_up_nobody() {
     for pool in [within(Pool::new(1)).await.unwrap(), Pool::threads(1).unwrap()] {
         let mut endless = pool.imap(square, 0..);

@@ -6,6 +6,7 @@ use std::{
     os::unix::process::ExitStatusExt,
     path::Path,
     process::{Command, Stdio},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -343,6 +344,9 @@ async fn a_grandchild_runs_its_plain_main() -> Result<()> {
 
 #[mp_manager::test]
 async fn a_command_is_another_program() -> Result<()> {
+    // A shell ignores SIGINT for a script's background commands, and children would inherit that.
+    signal_hook::flag::register_conditional_shutdown(2, 128 + 2, Arc::new(true.into()))
+        .expect("it can be handled");
     let process = Process::command("sh").args(["-c", "exit 5"]).start().await?;
     assert!(process.join().await.is_err());
     assert_eq!(process.exit_code(), Some(5));

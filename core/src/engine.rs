@@ -27,10 +27,12 @@ mod books;
 mod cell;
 mod client;
 mod config;
+mod counters;
 mod deadlines;
 mod directory;
 mod end;
 mod leases;
+mod measure;
 mod operand;
 mod perform;
 mod request;
@@ -52,6 +54,7 @@ use std::{
 
 use books::Books;
 use cell::Objects;
+use counters::Counters;
 use deadlines::Deadlines;
 use shards::Shards;
 
@@ -59,7 +62,9 @@ pub use attach::{Hello, SHORTEST_FRAMES};
 pub use cell::Cell;
 pub use client::{Attachment, Client, ClientState};
 pub use config::{Clock, Config, Totals};
+pub use counters::{Cause, Tally};
 pub use end::shutting_down;
+pub use measure::{MeasuredObject, ObjectPage, SessionPage};
 pub use reservation::Reservation;
 pub use step::{Ending, Heavy, LetGo, Orders, Step, Work};
 pub use stream::{Started, Stream, Want};
@@ -71,6 +76,7 @@ pub struct Engine {
     config: Config,
     clock: Box<dyn Clock>,
     reservation: Reservation,
+    counters: Counters,
     books: Arc<Books>,
     objects: Arc<Objects>,
     names: Mutex<BTreeMap<String, Arc<Cell>>>,
@@ -78,6 +84,8 @@ pub struct Engine {
     next_session: AtomicU64,
     deadlines: Deadlines,
     lease_clock: Mutex<LeaseClock>,
+    /// It has run for as long as the longest lease.
+    is_settled: AtomicBool,
     leases: Mutex<Leases>,
     started: Duration,
     shutting_down: AtomicBool,
@@ -107,12 +115,14 @@ impl Engine {
             deadlines: Deadlines::new(Arc::clone(&books)),
             books,
             lease_clock: Mutex::new(LeaseClock::new(clock.boottime())),
+            is_settled: AtomicBool::new(false),
             leases: Mutex::default(),
             started: clock.monotonic(),
             shutting_down: AtomicBool::new(false),
             config,
             clock,
             reservation,
+            counters: Counters::default(),
         }
     }
 

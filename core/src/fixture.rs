@@ -19,6 +19,8 @@ pub(crate) struct Fixture<M> {
     /// Grants whose holder was told that it lost them.
     pub(crate) lost: Vec<(SessionId, u64)>,
     pub(crate) tokens: Tokens,
+    /// The manager has run for as long as the longest lease.
+    pub(crate) is_settled: bool,
     last_seq: u64,
     parked: BTreeSet<CallId>,
     unacknowledged: BTreeSet<CallId>,
@@ -37,6 +39,7 @@ impl<M: Machine> Fixture<M> {
             object,
             lost: Vec::new(),
             tokens,
+            is_settled: false,
             last_seq: 0,
             parked: BTreeSet::new(),
             unacknowledged: BTreeSet::new(),
@@ -81,7 +84,10 @@ impl<M: Machine> Fixture<M> {
     }
 
     fn turn<T>(&mut self, f: impl FnOnce(&mut M, &mut Turn<'_>) -> T) -> T {
-        let (result, effects) = with_turn(&self.tokens, |turn| f(&mut self.object, turn));
+        let (result, effects) = with_turn(&self.tokens, |turn| {
+            turn.is_settled = self.is_settled;
+            f(&mut self.object, turn)
+        });
         for (call, answer) in effects.replies {
             assert!(self.parked.remove(&call), "{call:?} does not wait, but is told {answer:?}");
             self.hear(call, answer);

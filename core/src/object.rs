@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use mp_manager_proto::{
     operation,
-    v1::{Kind, ObjectInfo, Parameters, parameters, request},
+    v1::{Kind, ObjectInfo, Parameters, PoolStatus, parameters, request},
 };
 
 pub use crate::machine::unsupported;
@@ -12,8 +12,8 @@ use crate::{
     cost::{self, times},
     machine::Machine,
     objects::{
-        Array, Barrier, Condition, Dict, Event, List, Lock, Namespace, Pipe, Pool, Queue, RLock,
-        Scalar, Semaphore, Set,
+        Array, Barrier, Condition, Dict, Event, List, Lock, Namespace, Pipe, Pool, Queue,
+        QueueStatus, RLock, Scalar, Semaphore, Set,
     },
     turn::Turn,
     v1::{Error, Reason},
@@ -225,7 +225,33 @@ objects! {
     Pool: Pool,
 }
 
+/// What is measured of an object from time to time: numbers that are quick to find.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub enum Measured {
+    /// Of a queue.
+    Queue(QueueStatus),
+    /// Of a pool.
+    Pool(PoolStatus),
+}
+
 impl Object {
+    /// Whether objects of this kind are [measured](Self::measure).
+    #[must_use]
+    pub fn is_measured(kind: Kind) -> bool {
+        matches!(kind, Kind::Queue | Kind::Pool)
+    }
+
+    /// Its numbers, if its kind has any.
+    #[must_use]
+    pub fn measure(&self) -> Option<Measured> {
+        match self {
+            Self::Queue(object) => Some(Measured::Queue(object.status())),
+            Self::Pool(object) => Some(Measured::Pool(object.status())),
+            _ => None,
+        }
+    }
+
     /// A new object. `seed` scatters hash tables; nothing anyone can see depends on it.
     ///
     /// # Errors

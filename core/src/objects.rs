@@ -26,7 +26,7 @@ pub use lock::Lock;
 pub use namespace::Namespace;
 pub use pipe::Pipe;
 pub use pool::Pool;
-pub use queue::Queue;
+pub use queue::{Queue, QueueStatus};
 pub use rlock::RLock;
 pub use scalar::Scalar;
 pub use semaphore::Semaphore;

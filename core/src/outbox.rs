@@ -5,8 +5,9 @@ use std::collections::{BTreeMap, VecDeque};
 use mp_manager_proto::{
     reply::{Payload, class},
     v1::{
-        Delivery, Error, Lost, ObjectInfo, PoolFailure, PoolSegment, PoolTicket, Reason, Reconcile,
-        Reply, SeqRange, ServerFrame, Value, reply,
+        Delivery, Error, Lost, ObjectInfo, PoolFailure, PoolHost, PoolOrders, PoolSegment,
+        PoolStatus, PoolTaskInfo, PoolTicket, Reason, Reconcile, Reply, SeqRange, ServerFrame,
+        Value, reply,
     },
 };
 
@@ -570,7 +571,16 @@ fn weight(result: &reply::Result) -> usize {
                 let parts = |item: &Delivery| optional(&item.value) + optional(&item.priority);
                 all.deliveries.iter().map(|item| 2 * IN_A_LIST + parts(item)).sum()
             }
-            Payload::Text(text) => text.len(),
+            Payload::Status(status) => {
+                let hosts = status.hosts.iter().map(|host| size_of::<PoolHost>() + host.name.len());
+                size_of::<PoolStatus>() + status.broken.len() + hosts.sum::<usize>()
+            }
+            Payload::Orders(orders) => {
+                let hosts =
+                    orders.hosts.iter().map(|host| size_of::<String>() + SMALL + host.len());
+                size_of::<PoolOrders>() + hosts.sum::<usize>()
+            }
+            Payload::Tasks(tasks) => tasks.tasks.iter().map(task_weight).sum(),
             Payload::Work(work) => work
                 .tickets
                 .iter()
@@ -595,6 +605,12 @@ fn weight(result: &reply::Result) -> usize {
                 objects(&inspection.objects) + sessions
             }
         }
+}
+
+/// What the description of a task weighs.
+fn task_weight(task: &PoolTaskInfo) -> usize {
+    let texts = task.task.len() + task.worker.len() + task.host.len();
+    size_of::<PoolTaskInfo>() + 3 * SMALL + texts + task.failure.as_ref().map_or(0, failure_weight)
 }
 
 /// What the failure of a task weighs.

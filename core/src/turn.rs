@@ -95,6 +95,8 @@ pub struct Turn<'a> {
     resolve: &'a dyn Fn(&Ref) -> Option<Pin>,
     /// What is left of the memory budget.
     headroom: usize,
+    /// The manager has run for so long that every session of an earlier start knows that it is over.
+    pub(crate) is_settled: bool,
     /// Answers to calls that were parked: deliver them.
     pub replies: Vec<(CallId, Result<Answer, Error>)>,
     /// Grants (by token) that their session no longer has, without having asked for it: tell it.
@@ -110,13 +112,27 @@ impl<'a> Turn<'a> {
         resolve: &'a dyn Fn(&Ref) -> Option<Pin>,
     ) -> Self {
         let headroom = usize::MAX;
-        Self { limits, tokens, resolve, headroom, replies: Vec::new(), lost: Vec::new() }
+        Self {
+            limits,
+            tokens,
+            resolve,
+            headroom,
+            is_settled: false,
+            replies: Vec::new(),
+            lost: Vec::new(),
+        }
     }
 
     /// The same turn, in which an operation that multiplies what is there has this much memory.
     #[must_use]
     pub fn with_headroom(self, bytes: usize) -> Self {
         Self { headroom: bytes, ..self }
+    }
+
+    /// The same turn, of a manager that has run for as long as the longest lease, or has not.
+    #[must_use]
+    pub fn when_settled(self, is_settled: bool) -> Self {
+        Self { is_settled, ..self }
     }
 
     /// Refuses an operation that needs more memory than there is. It is for those whose result may be much

@@ -52,6 +52,12 @@ impl<T> Waiters<T> {
         Some((call, with))
     }
 
+    /// The first of whom this holds leaves the line.
+    pub(crate) fn pop_first(&mut self, holds: impl Fn(CallId) -> bool) -> Option<(CallId, T)> {
+        let call = self.line.values().map(|(call, _)| *call).find(|call| holds(*call))?;
+        self.remove(call).map(|with| (call, with))
+    }
+
     /// Leaves the line; `None` if the call is not in it.
     pub(crate) fn remove(&mut self, call: CallId) -> Option<T> {
         let place = self.places.remove(&call)?;
@@ -93,10 +99,19 @@ impl<T> Waiters<T> {
 
     /// Adds the line to an object's description.
     pub(crate) fn describe(&self, info: &mut ObjectInfo, what: impl Fn(&T) -> String) {
+        self.describe_calls(info, |_, with| what(with));
+    }
+
+    /// The same, where what they wait for depends on who they are.
+    pub(crate) fn describe_calls(
+        &self,
+        info: &mut ObjectInfo,
+        what: impl Fn(CallId, &T) -> String,
+    ) {
         let waiting = |(call, with): &(CallId, T)| Waiting {
             session: call.session,
             seq: call.seq,
-            what: what(with),
+            what: what(*call, with),
         };
         add_waiters(info, self.line.values().map(waiting));
     }

@@ -26,6 +26,12 @@ impl Kind {
         }
     }
 
+    /// Its name for programs, in lower case.
+    #[must_use]
+    pub fn label(self) -> String {
+        self.as_str_name().trim_start_matches("KIND_").to_lowercase()
+    }
+
     /// Its [name](Self::name) with the indefinite article, as it is spoken: "an RLock".
     #[must_use]
     pub fn with_article(self) -> &'static str {

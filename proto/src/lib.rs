@@ -1,8 +1,10 @@
 //! The contract between mp-manager's server and its clients: the messages on the wire, how values
 //! are encoded, how both sides prove that they know the authkey, and why a request may fail.
 //!
-//! Nothing in here does I/O. The gRPC stubs are behind the feature `grpc`, the proofs behind
-//! `handshake` and what TLS needs behind `tls`, so that the core can use the messages alone.
+//! Nothing in here does I/O. The gRPC stubs and the tasks of a connection are behind the feature `grpc`, the
+//! proofs behind `handshake` and what TLS needs behind `tls`, so that the core can use the messages alone.
+
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 pub mod address;
 #[cfg(feature = "handshake")]
@@ -20,6 +22,8 @@ pub mod order;
 pub mod reply;
 #[cfg(feature = "handshake")]
 pub mod suite;
+#[cfg(feature = "grpc")]
+pub mod tasks;
 #[cfg(feature = "tls")]
 pub mod tls;
 pub mod undecoded;

@@ -1,7 +1,11 @@
 //! What an operation is, for both sides: one table with each operation once and all of its properties
 //! beside it. No match has a wildcard, so a new operation does not compile before it is classified.
 
+mod number;
+
 use prost::Message;
+
+pub use number::{NUMBERS, names, number};
 
 use crate::v1::{
     Mode, Open, Request, array_op::Op as Array, barrier_op::Op as Barrier,
@@ -301,11 +305,12 @@ fn pool(op: &Pool) -> Class {
         Pool::Run(_) => Class::GROW.waiting_beyond_its_timeout(),
         Pool::Rest(_) => Class::READ.waiting_beyond_its_timeout(),
         Pool::Take(_) => Class::TAKE,
-        Pool::Join(_) | Pool::Watch(_) => Class::AWAIT_STATE,
-        Pool::Guard(_) | Pool::Enlist(_) => Class::GROW,
-        Pool::Report(_) | Pool::Bury(_) => Class::SETTLE,
-        Pool::Close(_) | Pool::Terminate(_) => Class::WRITE,
-        Pool::Status(_) => Class::READ,
+        Pool::Join(_) | Pool::Watch(_) | Pool::Orders(_) => Class::AWAIT_STATE,
+        Pool::Guard(_) | Pool::Enlist(_) | Pool::Attend(_) => Class::GROW,
+        Pool::GiveUp(_) => Class::RETURN,
+        Pool::Report(_) | Pool::Bury(_) | Pool::Retire(_) => Class::SETTLE,
+        Pool::Close(_) | Pool::Terminate(_) | Pool::Resize(_) | Pool::Drain(_) => Class::WRITE,
+        Pool::Status(_) | Pool::Tasks(_) => Class::READ,
     }
 }
 

@@ -4,8 +4,8 @@
 use bytes::Bytes;
 
 use crate::v1::{
-    Deliveries, Entry, Error, Inspection, Listing, Optionals, Page, PoolResults, PoolWork, Ref,
-    Value, pipe_message, reply,
+    Deliveries, Entry, Error, Inspection, Listing, Optionals, Page, PoolOrders, PoolResults,
+    PoolStatus, PoolTasks, PoolWork, Ref, Value, pipe_message, reply,
 };
 
 /// The properties of a reply.
@@ -25,8 +25,6 @@ pub enum Payload<'a> {
     None,
     /// The texts of an error.
     Error(&'a Error),
-    /// A text.
-    Text(&'a str),
     /// Bytes that refer to nothing.
     Bytes(&'a Bytes),
     /// A value.
@@ -43,6 +41,12 @@ pub enum Payload<'a> {
     Work(&'a PoolWork),
     /// Results of tasks.
     Results(&'a PoolResults),
+    /// How far a pool is.
+    Status(&'a PoolStatus),
+    /// What a host of a pool is to do.
+    Orders(&'a PoolOrders),
+    /// Tasks of a pool, described.
+    Tasks(&'a PoolTasks),
     /// A reference to an object.
     Reference(&'a Ref),
     /// Descriptions of objects.
@@ -90,7 +94,9 @@ pub fn class(result: &reply::Result) -> Class<'_> {
         R::Results(results) => {
             Class { hands_over: results.run != 0, payload: Payload::Results(results) }
         }
-        R::PoolStatus(status) => Class::returning(Payload::Text(&status.broken)),
+        R::PoolStatus(status) => Class::returning(Payload::Status(status)),
+        R::PoolOrders(orders) => Class::returning(Payload::Orders(orders)),
+        R::PoolTasks(tasks) => Class::returning(Payload::Tasks(tasks)),
     }
 }
 
@@ -135,7 +141,9 @@ pub fn for_each_reference(result: &reply::Result, mut f: impl FnMut(&Ref)) {
         }
         Payload::Reference(reference) => f(reference),
         Payload::None
-        | Payload::Text(_)
+        | Payload::Status(_)
+        | Payload::Orders(_)
+        | Payload::Tasks(_)
         | Payload::Error(_)
         | Payload::Bytes(_)
         | Payload::Listing(_)

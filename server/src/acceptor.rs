@@ -16,7 +16,7 @@ use tokio::{
 };
 
 use crate::{
-    admission::Admission,
+    admission::{Admission, Cause},
     connection::{Connection, Io, Socket},
     host::Host,
     http::Http,
@@ -55,7 +55,7 @@ impl Acceptor {
     pub(crate) fn new(listener: Listener, host: &Arc<Host>) -> Self {
         Self {
             listener,
-            admission: Admission::new(host.limits()),
+            admission: Arc::clone(&host.admission),
             http: Http::new(host),
             host: Arc::downgrade(host),
             handshake_timeout: host.options.handshake_timeout,
@@ -140,6 +140,7 @@ async fn run(
     tokio::select! {
         () = serve(stream, &connection, &http, stop) => {}
         () = overstayed(&connection, handshake_timeout) => {
+            connection.permit.count(Cause::Overstayed);
             tracing::debug!(peer = connection.peer, "no handshake in time");
         }
         () = connection.permit.closed() => {}
@@ -180,14 +181,14 @@ async fn serve(
     tokio::select! {
         result = &mut serving => return log_end(connection, result),
         () = connection.wait_for_end_of_session() => {
-            serving.as_mut().graceful_shutdown();
+            serving.graceful_shutdown();
             // Also a client that does not read has to go.
             let _ = timeout(FAREWELL, &mut serving).await;
             return;
         }
         told = stop.changed() => if told.is_err() { return },
     }
-    serving.as_mut().graceful_shutdown();
+    serving.graceful_shutdown();
     tokio::select! {
         result = &mut serving => log_end(connection, result),
         _ = stop.changed() => {}
@@ -219,6 +220,7 @@ async fn open(stream: Stream, connection: &Connection) -> io::Result<Socket> {
             }
             Err((error, wire)) => {
                 permit.failed();
+                permit.count(Cause::Tls);
                 permit.log_refusal(peer, &format!("no TLS came about: {error}"));
                 if let Some(wire) = wire {
                     linger(wire).await;
@@ -227,7 +229,10 @@ async fn open(stream: Stream, connection: &Connection) -> io::Result<Socket> {
             }
         },
         // Without a binding it is served nothing but this reason.
-        Some(_) => permit.log_refusal(peer, "it speaks no TLS"),
+        Some(_) => {
+            permit.count(Cause::PlainText);
+            permit.log_refusal(peer, "it speaks no TLS");
+        }
     }
     Ok(Socket::Tcp(stream))
 }

@@ -3,6 +3,7 @@
 //! The rules are in [`policy`], what is said of the refused in [`refusals`]; here the two meet the
 //! clock, the log and the connections.
 
+mod counts;
 mod policy;
 mod refusals;
 
@@ -16,10 +17,12 @@ use tokio::{
     time::{Instant, sleep},
 };
 
+pub(crate) use counts::Cause;
 use mp_manager_core::Error;
 pub(crate) use policy::Peer;
 
 use crate::{lock::lock, options::Limits};
+use counts::Counts;
 use policy::{Number, Policy};
 use refusals::{Refusals, Treatment, WINDOW};
 
@@ -27,21 +30,38 @@ use refusals::{Refusals, Treatment, WINDOW};
 pub(crate) struct Admission {
     policy: Mutex<Policy<Arc<Notify>>>,
     refusals: Mutex<Refusals>,
+    counts: Counts,
+}
+
+/// Connections in numbers.
+#[derive(Debug)]
+pub(crate) struct Connections {
+    /// Those that are open.
+    pub(crate) open: usize,
+    /// Those of them that have not authenticated.
+    pub(crate) strangers: usize,
+    /// How many were let in since the beginning.
+    pub(crate) accepted: u64,
+    /// How many were turned away or closed since the beginning, for each cause.
+    pub(crate) refused: Vec<(&'static str, u64)>,
 }
 
 impl Admission {
     pub(crate) fn new(limits: &Limits) -> Arc<Self> {
         let policy = Mutex::new(Policy::new(limits));
-        Arc::new(Self { policy, refusals: Mutex::default() })
+        Arc::new(Self { policy, refusals: Mutex::default(), counts: Counts::default() })
     }
 
     /// A place for a connection, until the permit is dropped.
     pub(crate) fn admit(self: &Arc<Self>, peer: Peer) -> Result<Permit, Error> {
         let close = Arc::new(Notify::new());
         let admitted = lock(&self.policy).admit(peer, Arc::clone(&close), Instant::now());
-        let (number, expelled) = admitted.map_err(Error::from)?;
+        let (number, expelled) = admitted.map_err(|refusal| {
+            self.counts.count(refusal.into());
+            Error::from(refusal)
+        })?;
         if let Some(expelled) = expelled {
-            expelled.notify_one();
+            self.displace(&expelled);
         }
         Ok(Permit { admission: Arc::clone(self), peer, number: Some(number), close })
     }
@@ -54,9 +74,21 @@ impl Admission {
     /// Closes a connection that has not authenticated, if there is one: its file descriptor is
     /// needed.
     pub(crate) fn make_room(&self) {
-        if let Some(expelled) = lock(&self.policy).expel() {
-            expelled.notify_one();
+        let expelled = lock(&self.policy).expel();
+        if let Some(expelled) = expelled {
+            self.displace(&expelled);
         }
+    }
+
+    fn displace(&self, expelled: &Notify) {
+        self.counts.count(Cause::Displaced);
+        expelled.notify_one();
+    }
+
+    /// How many connections there are and were.
+    pub(crate) fn connections(&self) -> Connections {
+        let (open, strangers, accepted) = lock(&self.policy).numbers();
+        Connections { open, strangers, accepted, refused: self.counts.read().to_vec() }
     }
 
     /// Logs that a client was refused, or counts it if there are too many of them; whether it was
@@ -105,6 +137,11 @@ impl Permit {
     /// is not let in for a while.
     pub(crate) fn failed(&self) {
         lock(&self.admission.policy).failed(self.peer, Instant::now());
+    }
+
+    /// Counts that the connection is closed before it was of any use.
+    pub(crate) fn count(&self, cause: Cause) {
+        self.admission.counts.count(cause);
     }
 
     /// Logs that the client, known by this name, is refused.

@@ -64,6 +64,12 @@ pub enum ServeError {
         /// Where it listens, or was to.
         address: Address,
     },
+    /// Metrics are to be served where no HTTP is spoken.
+    #[error("metrics are served by plain HTTP: {address} has to be HOST:PORT")]
+    NotHttp {
+        /// Where they were to be served.
+        address: Address,
+    },
     /// A certificate, private key or authority cannot be used.
     #[error(transparent)]
     Tls(#[from] TlsError),

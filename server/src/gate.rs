@@ -20,6 +20,7 @@ use tokio::time::Instant;
 use tonic::{Status, body::Body, service::Routes};
 
 use crate::{
+    admission::Cause,
     connection::Connection,
     lock::lock,
     rate::{Bucket, Rate},
@@ -90,6 +91,7 @@ impl Gate {
             let permit = &self.connection.permit;
             permit.log_refusal(&self.connection.peer, "it makes requests too often");
             permit.failed();
+            permit.count(Cause::RequestRate);
             permit.close();
         }
     }

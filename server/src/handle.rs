@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use mp_manager_proto::{address::Address, authkey::Authkey};
 
+use tokio::sync::{mpsc, oneshot};
+
 use crate::{
     authkeys::Authkeys,
     error::ServeError,
@@ -17,9 +19,23 @@ pub struct Handle {
     pub(crate) address: Address,
     pub(crate) authkeys: Arc<Authkeys>,
     pub(crate) terminator: Option<Arc<Terminator>>,
+    pub(crate) probes: mpsc::Sender<Probe>,
 }
 
+/// Somebody who waits for a sign of life.
+pub(crate) type Probe = oneshot::Sender<()>;
+
 impl Handle {
+    /// Completes when the server has shown that it serves: the task that accepts connections has had its turn,
+    /// and so has a thread that serves them, which has found no lock of the engine stuck. While it is not
+    /// [run](crate::Server::run), or hangs, this waits. Cancel safe.
+    ///
+    /// False if the server is gone.
+    pub async fn ping(&self) -> bool {
+        let (probe, answered) = oneshot::channel();
+        self.probes.send(probe).await.is_ok() && answered.await.is_ok()
+    }
+
     /// Lets in who knows one of these authkeys, and nobody else any more.
     ///
     /// # Errors

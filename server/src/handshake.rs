@@ -50,6 +50,7 @@ impl Handshake {
             )
             .with_hint("try again; the server's --handshake-timeout gives it more time"),
         };
+        self.host.refused_handshakes.count(&error);
         self.connection.permit.log_refusal(&self.connection.peer, &error.message);
         self.connection.end_handshake(None);
         self.say(Step::Refused(error)).await;

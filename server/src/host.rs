@@ -1,11 +1,12 @@
 //! The engine with what a server has around it, and the one loop that performs its steps.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::SystemTime};
 
 use mp_manager_core::engine::{self, Client, ClientState, Config, Engine, Step, Totals, Work};
 use tokio::sync::Notify;
 
 use crate::{
+    admission::Admission,
     authkeys::Authkeys,
     clock::ServerClock,
     decoding::Decoding,
@@ -13,6 +14,7 @@ use crate::{
     lanes::Lanes,
     options::{Limits, Options},
     reservation::Reservation,
+    tally::ByReason,
 };
 
 /// Replies that weigh more than this together go into several frames. On the wire a frame is three
@@ -26,6 +28,10 @@ const SESSION_BYTES: usize = 44 << 10;
 pub(crate) struct Host {
     pub(crate) engine: Engine,
     pub(crate) clock: ServerClock,
+    /// By the wall clock.
+    pub(crate) started: SystemTime,
+    pub(crate) admission: Arc<Admission>,
+    pub(crate) refused_handshakes: ByReason,
     pub(crate) decoding: Decoding,
     lanes: Lanes,
     pub(crate) options: Options,
@@ -67,6 +73,9 @@ impl Host {
         Self {
             engine: Engine::new(config, Box::new(clock), tokens),
             clock,
+            started: SystemTime::now(),
+            admission: Admission::new(&options.limits),
+            refused_handshakes: ByReason::default(),
             decoding: Decoding::new(&options.limits),
             lanes: Lanes::default(),
             options,

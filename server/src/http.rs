@@ -1,10 +1,20 @@
 //! HTTP/2 and the services on it.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
 
 use hyper::server::conn::http2;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use mp_manager_proto::{FILE_DESCRIPTOR_SET, service::manager_server::ManagerServer};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use mp_manager_proto::{
+    FILE_DESCRIPTOR_SET,
+    service::manager_server::ManagerServer,
+    tasks::{Spawner, Tasks},
+};
+use tokio::runtime::Handle;
 use tonic::{server::NamedService, service::Routes};
 use tonic_health::{
     ServingStatus,
@@ -41,36 +51,51 @@ const PING_TIMEOUT: Duration = Duration::from_secs(20);
 /// Serves HTTP/2 on connections.
 #[derive(Clone)]
 pub(crate) struct Http {
-    builder: http2::Builder<TokioExecutor>,
     routes: Routes,
     health: HealthReporter,
 }
 
-/// A connection that is served.
-pub(crate) type Serving = http2::Connection<TokioIo<Io>, Gate, TokioExecutor>;
+/// A connection that is served, with all its streams.
+pub(crate) struct Serving {
+    http: http2::Connection<TokioIo<Io>, Gate, Spawner>,
+    streams: Tasks,
+}
+
+impl Serving {
+    /// Takes no more requests, and ends with those there are.
+    pub(crate) fn graceful_shutdown(&mut self) {
+        Pin::new(&mut self.http).graceful_shutdown();
+        self.streams.wake_future();
+    }
+}
+
+impl Future for Serving {
+    type Output = hyper::Result<()>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let Self { http, streams } = self.get_mut();
+        streams.poll_with(cx, |cx| Pin::new(&mut *http).poll(cx))
+    }
+}
+
+impl Drop for Serving {
+    /// Leaves the streams that have not ended to the runtime, where they find the connection gone.
+    fn drop(&mut self) {
+        if !self.streams.is_empty()
+            && let Ok(runtime) = Handle::try_current()
+        {
+            runtime.spawn(self.streams.take());
+        }
+    }
+}
 
 impl Http {
     pub(crate) fn new(host: &Arc<Host>) -> Self {
-        let mut builder = http2::Builder::new(TokioExecutor::new());
-        builder
-            .timer(TokioTimer::new())
-            .initial_connection_window_size(CONNECTION_WINDOW)
-            .initial_stream_window_size(STREAM_WINDOW)
-            .max_send_buf_size(MAX_SEND_BUFFER)
-            .max_frame_size(MAX_FRAME)
-            .max_header_list_size(MAX_HEADERS)
-            .max_concurrent_streams(MAX_STREAMS)
-            .max_local_error_reset_streams(MAX_LOCAL_RESETS)
-            .max_pending_accept_reset_streams(MAX_REMOTE_RESETS)
-            .keep_alive_interval(PING_INTERVAL)
-            .keep_alive_timeout(PING_TIMEOUT)
-            // gRPC has no use for it, and it cannot be made while the clock is before 1970.
-            .auto_date_header(false);
         let health = HealthReporter::new();
         let routes = routes(host, &health);
         let serving = health.clone();
         tokio::spawn(async move { report(&serving, ServingStatus::Serving).await });
-        Self { builder, routes, health }
+        Self { routes, health }
     }
 
     /// Tells whoever watches its health that nothing is served any more.
@@ -79,13 +104,26 @@ impl Http {
     }
 
     pub(crate) fn serve(&self, io: Io, connection: Arc<Connection>) -> Serving {
-        let mut builder = self.builder.clone();
-        if connection.is_unix() {
-            // The system says when its other end is gone; one that is silent only pauses.
-            builder.keep_alive_interval(None);
-        }
+        let (spawner, streams) = Tasks::new();
+        // The system says when the other end of a unix socket is gone; one that is silent only pauses.
+        let pings = (!connection.is_unix()).then_some(PING_INTERVAL);
         let gate = Gate::new(connection, self.routes.clone());
-        builder.serve_connection(TokioIo::new(io), gate)
+        let mut http = http2::Builder::new(spawner);
+        http.timer(TokioTimer::new())
+            .initial_connection_window_size(CONNECTION_WINDOW)
+            .initial_stream_window_size(STREAM_WINDOW)
+            .max_send_buf_size(MAX_SEND_BUFFER)
+            .max_frame_size(MAX_FRAME)
+            .max_header_list_size(MAX_HEADERS)
+            .max_concurrent_streams(MAX_STREAMS)
+            .max_local_error_reset_streams(MAX_LOCAL_RESETS)
+            .max_pending_accept_reset_streams(MAX_REMOTE_RESETS)
+            .keep_alive_interval(pings)
+            .keep_alive_timeout(PING_TIMEOUT)
+            // gRPC has no use for it, and it cannot be made while the clock is before 1970.
+            .auto_date_header(false);
+        let http = http.serve_connection(TokioIo::new(io), gate);
+        Serving { http, streams }
     }
 }
 

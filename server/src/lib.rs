@@ -38,6 +38,7 @@ mod lanes;
 mod leases;
 mod listener;
 mod lock;
+mod metrics;
 mod options;
 mod peers;
 mod rate;
@@ -48,6 +49,7 @@ mod service;
 mod socket_file;
 mod state_dir;
 mod stream;
+mod tally;
 mod tls;
 
 pub use authkeys::MAX_AUTHKEYS;

@@ -102,13 +102,13 @@ impl Listener {
     }
 }
 
-fn host_and_port(listener: &TcpListener) -> io::Result<(String, u16)> {
+pub(crate) fn host_and_port(listener: &TcpListener) -> io::Result<(String, u16)> {
     let bound = listener.local_addr()?;
     Ok((bound.ip().to_string(), bound.port()))
 }
 
 /// Listens on the first of a host's addresses that can be listened on.
-async fn listen(host: &str, port: u16) -> io::Result<TcpListener> {
+pub(crate) async fn listen(host: &str, port: u16) -> io::Result<TcpListener> {
     let mut error = io::Error::new(io::ErrorKind::AddrNotAvailable, "the host has no address");
     for address in lookup_host((host, port)).await? {
         match listen_on(address) {

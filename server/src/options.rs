@@ -3,7 +3,7 @@
 use std::{path::PathBuf, time::Duration};
 
 use mp_manager_core::session;
-use mp_manager_proto::{authkey::Authkey, v1};
+use mp_manager_proto::{address::Address, authkey::Authkey, v1};
 
 use crate::{error::ServeError, tls::Tls};
 
@@ -36,6 +36,9 @@ pub struct Options {
     /// Without it a certificate is made at each start, and fencing tokens start at the Unix time in microseconds. They are then larger than those
     /// of the server's former starts only as long as nobody sets the clock back.
     pub state_dir: Option<PathBuf>,
+    /// Where metrics are served, in Prometheus' text format by plain HTTP at `/metrics`: an [`Address::Tcp`].
+    /// Whoever can reach it can read them, the names of queues and pools included; nobody authenticates.
+    pub metrics_address: Option<Address>,
 }
 
 impl Options {
@@ -59,6 +62,7 @@ impl Default for Options {
             ephemeral: false,
             shutdown_grace: Duration::from_secs(2),
             state_dir: None,
+            metrics_address: None,
         }
     }
 }

@@ -1,18 +1,30 @@
 //! A server from its beginning to its end.
 
 use std::{
-    future::Future,
+    convert::Infallible,
+    future::{Future, pending},
     sync::Arc,
     time::{SystemTime, UNIX_EPOCH},
 };
 
 use mp_manager_proto::{address::Address, tls::ALPN};
-use tokio::{task::spawn_blocking, time::timeout};
+use tokio::{sync::mpsc, task::spawn_blocking, time::timeout};
 
 use crate::{
-    acceptor::Acceptor, authkeys::Authkeys, deadlines, error::ServeError, handle::Handle,
-    host::Host, identity::Own, leases, listener::Listener, options::Options,
-    reservation::Reservation, state_dir::StateDir, tls::Terminator,
+    acceptor::Acceptor,
+    authkeys::Authkeys,
+    deadlines,
+    error::ServeError,
+    handle::{Handle, Probe},
+    host::Host,
+    identity::Own,
+    leases,
+    listener::Listener,
+    metrics::Metrics,
+    options::Options,
+    reservation::Reservation,
+    state_dir::StateDir,
+    tls::Terminator,
 };
 
 /// A server that is bound to its address.
@@ -21,6 +33,9 @@ pub struct Server {
     listener: Listener,
     address: Address,
     terminator: Option<Arc<Terminator>>,
+    metrics: Option<Metrics>,
+    probe: mpsc::Sender<Probe>,
+    probes: mpsc::Receiver<Probe>,
 }
 
 impl Server {
@@ -60,14 +75,26 @@ impl Server {
         let (listener, bound) = Listener::bind(address, terminator.clone())
             .await
             .map_err(|source| ServeError::Bind { address: address.clone(), source })?;
+        let metrics = match &options.metrics_address {
+            Some(address) => Some(Metrics::bind(address).await?),
+            None => None,
+        };
+        let (probe, probes) = mpsc::channel(1);
         let host = Host::new(options, authkeys, server_id, reserved, random()?);
-        Ok(Self { host: Arc::new(host), listener, address: bound, terminator })
+        let host = Arc::new(host);
+        Ok(Self { host, listener, address: bound, terminator, metrics, probe, probes })
     }
 
     /// Where it listens; a port of 0 has become the port that was picked.
     #[must_use]
     pub fn address(&self) -> &Address {
         &self.address
+    }
+
+    /// Where it serves metrics, as an URL.
+    #[must_use]
+    pub fn metrics_url(&self) -> Option<String> {
+        self.metrics.as_ref().map(Metrics::url)
     }
 
     /// What changes it while it runs.
@@ -77,6 +104,7 @@ impl Server {
             address: self.address.clone(),
             authkeys: Arc::clone(&self.host.authkeys),
             terminator: self.terminator.clone(),
+            probes: self.probe.clone(),
         }
     }
 
@@ -86,22 +114,110 @@ impl Server {
     /// # Errors
     /// None so far: what can go wrong is noticed by [`bind`](Self::bind).
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<(), ServeError> {
-        let Self { host, listener, .. } = self;
-        tokio::spawn(deadlines::run(Arc::downgrade(&host)));
-        tokio::spawn(leases::run(Arc::downgrade(&host)));
-        let acceptor = Acceptor::new(listener, &host);
+        let Self { host, listener, metrics, probe, probes, .. } = self;
+        // Otherwise nobody would ever be told that it is gone.
+        drop(probe);
         tokio::select! {
-            never = acceptor.accept() => match never {},
-            never = host.reservation.keep(host.engine.reservation()) => match never {},
-            () = shutdown => {}
-            () = host.shutdown.notified() => {}
+            never = answer(probes, &host) => match never {},
+            result = serve(&host, listener, metrics, shutdown) => result,
         }
-        host.engine.shut_down();
-        acceptor.shut_down().await;
-        let ending = Arc::clone(&host);
-        let _ = spawn_blocking(move || ending.shut_down()).await;
-        // Whoever has not taken note by then is cut off.
-        let _ = timeout(host.options.shutdown_grace, acceptor.close()).await;
-        Ok(())
+    }
+}
+
+/// Shows whoever asks that the server serves, in the task that accepts connections and on a thread that serves
+/// them.
+async fn answer(mut probes: mpsc::Receiver<Probe>, host: &Arc<Host>) -> Infallible {
+    while let Some(probe) = probes.recv().await {
+        let host = Arc::clone(host);
+        tokio::spawn(async move {
+            // These need the locks that all share: of sessions, names, leases and deadlines.
+            let _ =
+                (host.engine.statistics(), host.engine.next_tick(), host.engine.next_deadline());
+            // Whoever asked may have given up.
+            let _ = probe.send(());
+        });
+    }
+    pending().await
+}
+
+/// Serves until `shutdown` completes or a client asks for it, and comes to an end.
+async fn serve(
+    host: &Arc<Host>,
+    listener: Listener,
+    metrics: Option<Metrics>,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), ServeError> {
+    let _metrics = metrics.map(|metrics| metrics.serve(host));
+    tokio::spawn(deadlines::run(Arc::downgrade(host)));
+    tokio::spawn(leases::run(Arc::downgrade(host)));
+    let acceptor = Acceptor::new(listener, host);
+    tokio::select! {
+        never = acceptor.accept() => match never {},
+        never = host.reservation.keep(host.engine.reservation()) => match never {},
+        () = shutdown => {}
+        () = host.shutdown.notified() => {}
+    }
+    host.engine.shut_down();
+    acceptor.shut_down().await;
+    let ending = Arc::clone(host);
+    let _ = spawn_blocking(move || ending.shut_down()).await;
+    // Whoever has not taken note by then is cut off.
+    let _ = timeout(host.options.shutdown_grace, acceptor.close()).await;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::Poll;
+
+    use tokio::sync::oneshot;
+
+    use super::*;
+
+    async fn bound() -> Server {
+        let address = "127.0.0.1:0".parse().unwrap();
+        Server::bind(&address, Options::new("a strong authkey")).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_server_that_serves_answers_pings_and_one_that_hangs_does_not() {
+        let server = bound().await;
+        let handle = server.handle();
+        let (stop, stopped) = oneshot::channel::<()>();
+        let mut running = Box::pin(server.run(async { drop(stopped.await) }));
+        // Nothing drives it but the polls here.
+        let mut ping = Box::pin(handle.ping());
+        let turns = async |ping: &mut (dyn Future<Output = bool> + Unpin)| {
+            for _ in 0..100 {
+                if let Poll::Ready(answered) = poll_once(ping).await {
+                    return Some(answered);
+                }
+                tokio::task::yield_now().await;
+            }
+            None
+        };
+        assert_eq!(turns(&mut ping).await, None, "it is not run");
+        let answered = tokio::select! {
+            _ = &mut running => None,
+            answered = &mut ping => Some(answered),
+        };
+        assert_eq!(answered, Some(true));
+        drop(stop);
+        running.await.unwrap();
+        assert!(!handle.ping().await, "it has ended");
+    }
+
+    async fn poll_once(future: &mut (dyn Future<Output = bool> + Unpin)) -> Poll<bool> {
+        std::future::poll_fn(|cx| Poll::Ready(std::pin::Pin::new(&mut *future).poll(cx))).await
+    }
+
+    #[tokio::test]
+    async fn metrics_are_served_by_http_alone() {
+        for address in ["tls://127.0.0.1:0", "unix:/nowhere"] {
+            let mut options = Options::new("a strong authkey");
+            options.metrics_address = Some(address.parse().unwrap());
+            let refused = Server::bind(&"127.0.0.1:0".parse().unwrap(), options).await;
+            assert!(matches!(refused, Err(ServeError::NotHttp { .. })), "{address}");
+        }
     }
 }

@@ -6,6 +6,7 @@
 
 use std::{
     error::Error as _,
+    mem,
     pin::Pin,
     sync::{Arc, MutexGuard},
     task::{Context, Poll, ready},
@@ -28,8 +29,9 @@ use crate::{
     host::Host,
 };
 
-/// After this many operations a poll says what it has and lets others run.
-const OPERATIONS_PER_POLL: usize = 1024;
+/// After this many operations a poll says what it has and lets others run: first the connection, so that the client
+/// reads these replies while the next ones are made.
+const OPERATIONS_PER_POLL: usize = 48;
 
 /// It looks at the clock after so many.
 const LOOKS_AT_THE_CLOCK: usize = 4;
@@ -45,6 +47,8 @@ pub(crate) struct SessionStream {
     inbound: Streaming<Bytes>,
     /// The frame that is taken in next, if it is decoded elsewhere.
     heavy: Option<HeavyFrame>,
+    /// The last poll did not come to its end: whoever asks again at once has to let others run.
+    has_more: bool,
 }
 
 /// Takes in what comes, and says what there is to say.
@@ -80,7 +84,7 @@ impl SessionStream {
     ) -> Self {
         let (stream, work) = (attachment.stream(), Work::default());
         let speaker = Some(Box::new(Speaker { host, stream, connection, work }));
-        Self { speaker, away: None, inbound, heavy: None }
+        Self { speaker, away: None, inbound, heavy: None, has_more: false }
     }
 
     /// Processes the frames that have arrived, as far as one poll goes.
@@ -93,6 +97,7 @@ impl SessionStream {
                 Want::Nothing => return,
                 Want::End(why) => Job::End(why),
                 Want::Start | Want::Frame if !has_time => {
+                    self.has_more = true;
                     cx.waker().wake_by_ref();
                     return;
                 }
@@ -278,6 +283,10 @@ impl Stream for SessionStream {
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = self.get_mut();
+        if mem::take(&mut this.has_more) {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
         let Some(speaker) = ready!(this.poll_speaker(cx)) else { return Poll::Ready(None) };
         // First, so that what is put into the outbox from now on wakes us.
         if !speaker.stream.register(cx.waker()) {

@@ -1,4 +1,4 @@
-//! A few hundred seeds of the simulation; `--bin sim` runs as many as there is time for.
+//! A few hundred seeds of the simulation; the program `sim` runs as many as there is time for.
 
 use mp_manager_sim::run;
 

@@ -2,7 +2,6 @@
 
 use std::{
     ffi::OsString,
-    os::unix::process::ExitStatusExt,
     process::{ExitCode, ExitStatus},
     time::Duration,
 };
@@ -11,9 +10,9 @@ use clap::Args;
 use mp_manager::{Fence, LockGuard, Manager};
 
 use crate::{
-    child::{Ended, Running},
+    child::{Ended, Running, listen_for_stops},
     deadline::{Deadline, Passed},
-    error::{Error, signal_code},
+    error::{Error, status_code},
     options::Options,
     parse,
     signals::Signals,
@@ -26,7 +25,10 @@ use crate::{
 /// released when the command has ended. The exit code is the command's.
 ///
 /// The command finds the fencing token in MP_MANAGER_FENCING_TOKEN, and the manager in
-/// MP_MANAGER_ADDRESS. Signals are passed on to it. If the lock is lost while it runs, because the
+/// MP_MANAGER_ADDRESS. SIGINT (Ctrl-C), SIGTERM, SIGHUP, SIGQUIT, SIGUSR1 and SIGUSR2 end us while we wait for the
+/// lock, and are passed on to the command and what it has started once that runs; so are SIGTSTP and SIGCONT, which
+/// stop and continue us as well. On a terminal the command is in the job of the shell that we are in: it is stopped
+/// with us, by Ctrl-Z or when it reads in the background, until `fg`. If the lock is lost while it runs, because the
 /// manager is or because somebody else has released the lock, the command is killed, and what it has
 /// started: with SIGTERM, and with SIGKILL after the grace. The exit code is 76 then. A command that
 /// we may not kill, such as sudo, goes on, and the message says so. During the grace the lock may be
@@ -65,7 +67,7 @@ impl Lock {
                 self.hold(guard, signals, environment).await
             })
             .await?;
-        Ok(exit_code(status))
+        Ok(status_code(status).into())
     }
 
     async fn acquire(&self, manager: &Manager, deadline: Deadline) -> Result<LockGuard, Error> {
@@ -95,7 +97,10 @@ impl Lock {
         signals: &mut Signals,
         environment: Vec<(OsString, OsString)>,
     ) -> Result<ExitStatus, Error> {
-        let mut command = Running::start(&self.command, environment)?;
+        let mut command = Running::start(&self.command, None, |process| {
+            process.envs(environment);
+        })?;
+        listen_for_stops(signals)?;
         let status = tokio::select! {
             status = command.ended(signals) => Some(status?),
             () = guard.lost() => None,
@@ -105,9 +110,7 @@ impl Lock {
             None => {
                 let name = &self.name;
                 // At once, as the command may take its time to end.
-                stderr::print_line(&format!(
-                    "mp-manager: lock \"{name}\" was lost: ending the command"
-                ));
+                stderr::complain(&format!("lock \"{name}\" was lost: ending the command"));
                 match command.kill(self.grace).await? {
                     Ended::All => "the command was killed".into(),
                     Ended::NotPermitted => "the command is STILL RUNNING: it may not be killed by \
@@ -140,11 +143,4 @@ fn environment(
     environment.push(("MP_MANAGER_FENCING_TOKEN".into(), guard.token().to_string().into()));
     environment.push((mp_manager::FENCE_VARIABLE.into(), Fence::from(guard).to_string().into()));
     environment
-}
-
-fn exit_code(status: ExitStatus) -> ExitCode {
-    match (status.code(), status.signal()) {
-        (Some(code), _) => ExitCode::from(u8::try_from(code).unwrap_or(u8::MAX)),
-        (None, signal) => signal_code(signal.unwrap_or_default()),
-    }
 }

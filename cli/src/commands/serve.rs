@@ -3,18 +3,19 @@
 use std::{path::PathBuf, process::ExitCode, time::Duration};
 
 use clap::Args;
-use mp_manager_server::{Identity, Limits, Pem, Server, Tls};
+use mp_manager_server::{Address, Identity, Limits, Pem, Server, Tls};
 use rustix::process::Signal;
-use tokio::{runtime::Builder, sync::oneshot, task::spawn_blocking};
+use tokio::{sync::oneshot, task::spawn_blocking};
 
 use crate::{
     authkey, descriptors,
     error::{Error, signal_code},
+    notify::ServiceManager,
     options::Options,
     output, parse,
     parse::Bytes,
     reload::Reload,
-    signals::Signals,
+    signals::{Signals, heeded},
 };
 
 /// Serve shared objects until SIGTERM or SIGINT
@@ -26,6 +27,12 @@ use crate::{
 /// --tls-cert it makes one when it starts, or uses the one it has made in its --state-dir, and clients
 /// accept it because the manager proves the authkey with it. `mp-manager cert` prints it for clients in
 /// other languages, which may have to pin it.
+///
+/// Under systemd it is a service of Type=notify or notify-reload: it says when it listens, reads its files again
+/// and stops, and with WatchdogSec= that it serves.
+///
+/// SIGTERM and SIGINT (Ctrl-C) shut it down, and a second one of them ends it at once, with 128+N. So do SIGQUIT,
+/// SIGUSR1 and SIGUSR2, which it does not handle.
 ///
 /// SIGHUP makes it read its authkeys and certificates again. To replace an authkey, write a new one
 /// above the old one with `mp-manager keygen FILE --add`, send SIGHUP, give the new one to the
@@ -56,8 +63,21 @@ pub(crate) struct Serve {
     /// another certificate [default: $STATE_DIRECTORY]
     #[arg(long, value_name = "DIR")]
     state_dir: Option<PathBuf>,
+    /// Serve metrics for Prometheus at http://HOST:PORT/metrics. Nobody authenticates there, and the names of queues
+    /// and pools are among them: use a loopback address, or one of a private network
+    #[arg(long, value_name = "HOST:PORT", value_parser = http_address)]
+    metrics_address: Option<Address>,
     #[command(flatten)]
     limits: LimitOptions,
+}
+
+/// An address that has no scheme: what is spoken there is HTTP.
+fn http_address(text: &str) -> Result<Address, String> {
+    let is_place = !text.contains("://") && !text.starts_with("unix:") && text.contains(':');
+    match format!("tcp://{text}").parse() {
+        Ok(address) if is_place => Ok(address),
+        _ => Err("it is not HOST:PORT, such as 127.0.0.1:9117 or [::1]:0".into()),
+    }
 }
 
 /// Defines an option for each limit, whose default is the limit's.
@@ -122,16 +142,7 @@ limit_options! {
 }
 
 impl Serve {
-    pub(crate) fn run(self, options: &Options) -> Result<ExitCode, Error> {
-        let runtime =
-            Builder::new_multi_thread().enable_all().build().map_err(Error::io("cannot start"))?;
-        let result = runtime.block_on(self.serve(options));
-        // What still runs must not keep us.
-        runtime.shutdown_background();
-        result
-    }
-
-    async fn serve(self, options: &Options) -> Result<ExitCode, Error> {
+    pub(crate) async fn run(self, options: &Options) -> Result<ExitCode, Error> {
         let address = options.address.to_serve(self.insecure)?;
         let keys = authkey::for_server(&address, options.authkey_file.as_deref())?;
         let is_readable_allowed = self.allow_readable_authkey || address.is_local();
@@ -148,9 +159,12 @@ impl Serve {
         server_options.handshake_timeout = self.handshake_timeout;
         server_options.shutdown_grace = self.shutdown_grace;
         server_options.state_dir = self.state_dir.clone().or_else(default_state_dir);
+        server_options.metrics_address = self.metrics_address.clone();
         let has_state_dir = server_options.state_dir.is_some();
-        descriptors::allow(server_options.limits.max_connections);
-        let signals = Signals::new(&[Signal::TERM, Signal::INT, Signal::HUP])?;
+        let connections = server_options.limits.max_connections;
+        descriptors::allow(connections, connections, "lower --max-connections");
+        let signals =
+            Signals::new(&[&[Signal::TERM, Signal::HUP], &heeded(&[Signal::INT])[..]].concat())?;
         let server = Server::bind(&address, server_options).await?;
         #[cfg(feature = "jemalloc")]
         crate::allocator::return_unused_memory();
@@ -169,8 +183,13 @@ impl Serve {
             is_readable_allowed,
             tls: is_in_files.then_some(tls),
         };
+        let service_manager = ServiceManager::from_environment();
         announce(&server);
-        serve_until_signal(server, signals, &reload).await
+        let status = format!("listening on {}", server.address());
+        service_manager.ready(&status).await;
+        tokio::spawn(service_manager.clone().keep_alive(server.handle()));
+        let mut daemon = Daemon { signals, reload, service_manager, status };
+        daemon.serve_until_signal(server).await
     }
 
     fn tls(&self, options: &Options) -> Result<Tls, Error> {
@@ -195,43 +214,62 @@ fn default_state_dir() -> Option<PathBuf> {
 
 /// Prints where the server listens. Clients are served even if nobody can read that.
 fn announce(server: &Server) {
-    let line = format!("listening on {}", server.address());
+    let mut text = format!("listening on {}", server.address());
+    if let Some(url) = server.metrics_url() {
+        text += &format!("\nmetrics on {url}");
+    }
     spawn_blocking(move || {
-        if let Err(error) = output::print_line(&line) {
-            tracing::warn!("{line}; {error}");
+        if let Err(error) = output::print_line(&text) {
+            tracing::warn!("{}; {error}", text.replace('\n', ", "));
         }
     });
 }
 
-/// The first signal stops the server, the second does not wait for that.
-async fn serve_until_signal(
-    server: Server,
-    mut signals: Signals,
-    reload: &Reload,
-) -> Result<ExitCode, Error> {
-    let (stop, stopped) = oneshot::channel::<()>();
-    let serving = server.run(async {
-        let _ = stopped.await;
-    });
-    tokio::pin!(serving);
-    let signal = tokio::select! {
-        result = &mut serving => return finished(result),
-        signal = ending(&mut signals, reload) => signal,
-    };
-    tracing::info!("shutting down on signal {}", signal.as_raw());
-    drop(stop);
-    tokio::select! {
-        result = serving => finished(result),
-        signal = ending(&mut signals, reload) => Ok(signal_code(signal.as_raw())),
-    }
+/// What a server that runs has around it.
+struct Daemon {
+    signals: Signals,
+    reload: Reload,
+    service_manager: ServiceManager,
+    /// What the service manager shows of it.
+    status: String,
 }
 
-/// The next signal that is to end the server.
-async fn ending(signals: &mut Signals, reload: &Reload) -> Signal {
-    loop {
-        match signals.next().await {
-            Signal::HUP => reload.reload(),
-            signal => return signal,
+impl Daemon {
+    /// The first signal stops the server, the second does not wait for that.
+    async fn serve_until_signal(&mut self, server: Server) -> Result<ExitCode, Error> {
+        let (stop, stopped) = oneshot::channel::<()>();
+        let serving = server.run(async {
+            let _ = stopped.await;
+        });
+        tokio::pin!(serving);
+        let signal = tokio::select! {
+            result = &mut serving => {
+                self.service_manager.stopping().await;
+                return finished(result);
+            }
+            signal = self.ending() => signal,
+        };
+        tracing::info!("shutting down on signal {}", signal.as_raw());
+        drop(stop);
+        let service_manager = self.service_manager.clone();
+        let ended = async { tokio::join!(serving, service_manager.stopping()).0 };
+        tokio::select! {
+            result = ended => finished(result),
+            signal = self.ending() => Ok(signal_code(signal.as_raw()).into()),
+        }
+    }
+
+    /// The next signal that is to end the server.
+    async fn ending(&mut self) -> Signal {
+        loop {
+            match self.signals.next().await.signal {
+                Signal::HUP => {
+                    self.service_manager.reloading().await;
+                    self.reload.reload();
+                    self.service_manager.ready(&self.status).await;
+                }
+                signal => return signal,
+            }
         }
     }
 }

@@ -1,7 +1,14 @@
-//! The first half of a command that `lock` runs: it sees to it that it ends with its parent, and
+//! The first half of a command that `lock` or `run` runs: it sees to it that it ends with its parent, and
 //! becomes the command.
 
-use std::{env, ffi::OsString, io, os::unix::process::CommandExt, process::Command};
+use std::{
+    env,
+    ffi::OsString,
+    fs, io,
+    os::unix::process::CommandExt,
+    path::{Path, PathBuf},
+    process::{Command, ExitCode},
+};
 
 use clap::Parser;
 use rustix::process::{Signal, getppid, set_parent_process_death_signal};
@@ -10,14 +17,28 @@ use tokio::{
     signal::unix::{SignalKind, signal},
 };
 
-use crate::error::Error;
+use crate::{
+    descriptors,
+    error::Error,
+    stderr::{self, LogFormat},
+};
 
 pub(crate) const NAME: &str = "run-tied-to-parent";
 
-/// It is for `lock` alone. As a subcommand, even a hidden one, it would be suggested for a typo.
+/// It is for `lock` and `run` alone. As a subcommand, even a hidden one, it would be suggested for a typo.
 #[derive(Debug, Parser)]
 pub(crate) struct Tied {
     parent: u32,
+    /// Where to write why the command cannot be started, instead of saying it: the parent reads it with
+    /// [`start_error`].
+    #[arg(long)]
+    report: Option<PathBuf>,
+    /// The limit of open files that the command is to have.
+    #[arg(long)]
+    open_files: Option<u64>,
+    /// How to say why the command cannot be started.
+    #[arg(long, value_enum, default_value_t)]
+    log_format: LogFormat,
     #[arg(last = true, required = true)]
     command: Vec<OsString>,
 }
@@ -31,13 +52,24 @@ impl Tied {
     }
 
     /// Returns only if the command cannot be started.
-    pub(crate) fn run(self) -> Error {
+    pub(crate) fn run(self) -> Result<ExitCode, Error> {
+        stderr::set_format(self.log_format);
+        if let Some(limit) = self.open_files {
+            descriptors::restore(limit);
+        }
         let error = match self.tie() {
             Ok(()) => self.exec(),
             Err(error) => error,
         };
         ignore_broken_pipes();
-        Error::start(&self.command, error)
+        let number = error.raw_os_error();
+        let error = Error::start(&self.command, error);
+        match (self.report, number) {
+            (Some(report), Some(number)) if fs::write(&report, number.to_string()).is_ok() => {
+                Ok(error.exit_code())
+            }
+            _ => Err(error),
+        }
     }
 
     fn tie(&self) -> io::Result<()> {
@@ -47,7 +79,7 @@ impl Tied {
             Some(parent) if u32::try_from(parent.as_raw_nonzero().get()) == Ok(self.parent) => {
                 Ok(())
             }
-            _ => Err(io::Error::other("the process that holds the lock has ended")),
+            _ => Err(io::Error::other("the process that started it has ended")),
         }
     }
 
@@ -57,6 +89,12 @@ impl Tied {
             None => io::ErrorKind::NotFound.into(),
         }
     }
+}
+
+/// Why a command that has ended could not be started, if that was so.
+pub(crate) fn start_error(report: &Path) -> Option<io::Error> {
+    let number = fs::read_to_string(report).ok()?;
+    number.parse().ok().map(io::Error::from_raw_os_error)
 }
 
 /// Undoes what `exec` does before it fails: SIGPIPE would end this process, instead of the exit code,

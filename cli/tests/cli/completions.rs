@@ -11,13 +11,15 @@ use std::{
 use crate::fixture::{Home, finish};
 
 /// What is completed, what has to be among the candidates, and what must not be.
-const CASES: [(&[&str], &[&str], &[&str]); 13] = [
+const CASES: [(&[&str], &[&str], &[&str]); 15] = [
     (&["dict", ""], &["get", "set", "add", "del", "items", "len"], &["serve", "push"]),
     (&["dict", "g"], &["get"], &["set"]),
     (&["list", ""], &["get", "set", "push", "pop"], &["put"]),
     (&["queue", "get", "--"], &["--timeout", "--fence", "--raw", "--address"], &["--maxsize"]),
     (&["serve", "--max-v"], &["--max-value-bytes"], &["--max-objects"]),
+    (&["man", "--d"], &["--dir"], &["--output"]),
     (&["lock", "L", "--g"], &["--grace"], &["--fence"]),
+    (&["run", "--"], &["--copies", "--kill-others", "--grace", "--no-prefix"], &["--timeout"]),
     (&["rm", "a", "--ou"], &["--output"], &[]),
     (&["dict", "help", ""], &["get", "set"], &["serve"]),
     (&["ls", "--output", ""], &["table", "json"], &["serve"]),

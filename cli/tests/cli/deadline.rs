@@ -175,3 +175,24 @@ fn an_authkey_that_never_comes_holds_up_neither_a_timeout_nor_a_signal() {
         }
     }
 }
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_worker_gives_up_with_one_exit_code_whether_nobody_listens_or_nobody_answers() {
+    let home = Home::new();
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let worker = |timeout: &str, address: &str| {
+        let worker = ["worker", "--pool", "p", "--exec", "true", "--timeout", timeout];
+        let mut worker = home.command(&worker);
+        worker.env("MP_MANAGER_AUTHKEY", "secret").env("MP_MANAGER_LOG", "error");
+        finish(worker.env("MP_MANAGER_ADDRESS", address))
+    };
+    for address in [&*silent.local_addr().unwrap().to_string(), "unix:nobody-listens"] {
+        for timeout in ["0.1", "0.7"] {
+            let error = worker(timeout, address).failed(75);
+            assert!(error.contains("cannot connect within "), "{error}");
+        }
+    }
+    // No time has passed.
+    worker("0", "unix:nobody-listens").failed(69);
+}

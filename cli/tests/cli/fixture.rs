@@ -7,12 +7,29 @@ use std::{
     io::{BufRead, BufReader, Lines, Read},
     path::PathBuf,
     process::{Child, ChildStderr, ChildStdout, Command, ExitStatus, Stdio},
+    sync::{Arc, Once},
     thread::sleep,
     time::{Duration, Instant},
 };
 
 use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
 use tempfile::TempDir;
+
+/// Handles the signals that this process ignores, as its children would inherit that: a shell ignores SIGINT for commands
+/// that a script runs in the background. Children do not inherit handlers.
+fn hear_signals() {
+    static HEARD: Once = Once::new();
+    HEARD.call_once(|| {
+        let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+        let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+        let mask = ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+        for signal in [Signal::INT, Signal::QUIT, Signal::HUP] {
+            if mask.unwrap_or_default() >> (signal.as_raw() - 1) & 1 == 1 {
+                signal_hook::flag::register(signal.as_raw(), Arc::default()).unwrap();
+            }
+        }
+    });
+}
 
 /// Somebody's home directory, where no key is yet, and no environment but `PATH`.
 pub(crate) struct Home(TempDir);
@@ -32,6 +49,7 @@ impl Home {
     }
 
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
+        hear_signals();
         let mut command = Command::new(env!("CARGO_BIN_EXE_mp-manager"));
         command
             .args(arguments)
@@ -84,6 +102,22 @@ pub(crate) fn finish(command: &mut Command) -> Finished {
     }
 }
 
+/// The command by way of a program that executes its arguments, such as `env`. Only what [`Home::command`] sets is kept.
+pub(crate) fn through(program: &[&str], command: &Command) -> Command {
+    let mut by_way = Command::new(program[0]);
+    by_way
+        .args(&program[1..])
+        .arg(command.get_program())
+        .args(command.get_args())
+        .env_clear()
+        .envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))))
+        .stdin(Stdio::null());
+    if let Some(directory) = command.get_current_dir() {
+        by_way.current_dir(directory);
+    }
+    by_way
+}
+
 /// A daemon that has to refuse to start. One that serves instead fails the test.
 #[track_caller]
 pub(crate) fn refused(serve: &mut Command) -> Finished {
@@ -117,6 +151,11 @@ impl Running {
         let mut line = String::new();
         self.stderr.as_mut().unwrap().read_line(&mut line).unwrap();
         line
+    }
+
+    #[cfg(target_os = "linux")]
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
     }
 
     /// The memory that it has.

@@ -16,7 +16,7 @@ use std::{
 use mp_manager::blocking::Manager;
 use rustix::{fs::OFlags, pipe::fcntl_setpipe_size, process::Signal};
 
-use crate::fixture::{Daemon, Home, Running, finish};
+use crate::fixture::{Daemon, Home, Running, finish, through};
 
 /// Why a line cannot be written.
 #[derive(Debug, Clone, Copy)]
@@ -32,19 +32,11 @@ enum Broken {
 const BROKEN: [Broken; 3] = [Broken::Full, Broken::Unread, Broken::Closed];
 
 impl Broken {
-    /// The command, with such a standard error. Only what [`Home::command`] sets is kept.
+    /// The command, with such a standard error.
     fn command(self, command: &Command) -> Command {
-        let mut broken = Command::new("sh");
         let script =
             if matches!(self, Self::Closed) { r#"exec "$@" 2>&-"# } else { r#"exec "$@""# };
-        broken
-            .args(["-c", script, "sh"])
-            .arg(command.get_program())
-            .args(command.get_args())
-            .env_clear()
-            .envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))))
-            .current_dir(command.get_current_dir().unwrap())
-            .stdin(Stdio::null());
+        let mut broken = through(&["sh", "-c", script, "sh"], command);
         match self {
             Self::Full => broken.stderr(OpenOptions::new().write(true).open("/dev/full").unwrap()),
             Self::Unread => broken.stderr(io::pipe().unwrap().1),
@@ -114,6 +106,8 @@ fn exit_codes_are_as_documented_though_the_error_cannot_be_written() {
             (&["ping", "--address", "unix:nobody-listens"], 69),
             (&["lock", "L", "--", "no-such-command"], 127),
             (&["lock", "L", "--", "/"], 126),
+            (&["run", "--", "no-such-command"], 127),
+            (&["run", "--", "/"], 126),
         ] {
             let ended = finish(&mut broken.command(&daemon.command(arguments)));
             assert_eq!(ended.code, Some(code), "{broken:?}: {arguments:?}");
@@ -208,18 +202,33 @@ fn an_unread_log_keeps_nobody_from_being_served() {
 #[test]
 fn lines_that_found_no_room_are_counted_and_the_count_is_logged() {
     // Each ping is some hundred lines.
-    let (daemon, reader, writer) = daemon_with_small_pipe(&[("MP_MANAGER_LOG", "h2=trace")], &[]);
+    let told = what_is_said_of_dropped_lines("text");
+    let count = told.split(' ').find_map(|word| word.parse::<u64>().ok()).unwrap();
+    assert!(count > 0, "{told}");
+}
+
+#[test]
+fn in_json_the_count_of_lost_lines_is_an_object() {
+    let told = what_is_said_of_dropped_lines("json");
+    let told: serde_json::Value = serde_json::from_str(&told).unwrap();
+    assert!(told["message"].as_str().unwrap().contains("lines dropped: "), "{told}");
+    assert_eq!((&told["level"], &told["target"]), (&"ERROR".into(), &"mp_manager".into()));
+}
+
+/// The line that a daemon logs when its log is read again.
+fn what_is_said_of_dropped_lines(format: &str) -> String {
+    let variables = [("MP_MANAGER_LOG", "h2=trace"), ("MP_MANAGER_LOG_FORMAT", format)];
+    let (daemon, reader, writer) = daemon_with_small_pipe(&variables, &[]);
     fill(&writer);
     drop(writer);
     for _ in 0..100 {
         daemon.run(&["ping"]).printed();
     }
-    let told =
-        BufReader::new(reader).lines().map(Result::unwrap).find(|line| line.contains("dropped"));
-    let told = told.unwrap();
-    let count = told.split(' ').find_map(|word| word.parse::<u64>().ok()).unwrap();
-    assert!(count > 0, "{told}");
+    let mut lines = BufReader::new(reader).lines().map(Result::unwrap);
+    let told = lines.find(|line| line.contains("lines dropped: ")).unwrap();
+    // It still serves.
     daemon.run(&["ping"]).printed();
+    told
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::{fmt, time::Duration};
 use super::{Manager, block_on::wait};
 use crate::{
     Result,
-    process::{self, Apply, Map, PoolStatus, Single, Task},
+    process::{self, Apply, Map, PoolStatus, PoolTasks, Single, Task},
 };
 
 /// Workers that execute [tasks](macro@crate::task), for threads: as [`crate::Pool`].
@@ -66,6 +66,14 @@ impl Pool {
     /// As there.
     pub fn open(manager: &Manager, name: &str) -> Result<Self> {
         wait(crate::Pool::open(&manager.inner, name)).map(|inner| Self { inner })
+    }
+
+    /// The pool of this name, if there is one, as [`crate::Pool::existing`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn existing(manager: &Manager, name: &str) -> Result<Self> {
+        wait(crate::Pool::existing(&manager.inner, name)).map(|inner| Self { inner })
     }
 
     /// The manager of this pool, for what its tasks share, as [`crate::Pool::manager`].
@@ -190,6 +198,38 @@ impl Pool {
     /// If the session is lost.
     pub fn status(&self) -> Result<PoolStatus> {
         wait(self.inner.status())
+    }
+
+    /// Has as many workers in all, or on one host, as [`crate::Pool::resize_hosts`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn resize_hosts(&self, workers: usize, host: Option<&str>) -> Result<()> {
+        wait(self.inner.resize_hosts(workers, host))
+    }
+
+    /// Has the workers of a host, or of all, leave, as [`crate::Pool::drain`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn drain(&self, host: Option<&str>) -> Result<()> {
+        wait(self.inner.drain(host))
+    }
+
+    /// The tasks that are not done.
+    ///
+    /// # Errors
+    /// If the session is lost.
+    pub fn tasks(&self) -> Result<Vec<PoolTasks>> {
+        wait(self.inner.tasks())
+    }
+
+    /// The tasks that failed last, 100 at most.
+    ///
+    /// # Errors
+    /// If the session is lost.
+    pub fn failed_tasks(&self) -> Result<Vec<PoolTasks>> {
+        wait(self.inner.failed_tasks())
     }
 
     /// The ids of its workers that are processes of this program.

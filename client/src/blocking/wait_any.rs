@@ -12,8 +12,9 @@ use crate::{
     },
     error::Result,
     wait_any::{
-        ready,
+        first, ready,
         sealed::{Ask, Ready},
+        with_others,
     },
 };
 
@@ -60,7 +61,10 @@ pub fn wait_any_timeout(things: &[&dyn Waitable], timeout: Duration) -> Result<V
     if timeout.is_zero() {
         return wait(ready(things, true));
     }
-    wait_timeout(ready(things, false), timeout).unwrap_or_else(|| Ok(Vec::new()))
+    match wait_timeout(first(things, false), timeout) {
+        Some(first) => Ok(wait(with_others(things, first?))),
+        None => Ok(Vec::new()),
+    }
 }
 
 macro_rules! delegate {

@@ -58,6 +58,11 @@ pub(super) struct Held {
 }
 
 impl Held {
+    /// What another process has put there for a child of this one. `kept` lasts as long.
+    pub(super) fn for_another(manager: Manager, name: String, kept: impl Send + 'static) -> Self {
+        Self { manager, name, _args: Box::new(kept) }
+    }
+
     /// Deletes what nobody takes. Named objects outlast their manager's clients.
     pub(super) async fn discard(self) {
         let _ = self.manager.delete(&self.name).await;

@@ -29,6 +29,8 @@ pub(crate) enum Role {
     Task {
         /// The task's name.
         name: String,
+        /// The types of its arguments, as its starter has them; empty for this same program.
+        signature: String,
         /// The dict that holds its arguments, if a manager does.
         held: Option<String>,
     },

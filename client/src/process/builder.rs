@@ -13,9 +13,12 @@ use crate::{
         arguments::{self, Held},
         bootstrap::{Role, nonce},
         handle::Process,
+        hosted::Order,
         identity,
+        pool::Pool,
         spawn::{Environment, Launch},
         start::start,
+        start_on,
         task::{BoxFuture, Task},
     },
     rpc::codec,
@@ -48,9 +51,10 @@ impl Process {
     pub fn new<T: Task>(_: T, args: T::Args) -> ProcessBuilder {
         let kind = match codec::encode_anywhere(&args) {
             Err(error) => Kind::Unencodable(error.to_string()),
-            Ok((bytes, None)) => Kind::Task { name: T::NAME, bytes },
+            Ok((bytes, None)) => Kind::Task { name: T::NAME, signature: T::SIGNATURE, bytes },
             Ok((_, Some(link))) => Kind::WithProxies {
                 name: T::NAME,
+                signature: T::SIGNATURE,
                 manager: Manager::new(link),
                 hold: Box::new(move |manager, key| Box::pin(arguments::hold(manager, key, args))),
             },
@@ -85,6 +89,8 @@ pub struct ProcessBuilder {
     environment: Environment,
     current_dir: Option<PathBuf>,
     prefixes_output: bool,
+    /// Where it is to run, if not here.
+    target: Option<(Pool, String)>,
 }
 
 type Hold = Box<dyn FnOnce(Manager, String) -> BoxFuture<Result<Held>> + Send>;
@@ -92,11 +98,13 @@ type Hold = Box<dyn FnOnce(Manager, String) -> BoxFuture<Result<Held>> + Send>;
 enum Kind {
     Task {
         name: &'static str,
+        signature: &'static str,
         bytes: Vec<u8>,
     },
     /// A task with proxies among its arguments.
     WithProxies {
         name: &'static str,
+        signature: &'static str,
         /// The manager of the proxies.
         manager: Manager,
         /// Has the manager hold the arguments until the child takes them.
@@ -119,7 +127,32 @@ impl ProcessBuilder {
             environment: Environment::default(),
             current_dir: None,
             prefixes_output: false,
+            target: None,
         }
+    }
+
+    /// Has it run on a host of a pool, by the [agent](crate::process::Agent) there, which starts its own program: the
+    /// task must be one of that. Another program runs only where the agent allows it (`mp-manager worker
+    /// --allow-commands`). It finds the pool's manager, and the environment, the working directory and the output of
+    /// the agent, unless told otherwise.
+    ///
+    /// It is terminated when this process ends, or loses its session; and killed with the agent, when that ends or
+    /// loses its session.
+    ///
+    /// ```no_run
+    /// # use mp_manager::{Pool, Result, process::Process, task};
+    /// #[task]
+    /// fn index(path: String) {
+    ///     println!("indexing {path}");
+    /// }
+    ///
+    /// # async fn example(pool: Pool) -> Result<()> {
+    /// let process = Process::new(index, ("/data".into(),)).on(&pool, "node-7").start().await?;
+    /// process.join().await
+    /// # }
+    /// ```
+    pub fn on(self, pool: &Pool, host: impl Into<String>) -> Self {
+        Self { target: Some((pool.clone(), host.into())), ..self }
     }
 
     /// Its name, which errors have and `inspect` shows; `Process-1` and so on unless told otherwise.
@@ -231,11 +264,11 @@ impl ProcessBuilder {
         let role = match self.kind {
             Kind::Unencodable(message) => return Err(Error::Start { name, message }),
             Kind::Program { program, args } => Role::Program { program, args },
-            Kind::Task { name, bytes } => {
+            Kind::Task { name, signature, bytes } => {
                 arguments = bytes;
-                Role::Task { name: name.into(), held: None }
+                Role::Task { name: name.into(), signature: signature.into(), held: None }
             }
-            Kind::WithProxies { name: task, manager: theirs, hold } => {
+            Kind::WithProxies { name: task, signature, manager: theirs, hold } => {
                 let random = nonce().map_err(|error| Error::Start {
                     name: name.clone(),
                     message: error.to_string(),
@@ -244,10 +277,27 @@ impl ProcessBuilder {
                 held = Some(hold(theirs.clone(), key.clone()).await?);
                 // The proxies work on no other.
                 manager = Some(theirs);
-                Role::Task { name: task.into(), held: Some(key) }
+                Role::Task { name: task.into(), signature: signature.into(), held: Some(key) }
             }
         };
+        if let Some((pool, host)) = self.target {
+            let id = nonce()
+                .map_err(|error| Error::Start { name: name.clone(), message: error.to_string() })?;
+            let order = Order {
+                id,
+                name,
+                daemon: self.daemon.unwrap_or_else(|| identity::current().daemon()),
+                role,
+                arguments,
+                environment: self.environment,
+                current_dir: self.current_dir,
+                prefixes_output: self.prefixes_output,
+            };
+            return start_on::start(pool.target(host)?, order, held).await;
+        }
         let launch = Launch {
+            exec: None,
+            leads_group: false,
             name,
             daemon: self.daemon.unwrap_or_else(|| identity::current().daemon()),
             environment: self.environment,

@@ -39,8 +39,8 @@ pub(crate) struct Chunk<'a> {
 /// The outcomes of a chunk.
 #[derive(Debug, Default)]
 pub(crate) struct Outcomes {
-    /// The results of the tasks that have one, in order: the elements of a MessagePack array, without
-    /// its header.
+    /// The results of the tasks that have one, in order: the elements of a MessagePack array, after room for its
+    /// header ([`ARRAY_HEADER_LEN`]).
     pub(crate) results: Vec<u8>,
     /// The tasks that have none, by their index in the chunk, in order.
     pub(crate) failures: Vec<(usize, TaskFailure)>,
@@ -76,12 +76,13 @@ pub(super) fn run<T: Task>(chunk: &mut Chunk<'_>) -> Result<Outcomes, value::Cod
     }
     let mut outcomes = Outcomes { done: chunk.skip, ..Outcomes::default() };
     // Most results are about as long as their arguments.
-    outcomes.results.reserve(rest.len().min(MAX_RESERVED_BYTES));
+    outcomes.results.reserve(ARRAY_HEADER_LEN + rest.len().min(MAX_RESERVED_BYTES));
+    outcomes.results.resize(ARRAY_HEADER_LEN, 0);
     while outcomes.done < len {
         (chunk.on_start)(outcomes.done);
         let before = rest;
         let (bytes, refs) = (outcomes.results.len(), codec::collected());
-        if let Err(failure) = one::<T>(&mut rest, chunk, &mut outcomes) {
+        if let Err(failure) = one::<T>(&mut rest, chunk, refs, &mut outcomes) {
             outcomes.failures.push((outcomes.done, failure));
             match value::split(before) {
                 Ok((_, after)) => rest = after,
@@ -96,7 +97,7 @@ pub(super) fn run<T: Task>(chunk: &mut Chunk<'_>) -> Result<Outcomes, value::Cod
             }
         }
         outcomes.done += 1;
-        if bytes > 0 && outcomes.results.len() + ARRAY_HEADER_LEN > chunk.max_result_bytes {
+        if bytes > ARRAY_HEADER_LEN && outcomes.results.len() > chunk.max_result_bytes {
             outcomes.apart = Some((bytes, refs));
             break;
         }
@@ -109,18 +110,19 @@ pub(super) fn run<T: Task>(chunk: &mut Chunk<'_>) -> Result<Outcomes, value::Cod
 }
 
 const MAX_RESERVED_BYTES: usize = 1 << 20;
-/// Results are in an array.
-const ARRAY_HEADER_LEN: usize = 5;
+/// The length of an array's header that has the number of its elements in 32 bits.
+pub(crate) const ARRAY_HEADER_LEN: usize = 5;
 
 /// Runs one task with the first of the arguments, which it takes off, and appends its result. A failure leaves
 /// the results as they were, and the arguments anywhere.
 fn one<T: Task>(
     rest: &mut &[u8],
     chunk: &Chunk<'_>,
+    refs: usize,
     outcomes: &mut Outcomes,
 ) -> Result<(), TaskFailure> {
     let Outcomes { results, kept, .. } = outcomes;
-    let (before, refs) = (results.len(), codec::collected());
+    let before = results.len();
     let (max_bytes, timeout) = (chunk.max_result_bytes, chunk.timeout);
     // Everything that is of the task's making is within: decoding, the text of its error, encoding.
     let ran = catch(Noise::Quiet, || {
@@ -256,7 +258,7 @@ mod tests {
 
     /// The elements, as values of one type.
     fn results<T: serde::de::DeserializeOwned>(outcomes: &Outcomes) -> Vec<T> {
-        let mut rest = &*outcomes.results;
+        let mut rest = outcomes.results.get(ARRAY_HEADER_LEN..).unwrap_or_default();
         let mut results = Vec::new();
         while !rest.is_empty() {
             let one;

@@ -25,16 +25,19 @@ pub(crate) const MAX_PAYLOAD_BYTES: usize = 1 << 30;
 const MAX_DESCRIPTORS: usize = 4;
 /// Length of what stands before the payload.
 pub(crate) const HEADER_LEN: usize = 5;
+/// The version of the frames and of what is in them. The programs of parent and child may have been built with
+/// different versions of this crate.
+pub(crate) const VERSION: u8 = 1;
 
 /// The kind of a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub(crate) enum FrameKind {
-    /// Parent to child, first: the nonce, and a `Bootstrap`.
+    /// Parent to child, first: the nonce, and nothing that another program must not see.
     Hello = 1,
-    /// Child to parent: it has come to `init()`.
+    /// Child to parent: it has come to `init()`, and the version of these frames that it knows.
     Ready = 2,
-    /// Parent to child: the `Role`.
+    /// Parent to child: the `Bootstrap`, and the `Role`.
     Role = 3,
     /// Parent to child, after the role: its arguments.
     Arguments = 4,

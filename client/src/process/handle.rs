@@ -17,7 +17,9 @@ use crate::{
     error::{Error, Result},
     process::{
         control::{Control, FrameKind},
+        hosted::Signalled,
         outcome::Outcome,
+        remote::Remote,
         task::BoxFuture,
     },
 };
@@ -56,12 +58,23 @@ pub(super) struct Shared {
     pub(super) name: String,
     pub(super) daemon: bool,
     pub(super) pid: u32,
+    /// Readable when it has ended.
     pub(super) pidfd: OwnedFd,
-    pub(super) control: Control,
-    /// Whether it is another program, which has ordinary signals.
-    pub(super) is_program: bool,
+    pub(super) body: Body,
     /// Set once, by the thread that watches the process.
     pub(super) outcome: watch::Sender<Option<Outcome>>,
+}
+
+/// How a process is reached.
+pub(super) enum Body {
+    /// A child of this process.
+    Here {
+        control: Control,
+        /// Whether it is another program, which has ordinary signals.
+        is_program: bool,
+    },
+    /// One on another host.
+    There(Arc<Remote>),
 }
 
 impl Process {
@@ -89,6 +102,16 @@ impl Process {
     #[must_use]
     pub fn pid(&self) -> u32 {
         self.shared.pid
+    }
+
+    /// The host of a pool that it was [started on](crate::process::ProcessBuilder::on); `None` for a child of this
+    /// process.
+    #[must_use]
+    pub fn host(&self) -> Option<&str> {
+        match &self.shared.body {
+            Body::Here { .. } => None,
+            Body::There(remote) => Some(&remote.host),
+        }
     }
 
     /// Whether [`finish`](crate::process::finish) terminates it.
@@ -172,7 +195,7 @@ impl Process {
     /// # Errors
     /// [`Error::Configuration`] if it has changed its user and may not be signalled.
     pub fn terminate(&self) -> Result<()> {
-        self.signal(Signal::TERM)
+        self.signal(Signal::TERM, Signalled::Terminate)
     }
 
     /// Sends it SIGKILL, which it cannot ignore. A process that has ended is left alone.
@@ -180,7 +203,7 @@ impl Process {
     /// # Errors
     /// As [`terminate`](Self::terminate).
     pub fn kill(&self) -> Result<()> {
-        self.signal(Signal::KILL)
+        self.signal(Signal::KILL, Signalled::Kill)
     }
 
     /// Ends it as by SIGINT. The signal itself, as Ctrl-C sends it to every process of a terminal, is left to
@@ -189,12 +212,14 @@ impl Process {
     /// # Errors
     /// As [`terminate`](Self::terminate).
     pub fn interrupt(&self) -> Result<()> {
-        if self.shared.is_program {
-            return self.signal(Signal::INT);
+        match &self.shared.body {
+            Body::Here { control, is_program: false } => {
+                // It fails if the process has ended, which is what is wanted.
+                let _ = control.send(FrameKind::Interrupt, &[]);
+                Ok(())
+            }
+            _ => self.signal(Signal::INT, Signalled::Interrupt),
         }
-        // It fails if the process has ended, which is what is wanted.
-        let _ = self.shared.control.send(FrameKind::Interrupt, &[]);
-        Ok(())
     }
 
     /// Gives the handle back. Python frees resources by it; here dropping the last handle does, and this
@@ -260,7 +285,10 @@ impl Process {
         }
     }
 
-    fn signal(&self, signal: Signal) -> Result<()> {
+    fn signal(&self, signal: Signal, signalled: Signalled) -> Result<()> {
+        if let Body::There(remote) = &self.shared.body {
+            return if self.is_alive() { remote.send(signalled) } else { Ok(()) };
+        }
         match pidfd_send_signal(&self.shared.pidfd, signal) {
             Ok(()) | Err(rustix::io::Errno::SRCH) => Ok(()),
             Err(error) => Err(Error::Configuration(format!(

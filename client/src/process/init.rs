@@ -24,7 +24,7 @@ use crate::{
         arguments::Arguments,
         bootstrap::{Bootstrap, CHILD_VARIABLE, NONCE_LEN, Role},
         children,
-        control::{Control, Frame, FrameKind, HEADER_LEN},
+        control::{Control, Frame, FrameKind, HEADER_LEN, VERSION},
         current_manager, identity,
         place::Place,
         registry,
@@ -128,12 +128,12 @@ struct Assignment {
 }
 
 fn receive_role(control: &Control) -> io::Result<Assignment> {
-    let hello = expect(control, FrameKind::Hello)?;
-    let bootstrap: Bootstrap = decode(hello.payload.get(NONCE_LEN..).unwrap_or_default())?;
+    expect(control, FrameKind::Hello)?;
+    control.send(FrameKind::Ready, &[VERSION])?;
+    let role = expect(control, FrameKind::Role)?;
+    let (bootstrap, assigned): (Bootstrap, Role) = decode(&role.payload)?;
     let name = bootstrap.name.clone();
     identity::set(bootstrap);
-    control.send(FrameKind::Ready, &[])?;
-    let role = expect(control, FrameKind::Role)?;
     let mut descriptors = role.descriptors.iter();
     if let Some(stdout) = descriptors.next() {
         rustix::stdio::dup2_stdout(stdout)?;
@@ -142,7 +142,7 @@ fn receive_role(control: &Control) -> io::Result<Assignment> {
         rustix::stdio::dup2_stderr(stderr)?;
     }
     let arguments = expect(control, FrameKind::Arguments)?.payload;
-    Ok(Assignment { name, role: decode(&role.payload)?, arguments })
+    Ok(Assignment { name, role: assigned, arguments })
 }
 
 fn expect(control: &Control, kind: FrameKind) -> io::Result<Frame> {
@@ -158,13 +158,13 @@ fn perform(control: Control, assignment: Assignment) -> ! {
     let Assignment { name, role, arguments } = assignment;
     match role {
         Role::Program { program, args } => become_program(&control, &program, &args),
-        Role::Task { name: task, held } => {
+        Role::Task { name: task, signature, held } => {
             let control = Arc::new(control);
             stay(&control);
             let taken = || {
                 let _ = control.send(FrameKind::Taken, &[]);
             };
-            let ran = run_task(&task, held.as_deref(), &arguments, &taken);
+            let ran = run_task((&task, &signature), held.as_deref(), &arguments, &taken);
             let status = report(&control, ran);
             leave(status)
         }
@@ -216,12 +216,16 @@ fn stay(control: &Arc<Control>) -> mpsc::Receiver<Frame> {
 }
 
 fn run_task(
-    name: &str,
+    (name, signature): (&str, &str),
     held: Option<&str>,
     arguments: &[u8],
     taken: &dyn Fn(),
 ) -> Result<(), TaskFailure> {
     let entry = registry::find(name).ok_or(TaskFailure::UnknownTask)?;
+    if !signature.is_empty() && entry.signature != signature {
+        let (known, asked) = (entry.signature.into(), signature.into());
+        return Err(TaskFailure::SignatureMismatch { known, asked });
+    }
     let Some(held) = held else { return entry.run_alone(&Arguments::Here(arguments)) };
     let manager = pollster::block_on(Manager::current()).map_err(|error| {
         let chain = vec!["cannot reach the manager of its arguments".into(), error.to_string()];

@@ -10,6 +10,45 @@ pub(super) fn started(name: &str, pid: u32) {
     let _ = (name, pid);
 }
 
+pub(super) fn rejoined(host: &str) {
+    #[cfg(feature = "tracing")]
+    tracing::warn!(host, "is back in the pool, with new workers, after the session was lost");
+    #[cfg(not(feature = "tracing"))]
+    let _ = host;
+}
+
+pub(super) fn session_lost(host: &str) {
+    #[cfg(feature = "tracing")]
+    tracing::warn!(
+        host,
+        "the session is lost: the workers are killed, and new ones come when it is back"
+    );
+    #[cfg(not(feature = "tracing"))]
+    let _ = host;
+}
+
+pub(super) fn waits_for_name(host: &str, error: &crate::error::Error) {
+    #[cfg(feature = "tracing")]
+    tracing::warn!(host, "{error}; waiting for the name");
+    #[cfg(not(feature = "tracing"))]
+    let _ = (host, error);
+}
+
+/// A process has ended that was to end.
+pub(super) fn left(name: &str, pid: u32) {
+    #[cfg(feature = "tracing")]
+    tracing::debug!(process = name, pid, "left");
+    #[cfg(not(feature = "tracing"))]
+    let _ = (name, pid);
+}
+
+pub(super) fn cannot_start(name: &str, message: &str) {
+    #[cfg(feature = "tracing")]
+    tracing::warn!(process = name, "cannot start: {message}");
+    #[cfg(not(feature = "tracing"))]
+    let _ = (name, message);
+}
+
 pub(super) fn ended(name: &str, pid: u32, how: &Outcome) {
     #[cfg(feature = "tracing")]
     match how {

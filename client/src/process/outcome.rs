@@ -34,7 +34,8 @@ impl Outcome {
         }
     }
 
-    /// The exit code; the signal's number, negative, if one ended it.
+    /// The exit code; the signal's number, negative, if one ended it; 255 if nobody knows, as of a process on a host
+    /// that was lost.
     #[must_use]
     pub fn exit_code(&self) -> i32 {
         match self {

@@ -1,30 +1,37 @@
 //! A pool of workers: Python's `multiprocessing.Pool`.
 
-use std::{ffi::OsStr, fmt, future::poll_fn, path::PathBuf, pin::pin, sync::Arc, task::Poll};
+use std::{
+    ffi::OsStr, fmt, future::poll_fn, path::PathBuf, pin::pin, sync::Arc, task::Poll,
+    time::Duration,
+};
 
 use mp_manager_proto::v1::PoolStatus as Status;
 
 use crate::{
     api::Builder,
     error::{Error, Result},
+    failure::TaskFailure,
     objects::{Manager, pool::SharedPool},
     process::{
         bootstrap::nonce,
         place::Place,
+        start_on::Target,
         task::{BoxFuture, Single, Task},
     },
+    transport::connect::host_name,
 };
 
 mod backend;
 mod calls;
-mod crew;
+pub(super) mod crew;
 mod current;
+pub(super) mod host;
 mod progress;
 mod ran;
 mod result;
 mod runs;
 mod submissions;
-mod submit;
+pub(super) mod submit;
 mod threads;
 mod work;
 
@@ -32,6 +39,7 @@ use self::{
     backend::Backend,
     calls::Many,
     crew::{Crew, Recipe},
+    host::Host,
     submissions::Submissions,
     submit::Submission,
     threads::Threads,
@@ -67,9 +75,18 @@ pub use self::{
 /// # When a worker dies
 ///
 /// Another one takes its place. A task that it had not started is given to another; one that it was executing, or
-/// had finished less than half a millisecond before (2 ms, of tasks that take less than 20 µs), has failed with [`TaskFailure::WorkerLost`](crate::TaskFailure::WorkerLost), unless it is
+/// had finished less than half a millisecond before (2 ms, of tasks that take less than 20 µs; more on a machine that is
+/// overloaded), has failed with [`TaskFailure::WorkerLost`](crate::TaskFailure::WorkerLost), unless it is
 /// `#[task(idempotent)]`: that is executed again, up to its `attempts`, and is then
 /// [`Poisonous`](crate::TaskFailure::Poisonous).
+///
+/// When a whole host dies, its [`Agent`](crate::process::Agent) with it, nobody knows which tasks its workers had
+/// started: all that they had in hand is as if it had been executed. That is some tens of milliseconds of work for each
+/// worker, more at the beginning of a map, or as many tasks as were submitted together
+/// ([`chunk_size`](crate::process::Map::chunk_size)).
+///
+/// A task that a worker's program does not have, or has with other types, is given to hosts with another program, if
+/// there are any: so programs can be replaced host by host.
 #[derive(Clone)]
 pub struct Pool {
     shared: Arc<Shared>,
@@ -88,7 +105,7 @@ struct Shared {
 }
 
 /// How far a pool is.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct PoolStatus {
     /// Workers that have come to work.
@@ -101,6 +118,58 @@ pub struct PoolStatus {
     pub is_closed: bool,
     /// Why its workers fail before they come to work, if they do.
     pub broken: Option<String>,
+    /// Tasks that have had an outcome since the pool was made.
+    pub done: u64,
+    /// Those of them that failed.
+    pub failed: u64,
+    /// Runs of tasks that wait because somebody may be executing them still: the manager has started again, and not all
+    /// hosts of before have come back. They wait until all have, or for 5 minutes, the longest lease that a host can
+    /// have had.
+    pub held: usize,
+    /// Those hosts of before that are known. One that is dead is replaced by an agent of the same name.
+    pub missing: Vec<String>,
+    /// The hosts that keep workers, by name.
+    pub hosts: Vec<PoolHost>,
+}
+
+/// A host of a pool: an [`Agent`](crate::process::Agent), or a program that has workers of its own.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct PoolHost {
+    /// Its name in the pool.
+    pub name: String,
+    /// How many workers it was started with.
+    pub capacity: usize,
+    /// How many it is to keep.
+    pub wanted: usize,
+    /// How many have come to work.
+    pub workers: usize,
+    /// Tasks in their hands.
+    pub running: u64,
+    /// How many processes of the machine run or wait to: the average of a minute.
+    pub load: f64,
+    /// Its workers leave, and then it does.
+    pub is_drained: bool,
+    /// Why its workers do not come to work, if they do not.
+    pub trouble: Option<String>,
+}
+
+/// Tasks of a pool that share their fate, as operators see them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PoolTasks {
+    /// Numbers the tasks that were submitted together.
+    pub run: u64,
+    /// Which of them these are.
+    pub tasks: std::ops::Range<u32>,
+    /// What they are of.
+    pub task: String,
+    /// Whose hands they are in, or were in last; empty while they wait.
+    pub worker: String,
+    /// The host of that worker.
+    pub host: String,
+    /// Why they have no result.
+    pub failure: Option<TaskFailure>,
 }
 
 impl Pool {
@@ -144,7 +213,10 @@ impl Pool {
     /// # Errors
     /// If the name is that of something else, or the session is lost.
     pub async fn open(manager: &Manager, name: &str) -> Result<Self> {
-        let pool = manager.shared_pool(name).await?;
+        Self::of(manager, name, manager.shared_pool(name).await?).await
+    }
+
+    async fn of(manager: &Manager, name: &str, pool: SharedPool) -> Result<Self> {
         let workers = usize::try_from(pool.status().await?.workers).unwrap_or(1).max(1);
         let backend = Backend::Workers(pool);
         let (manager, name) = (Some(manager.clone()), name.into());
@@ -152,6 +224,14 @@ impl Pool {
         let (crew, is_private) = (None, false);
         let shared = Shared { backend, submissions, manager, crew, workers, name, is_private };
         Ok(Self { shared: Arc::new(shared) })
+    }
+
+    /// The pool of this name, if there is one.
+    ///
+    /// # Errors
+    /// [`Error::ObjectNotFound`] if there is none; otherwise as [`open`](Self::open).
+    pub async fn existing(manager: &Manager, name: &str) -> Result<Self> {
+        Self::of(manager, name, manager.shared_pool(name).existing().await?).await
     }
 
     /// The manager of this pool, for what its tasks share; a pool of threads has none.
@@ -253,6 +333,7 @@ impl Pool {
             submissions,
             is_stream: false,
             is_awaited: true,
+            is_own: self.shared.is_private,
         }
     }
 
@@ -367,9 +448,25 @@ impl Pool {
         let count = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
         match &self.shared.backend {
             Backend::Workers(pool) => {
-                let Status { workers, queued, running, is_closed, broken, .. } =
-                    pool.status().await?;
+                let Status {
+                    workers,
+                    queued,
+                    running,
+                    is_closed,
+                    broken,
+                    hosts,
+                    done,
+                    failed,
+                    held,
+                    missing,
+                    ..
+                } = pool.status().await?;
                 Ok(PoolStatus {
+                    done,
+                    failed,
+                    held: count(held),
+                    missing,
+                    hosts: hosts.into_iter().map(PoolHost::from).collect(),
                     workers: count(workers),
                     queued: count(queued),
                     running: count(running),
@@ -385,8 +482,88 @@ impl Pool {
                     running,
                     is_closed: self.shared.submissions.is_closing(),
                     broken: None,
+                    done: 0,
+                    failed: 0,
+                    held: 0,
+                    missing: Vec::new(),
+                    hosts: Vec::new(),
                 })
             }
+        }
+    }
+
+    /// Has as many workers in all, shared among the hosts by their capacities, or on one host alone. Those that are too
+    /// many finish what they have in hand. A host that comes later has as many as it was started with.
+    ///
+    /// # Errors
+    /// [`Error::InvalidArgument`] if there is no such host, with the names of those there are; if the session is lost.
+    ///
+    /// ```no_run
+    /// # async fn example(pool: mp_manager::Pool) -> mp_manager::Result<()> {
+    /// pool.resize_hosts(32, None).await?;
+    /// pool.resize_hosts(2, Some("node-7")).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn resize_hosts(&self, workers: usize, host: Option<&str>) -> Result<()> {
+        let count = u32::try_from(workers).unwrap_or(u32::MAX);
+        self.hosted()?.resize(count, host.unwrap_or_default()).await
+    }
+
+    /// Has the workers of a host finish what they have in hand, and leave; the host leaves after them. All hosts, if
+    /// none is named. What is submitted waits for others.
+    ///
+    /// # Errors
+    /// As [`resize_hosts`](Self::resize_hosts).
+    pub async fn drain(&self, host: Option<&str>) -> Result<()> {
+        self.hosted()?.drain(host.unwrap_or_default()).await
+    }
+
+    /// The tasks that are not done.
+    ///
+    /// # Errors
+    /// If the session is lost.
+    pub async fn tasks(&self) -> Result<Vec<PoolTasks>> {
+        self.list_tasks(false).await
+    }
+
+    /// The tasks that failed last, 100 at most.
+    ///
+    /// # Errors
+    /// If the session is lost.
+    pub async fn failed_tasks(&self) -> Result<Vec<PoolTasks>> {
+        self.list_tasks(true).await
+    }
+
+    async fn list_tasks(&self, failed: bool) -> Result<Vec<PoolTasks>> {
+        let pool = self.hosted()?;
+        let (mut all, mut after) = (Vec::new(), None);
+        loop {
+            let page = pool.tasks(failed, after).await?;
+            after = page.tasks.last().and_then(|task| task.place);
+            all.extend(page.tasks.into_iter().map(PoolTasks::from));
+            if !page.has_more {
+                return Ok(all);
+            }
+        }
+    }
+
+    /// A host of it, on which a process is to be started.
+    pub(super) fn target(&self, host: String) -> Result<Target> {
+        let pool = self.hosted()?.clone();
+        let manager = self.shared.manager.clone();
+        let manager =
+            manager.ok_or_else(|| Error::Configuration("the pool has no manager".into()))?;
+        Ok(Target { manager, pool, pool_name: self.shared.name.clone(), host })
+    }
+
+    /// The object behind it.
+    fn hosted(&self) -> Result<&SharedPool> {
+        match &self.shared.backend {
+            Backend::Workers(pool) => Ok(pool),
+            Backend::Threads(_) => Err(Error::Configuration(
+                "a pool of threads has no hosts: it is in this process alone".into(),
+            )),
         }
     }
 
@@ -394,6 +571,36 @@ impl Pool {
     #[must_use]
     pub fn pids(&self) -> Vec<u32> {
         self.shared.crew.as_ref().map(Crew::pids).unwrap_or_default()
+    }
+}
+
+impl From<mp_manager_proto::v1::PoolHost> for PoolHost {
+    fn from(host: mp_manager_proto::v1::PoolHost) -> Self {
+        Self {
+            name: host.name,
+            capacity: host.capacity as usize,
+            wanted: host.wanted as usize,
+            workers: host.workers as usize,
+            running: host.running,
+            load: f64::from(host.load_milli) / 1000.0,
+            is_drained: host.is_drained,
+            // A failure of the past, once all workers have come.
+            trouble: Some(host.trouble)
+                .filter(|trouble| !trouble.is_empty() && host.workers < host.wanted),
+        }
+    }
+}
+
+impl From<mp_manager_proto::v1::PoolTaskInfo> for PoolTasks {
+    fn from(info: mp_manager_proto::v1::PoolTaskInfo) -> Self {
+        Self {
+            run: info.run,
+            tasks: info.start..info.start.saturating_add(info.count),
+            task: info.task,
+            worker: info.worker,
+            host: info.host,
+            failure: info.failure.as_ref().map(submit::read_failure),
+        }
     }
 }
 
@@ -546,7 +753,20 @@ impl PoolBuilder {
             }
         };
         let pool: SharedPool = manager.shared_pool(&name).await?;
-        let crew = Crew::start(&manager, pool.clone(), name.clone(), self.recipe, processes)?;
+        // First: what a worker of no host has would not be known after a restart of the manager.
+        let host = if is_private {
+            None
+        } else {
+            let host = format!("{}/{}", host_name(), std::process::id());
+            let capacity = u32::try_from(processes).unwrap_or(u32::MAX);
+            Some(Host::join(pool.clone(), host, (capacity, false), Duration::ZERO).await?)
+        };
+        let session = host.as_ref().map(Host::incarnation);
+        let recipe = self.recipe;
+        let crew = Crew::start(&manager, pool.clone(), name.clone(), recipe, session, processes)?;
+        if let Some(host) = host {
+            host.stay(crew.shared())?;
+        }
         let backend = Backend::Workers(pool);
         let shared = Shared {
             submissions: Arc::new(Submissions::new(backend.clone())),

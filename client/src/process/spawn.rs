@@ -5,7 +5,7 @@ use std::{
     io,
     os::{
         fd::{AsFd, BorrowedFd, OwnedFd},
-        unix::net::UnixStream,
+        unix::{net::UnixStream, process::CommandExt},
     },
     path::PathBuf,
     process::{Child as StdChild, Command, ExitStatus, Stdio},
@@ -16,14 +16,15 @@ use std::{
 
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
-    process::{Pid, PidfdFlags, pidfd_open},
+    process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open},
 };
+use serde::{Deserialize, Serialize};
 
 use crate::{
     error::{Error, Result},
     process::{
         bootstrap::{Bootstrap, CHILD_VARIABLE, Role, nonce},
-        control::{Control, FrameKind},
+        control::{Control, FrameKind, VERSION},
         identity,
         output::Output,
         place::Place,
@@ -33,9 +34,23 @@ use crate::{
 /// How long a child may take to come to `init()`.
 const READY_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// Another program whose processes are children that come to its `init()`.
+#[derive(Debug, Clone)]
+pub(crate) struct Exec {
+    pub(crate) program: PathBuf,
+    pub(crate) args: Vec<OsString>,
+    /// A program, and its arguments, that becomes this one: it sees to it that the process ends with the one that
+    /// starts it, also before it has come to `init()`.
+    pub(crate) through: Vec<OsString>,
+}
+
 /// What a child is started with.
 #[derive(Debug, Clone)]
 pub(crate) struct Launch {
+    /// The program, if it is not this one.
+    pub(crate) exec: Option<Exec>,
+    /// It leads a process group of its own.
+    pub(crate) leads_group: bool,
     pub(crate) name: String,
     pub(crate) daemon: bool,
     pub(crate) environment: Environment,
@@ -51,10 +66,10 @@ pub(crate) struct Launch {
 }
 
 /// Changes to the environment that a child inherits, in order.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct Environment(Vec<Change>);
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 enum Change {
     Clear,
     Set(OsString, OsString),
@@ -102,10 +117,18 @@ impl Child {
         self.process.wait()
     }
 
-    /// Ends it at once, and waits for it.
-    fn end(&mut self) {
+    /// Ends it at once, with what it has started if it leads a group, and waits for it.
+    fn end(&mut self, leads_group: bool, ends: impl FnOnce()) {
         let _ = self.process.kill();
+        if leads_group {
+            // Before it is waited for: its group cannot be another one.
+            kill_group(self.pid);
+        }
+        ends();
         let _ = self.process.wait();
+        if let Some(output) = self.output.take() {
+            output.finish();
+        }
     }
 }
 
@@ -116,42 +139,74 @@ impl Child {
 /// [`Error::Configuration`] if `init()` did not run in this process; [`Error::Start`] if the child cannot be
 /// started, ended before it came to `init()`, or did not come there in time.
 pub(crate) fn spawn(launch: Launch) -> Result<Child> {
-    let place = Place::known()?;
-    let Launch { name, arguments, role, .. } = &launch;
-    let failed = |message: String| Error::Start { name: name.clone(), message };
-    let mut child = start(place, &launch).map_err(|error| failed(error.to_string()))?;
+    spawn_known(launch, &mut Unwatched)
+}
+
+/// Can end a child that has not come to `init()`.
+pub(crate) trait Watcher {
+    /// Its process is there: its id, and a descriptor of it.
+    fn is_there(&mut self, pid: u32, process: &OwnedFd);
+
+    /// It was ended, as it has not come there, and is about to be waited for: its id may be another's then.
+    fn ends(&mut self);
+}
+
+struct Unwatched;
+
+impl Watcher for Unwatched {
+    fn is_there(&mut self, _: u32, _: &OwnedFd) {}
+
+    fn ends(&mut self) {}
+}
+
+/// [Spawns](spawn) a child whose process may be ended from when it is there.
+pub(crate) fn spawn_known(launch: Launch, watcher: &mut impl Watcher) -> Result<Child> {
+    let origin = match &launch.exec {
+        None => Origin::Here(Place::known()?),
+        Some(exec) => Origin::There(exec),
+    };
+    let Launch { name, arguments, .. } = &launch;
+    let program = match &origin {
+        Origin::Here(_) => String::new(),
+        Origin::There(exec) => format!("{}: ", exec.program.display()),
+    };
+    let failed = |message: String| {
+        let message = format!("{program}{message}");
+        Error::Start { name: name.clone(), message }
+    };
+    let (mut child, pipes) = start(&origin, &launch).map_err(|error| failed(error.to_string()))?;
+    watcher.is_there(child.pid, &child.pidfd);
     let sent = arrive(&mut child).and_then(|()| {
         let stdout = std::io::stdout();
         let inherited = [stdout.as_fd()];
-        let mut pipes = None;
-        if launch.prefixes_output {
-            let (output, ends) = Output::of(name).map_err(|error| error.to_string())?;
-            (child.output, pipes) = (Some(output), Some(ends));
-        }
         let piped = pipes.as_ref().map(|ends| ends.each_ref().map(OwnedFd::as_fd));
-        let descriptors: &[BorrowedFd<'_>] = match (&piped, place) {
+        let descriptors: &[BorrowedFd<'_>] = match (&piped, &origin) {
             (Some(pipes), _) => pipes,
-            (None, Place::Main) => &[],
-            (None, Place::Test(_)) => &inherited,
+            (None, Origin::Here(Place::Test(_))) => &inherited,
+            (None, _) => &[],
         };
-        instruct(&child.control, role, arguments, descriptors).map_err(|error| match error.kind() {
-            io::ErrorKind::WouldBlock => {
-                format!("it read nothing of its arguments for {READY_TIMEOUT:?}: is it stopped?")
+        let role = introduce(&launch).map_err(|error| error.to_string())?;
+        instruct(&child.control, &role, arguments, descriptors).map_err(|error| {
+            match error.kind() {
+                io::ErrorKind::WouldBlock => {
+                    format!(
+                        "it read nothing of its arguments for {READY_TIMEOUT:?}: is it stopped?"
+                    )
+                }
+                _ => format!("it went away before it had its arguments: {error}"),
             }
-            _ => format!("it went away before it had its arguments: {error}"),
         })
     });
+    drop(pipes);
     if let Err(message) = sent {
-        child.end();
+        child.end(launch.leads_group, || watcher.ends());
         return Err(failed(message));
     }
     Ok(child)
 }
 
-fn start(place: &Place, launch: &Launch) -> io::Result<Child> {
-    let (ours, theirs) = UnixStream::pair()?;
-    let control = Control::new(ours);
-    let nonce = nonce().map_err(io::Error::other)?;
+/// Encodes the child's identity and its role.
+fn introduce(launch: &Launch) -> io::Result<Vec<u8>> {
     let bootstrap = Bootstrap {
         name: launch.name.clone(),
         daemon: launch.daemon,
@@ -159,17 +214,60 @@ fn start(place: &Place, launch: &Launch) -> io::Result<Child> {
         parent_name: identity::current().name().into(),
         manager: launch.manager.clone(),
     };
-    // It fits into the socket's buffer: nobody reads it yet.
-    let mut hello = nonce.clone().into_bytes();
-    rmp_serde::encode::write(&mut hello, &bootstrap).map_err(io::Error::other)?;
-    control.send(FrameKind::Hello, &hello)?;
+    rmp_serde::to_vec(&(&bootstrap, &launch.role)).map_err(io::Error::other)
+}
 
-    let mut command = place.command();
+/// Where a child begins.
+enum Origin<'a> {
+    Here(&'static Place),
+    There(&'a Exec),
+}
+
+impl Origin<'_> {
+    fn command(&self) -> Command {
+        match self {
+            Self::Here(place) => place.command(),
+            Self::There(Exec { program, args, through }) => {
+                let mut words =
+                    through.iter().map(OsString::as_os_str).chain([program.as_os_str()]);
+                let mut command = Command::new(words.next().unwrap_or_default());
+                command.args(words).args(args);
+                command
+            }
+        }
+    }
+}
+
+/// Kills all processes of a group.
+pub(crate) fn kill_group(leader: u32) {
+    if let Some(leader) = i32::try_from(leader).ok().and_then(Pid::from_raw) {
+        let _ = kill_process_group(leader, Signal::KILL);
+    }
+}
+
+/// The pipes take the place of the child's stdout and stderr: where the test harness prints, only with its role.
+fn start(origin: &Origin<'_>, launch: &Launch) -> io::Result<(Child, Option<[OwnedFd; 2]>)> {
+    let (ours, theirs) = UnixStream::pair()?;
+    let control = Control::new(ours);
+    let nonce = nonce().map_err(io::Error::other)?;
+    // It fits into the socket's buffer: nobody reads it yet. Whoever does may not be one of ours, and print it.
+    control.send(FrameKind::Hello, nonce.as_bytes())?;
+    let (output, mut pipes) = match launch.prefixes_output {
+        true => Output::of(&launch.name).map(|(output, pipes)| (Some(output), Some(pipes)))?,
+        false => (None, None),
+    };
+
+    let mut command = origin.command();
+    if launch.leads_group {
+        command.process_group(0);
+    }
     launch.environment.apply(&mut command);
     command.env(CHILD_VARIABLE, nonce).stdin(Stdio::from(OwnedFd::from(theirs)));
-    if let Place::Test(_) = place {
+    if let Origin::Here(Place::Test(_)) = origin {
         // The harness announces what it runs; the child gets the real one with its role.
         command.stdout(Stdio::null());
+    } else if let Some([stdout, stderr]) = pipes.take() {
+        command.stdout(stdout).stderr(stderr);
     }
     if let Some(directory) = &launch.current_dir {
         command.current_dir(directory);
@@ -181,7 +279,7 @@ fn start(place: &Place, launch: &Launch) -> io::Result<Child> {
     let pidfd = raw.ok_or_else(|| io::Error::other("a process without an id"));
     let pidfd = pidfd.and_then(|pid| Ok(pidfd_open(pid, PidfdFlags::empty())?));
     match pidfd {
-        Ok(pidfd) => Ok(Child { pid, pidfd, control, process, output: None }),
+        Ok(pidfd) => Ok((Child { pid, pidfd, control, process, output }, pipes)),
         Err(error) => {
             let mut process = process;
             let _ = process.kill();
@@ -200,7 +298,12 @@ fn arrive(child: &mut Child) -> Result<(), String> {
             .map_err(|error| error.to_string())?;
         if readable {
             return match child.control.receive() {
-                Ok(Some(frame)) if frame.kind == FrameKind::Ready => Ok(()),
+                Ok(Some(frame)) if frame.kind == FrameKind::Ready => match frame.payload[..] {
+                    [VERSION] => Ok(()),
+                    _ => Err("it was built with another version of mp-manager than this program, \
+                              which starts it: build both with the same one"
+                        .into()),
+                },
                 Ok(Some(_)) => Err("it said something else than that it is there".into()),
                 Ok(None) | Err(_) => Err(gone_early(child)),
             };
@@ -238,13 +341,12 @@ fn gone_early(child: &mut Child) -> String {
 /// Tells the child what it is for. The descriptors take the place of its stdout and its stderr.
 fn instruct(
     control: &Control,
-    role: &Role,
+    role: &[u8],
     arguments: &[u8],
     descriptors: &[BorrowedFd<'_>],
 ) -> io::Result<()> {
-    let role = rmp_serde::to_vec(role).map_err(io::Error::other)?;
     control.set_send_timeout(Some(READY_TIMEOUT))?;
-    control.send_with(FrameKind::Role, &role, descriptors)?;
+    control.send_with(FrameKind::Role, role, descriptors)?;
     control.send(FrameKind::Arguments, arguments)?;
     control.set_send_timeout(None)
 }
@@ -260,6 +362,13 @@ pub(crate) fn await_either(
     let mut fds = [PollFd::new(control, PollFlags::IN), PollFd::new(pidfd, PollFlags::IN)];
     rustix::io::retry_on_intr(|| poll(&mut fds, timeout.as_ref()))?;
     Ok((!fds[0].revents().is_empty(), !fds[1].revents().is_empty()))
+}
+
+/// Waits until a process has ended.
+pub(crate) fn await_end(pidfd: &OwnedFd) -> io::Result<()> {
+    let mut fds = [PollFd::new(pidfd, PollFlags::IN)];
+    rustix::io::retry_on_intr(|| poll(&mut fds, None))?;
+    Ok(())
 }
 
 type Job = Box<dyn FnOnce() + Send>;

@@ -11,11 +11,11 @@ use crate::{
         arguments::Held,
         children,
         control::FrameKind,
-        handle::{Process, Shared},
+        handle::{Body, Process, Shared},
         log,
         outcome::Outcome,
         output::Output,
-        spawn::{Child, Launch, await_either, spawn},
+        spawn::{Child, Launch, await_either, await_end, kill_group, spawn},
     },
 };
 
@@ -26,7 +26,7 @@ pub(super) async fn start(launch: Launch, is_program: bool, held: Option<Held>) 
     let failed =
         |error: &dyn fmt::Display| Error::Start { name: name.clone(), message: error.to_string() };
     let life = move || {
-        let (name, daemon) = (launch.name.clone(), launch.daemon);
+        let (name, daemon, leads_group) = (launch.name.clone(), launch.daemon, launch.leads_group);
         let child = spawn(launch)
             .and_then(|child| if is_program { has_become(&name, child) } else { Ok(child) });
         match child {
@@ -37,7 +37,8 @@ pub(super) async fn start(launch: Launch, is_program: bool, held: Option<Held>) 
             Ok(child) => {
                 let Child { pid, pidfd, control, process, output } = child;
                 let outcome = watch::Sender::new(None);
-                let shared = Shared { name, daemon, pid, pidfd, control, is_program, outcome };
+                let body = Body::Here { control, is_program };
+                let shared = Shared { name, daemon, pid, pidfd, body, outcome };
                 let handle = Process::of(shared);
                 children::add(handle.clone());
                 log::started(handle.name(), handle.pid());
@@ -45,7 +46,7 @@ pub(super) async fn start(launch: Launch, is_program: bool, held: Option<Held>) 
                     // Whoever started it has gone.
                     let _ = handle.kill();
                 }
-                watch_until_ended(&handle, process, output, held);
+                watch_until_ended(&handle, (process, leads_group), output, held);
             }
         }
     };
@@ -84,11 +85,12 @@ fn discard(held: Option<Held>) {
 /// Waits until the process has ended, and says how.
 fn watch_until_ended(
     process: &Process,
-    mut child: std::process::Child,
+    (mut child, leads_group): (std::process::Child, bool),
     output: Option<Output>,
     mut held: Option<Held>,
 ) {
-    let Shared { control, pidfd, outcome, .. } = process.shared();
+    let Shared { body, pidfd, outcome, .. } = process.shared();
+    let Body::Here { control, .. } = body else { return };
     let mut failure = None;
     let mut is_open = true;
     let mut take = |is_open: &mut bool| match control.receive() {
@@ -104,6 +106,10 @@ fn watch_until_ended(
             Ok((true, false)) => take(&mut is_open),
             Ok((false, false)) => {}
         }
+    }
+    if leads_group && await_end(pidfd).is_ok() {
+        // What it has started ends with it. Before it is waited for: its group cannot be another one.
+        kill_group(process.pid());
     }
     let ended = child.wait();
     // What it said last; a process of its own that it left behind may keep the socket open.

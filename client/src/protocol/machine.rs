@@ -157,7 +157,7 @@ impl<H> Machine<H> {
     }
 
     /// Whether what is held is lost, as the manager was not heard for too long.
-    #[cfg(feature = "simulation")]
+    #[cfg(any(feature = "process", feature = "simulation"))]
     pub(crate) fn has_lost_lease(&self) -> bool {
         self.lease_lost
     }

@@ -4,7 +4,10 @@
 //! in it are collected, so that the manager can count them without parsing; while one is decoded,
 //! they become proxies on the connection it came by.
 
-use std::{cell::RefCell, sync::Arc};
+use std::{
+    cell::{Cell, RefCell},
+    sync::Arc,
+};
 
 use bytes::Bytes;
 use mp_manager_proto::{
@@ -21,6 +24,8 @@ use crate::session::link::Link;
 thread_local! {
     static ENCODING: RefCell<Option<Encoding>> = const { RefCell::new(None) };
     static DECODING: RefCell<Option<Arc<Link>>> = const { RefCell::new(None) };
+    /// How many references the encoding has: asked after each of many values, and so without a look at that.
+    static COLLECTED: Cell<usize> = const { Cell::new(0) };
 }
 
 struct Encoding {
@@ -34,9 +39,10 @@ struct Encoding {
 /// Encodes a value that is going to the server `server`.
 pub(crate) fn encode<T: Serialize + ?Sized>(value: &T, server: u64) -> Result<Value, CodecError> {
     let encoding = Encoding { server: Some(server), link: None, refs: Vec::new() };
-    let outer = ENCODING.replace(Some(encoding));
+    let (outer, collected) = (ENCODING.replace(Some(encoding)), COLLECTED.replace(0));
     let encoded = value::encode(value);
     let refs = ENCODING.replace(outer).map_or_else(Vec::new, |encoding| encoding.refs);
+    COLLECTED.set(collected);
     Ok(Value { data: encoded?.into(), refs })
 }
 
@@ -47,9 +53,10 @@ pub(crate) fn encode_anywhere<T: Serialize + ?Sized>(
     value: &T,
 ) -> Result<(Vec<u8>, Option<Arc<Link>>), CodecError> {
     let encoding = Encoding { server: None, link: None, refs: Vec::new() };
-    let outer = ENCODING.replace(Some(encoding));
+    let (outer, collected) = (ENCODING.replace(Some(encoding)), COLLECTED.replace(0));
     let encoded = value::encode(value);
     let link = ENCODING.replace(outer).and_then(|encoding| encoding.link);
+    COLLECTED.set(collected);
     Ok((encoded?, link))
 }
 
@@ -74,16 +81,17 @@ pub(crate) fn on_link<T>(link: &Arc<Link>, f: impl FnOnce() -> T) -> (T, Vec<Ref
 #[cfg(feature = "process")]
 pub(crate) fn collecting<T>(server: u64, f: impl FnOnce() -> T) -> (T, Vec<Ref>) {
     /// Puts back what was there, also if `f` panics.
-    struct Outer(Option<Encoding>);
+    struct Outer(Option<Encoding>, usize);
 
     impl Drop for Outer {
         fn drop(&mut self) {
             ENCODING.set(self.0.take());
+            COLLECTED.set(self.1);
         }
     }
 
     let encoding = Encoding { server: Some(server), link: None, refs: Vec::new() };
-    let outer = Outer(ENCODING.replace(Some(encoding)));
+    let outer = Outer(ENCODING.replace(Some(encoding)), COLLECTED.replace(0));
     let result = f();
     let refs = ENCODING.take().map_or_else(Vec::new, |encoding| encoding.refs);
     drop(outer);
@@ -93,7 +101,7 @@ pub(crate) fn collecting<T>(server: u64, f: impl FnOnce() -> T) -> (T, Vec<Ref>)
 /// How many references were encoded so far, within [`collecting`] or [`on_link`].
 #[cfg(feature = "process")]
 pub(crate) fn collected() -> usize {
-    ENCODING.with_borrow(|encoding| encoding.as_ref().map_or(0, |encoding| encoding.refs.len()))
+    COLLECTED.get()
 }
 
 /// Encodes a key.
@@ -127,6 +135,7 @@ pub(crate) fn serialize_reference<S: Serializer>(
                 encoding.server = Some(reference.server);
                 encoding.link.get_or_insert_with(|| Arc::clone(link));
                 encoding.refs.push(*reference);
+                COLLECTED.set(encoding.refs.len());
                 Ok(())
             }
             Some(_) => Err("a proxy can only be stored in objects of its own manager"),

@@ -1,6 +1,13 @@
 //! What every proxy is made of: a hold on an object, and a way to ask it.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use bytes::Bytes;
 use mp_manager_proto::{
@@ -103,22 +110,54 @@ impl Object {
     }
 
     /// Asks something that is answered at once.
-    pub(crate) async fn ask(&self, operation: &'static str, op: request::Op) -> Result<Reply> {
-        self.ask_waiting(operation, op, Wait::Forever).await
+    pub(crate) fn ask(
+        &self,
+        operation: &'static str,
+        op: request::Op,
+    ) -> impl Future<Output = Result<Reply>> {
+        self.ask_waiting(operation, op, Wait::Forever)
     }
 
     /// Asks something that may wait.
-    pub(crate) async fn ask_waiting(
+    pub(crate) fn ask_waiting(
         &self,
         operation: &'static str,
         op: request::Op,
         wait: Wait,
+    ) -> impl Future<Output = Result<Reply>> {
+        // Not an async function around the other one, which would copy each reply once more.
+        self.ask_noting(operation, op, wait, None)
+    }
+
+    /// Asks something that may wait. Returns the manager that was asked last, too: one that starts again is
+    /// another.
+    pub(crate) async fn ask_somewhere(
+        &self,
+        operation: &'static str,
+        op: request::Op,
+        wait: Wait,
+    ) -> (u64, Result<Reply>) {
+        let server = AtomicU64::new(0);
+        let reply = self.ask_noting(operation, op, wait, Some(&server)).await;
+        (server.into_inner(), reply)
+    }
+
+    /// Asks something that may wait, and notes which manager is asked.
+    async fn ask_noting(
+        &self,
+        operation: &'static str,
+        op: request::Op,
+        wait: Wait,
+        asked: Option<&AtomicU64>,
     ) -> Result<Reply> {
         // It is one for all that it takes to find the object again.
         let deadline = wait.deadline(&op, || self.link().session.now());
         let mut op = Some(op);
         loop {
             let reference = self.reference();
+            if let Some(asked) = asked {
+                asked.store(reference.server, Ordering::Relaxed);
+            }
             let request = Request {
                 object: reference.object,
                 timeout_us: wait.timeout_us(),
@@ -135,6 +174,20 @@ impl Object {
                 result => return self.result(operation, result),
             }
         }
+    }
+
+    /// Asks something about what session `incarnation` has begun. It means nothing in another one.
+    #[cfg(any(feature = "process", feature = "simulation"))]
+    pub(crate) async fn ask_within(
+        &self,
+        operation: &'static str,
+        op: request::Op,
+        incarnation: u64,
+    ) -> Result<Reply> {
+        let object = self.reference().object;
+        let request = Request { object, op: Some(op), ..Request::default() };
+        let call = Call::new(&self.link().session, request, Scope::Session(incarnation));
+        self.reply(operation, call).await
     }
 
     /// Gives something back, here and now: whoever drops the future gives up the reply only.
@@ -164,6 +217,13 @@ impl Object {
     pub(crate) fn tell(&self, op: request::Op) {
         let Ref { object, server, .. } = self.reference();
         self.link().session.send_detached(giving_back(object, op), Scope::Server(server));
+    }
+
+    /// Tells something about what session `incarnation` has begun, and nobody waits for the reply.
+    #[cfg(any(feature = "process", feature = "simulation"))]
+    pub(crate) fn tell_within(&self, op: request::Op, incarnation: u64) {
+        let scope = Scope::Session(incarnation);
+        self.link().session.send_detached(giving_back(self.id(), op), scope);
     }
 
     /// Tells the directory something whose reply nobody waits for.

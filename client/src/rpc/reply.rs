@@ -44,7 +44,7 @@ impl Reply {
     }
 
     /// The session that it came in.
-    #[cfg(feature = "process")]
+    #[cfg(any(feature = "process", feature = "simulation"))]
     pub(crate) fn incarnation(&self) -> u64 {
         self.arrived.incarnation
     }

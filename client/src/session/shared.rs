@@ -455,7 +455,7 @@ impl<H: Counted> Shared<H> {
     }
 
     /// Whether what is held is lost, as the manager was not heard for too long.
-    #[cfg(feature = "simulation")]
+    #[cfg(any(feature = "process", feature = "simulation"))]
     pub(crate) fn has_lost_lease(&self) -> bool {
         self.lock().machine.has_lost_lease()
     }

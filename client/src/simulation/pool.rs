@@ -4,20 +4,29 @@ use std::{fmt, time::Duration};
 
 use bytes::Bytes;
 use mp_manager_proto::v1::{
-    PoolBury, PoolEnlist, PoolOp, PoolReport, PoolReports, PoolRun, PoolSegment, PoolStatus,
-    PoolTicket, pool_op::Op, request,
+    PoolBury, PoolEnlist, PoolOp, PoolOrders, PoolReport, PoolReports, PoolRun, PoolSegment,
+    PoolStatus, PoolTaskPlace, PoolTasks, PoolTicket, pool_op::Op, request,
 };
 
 use crate::{
     error::Result,
     guards::grant::Grant,
-    objects::{Manager, pool::SharedPool},
+    objects::{
+        Manager,
+        pool::{
+            SharedPool,
+            membership::{HostReport, Membership},
+        },
+    },
     protocol::Granted,
     rpc::fence::Fence,
 };
 
 /// The object behind a pool.
 pub struct Pool(SharedPool);
+
+/// A host of a pool.
+pub struct Host(Membership);
 
 /// A session, as it knows itself.
 pub struct Standing(Grant);
@@ -45,7 +54,10 @@ impl Pool {
     }
 
     fn grant(&self, token: u64) -> Grant {
-        let incarnation = self.0.object().link().session.incarnation();
+        self.grant_in(self.0.object().link().session.incarnation(), token)
+    }
+
+    fn grant_in(&self, incarnation: u64, token: u64) -> Grant {
         let granted = Granted { token, depth: 1, incarnation };
         Grant::new(self.0.object().clone(), granted, keep)
     }
@@ -56,6 +68,63 @@ impl Pool {
     /// If the pool is closed, terminated or broken; if the session is lost.
     pub async fn run(&self, run: PoolRun) -> Result<Vec<PoolSegment>> {
         self.0.run(run).await.map(|results| results.segments)
+    }
+
+    /// Submits a run, also to a manager that has started again meanwhile, and waits for the outcomes of all its tasks.
+    ///
+    /// # Errors
+    /// If the pool is closed, terminated or broken; if the session is lost, and the manager goes on.
+    pub async fn run_across_restarts(&self, run: PoolRun) -> Result<Vec<PoolSegment>> {
+        self.0.run_across_restarts(run).await.map(|results| results.segments)
+    }
+
+    /// Makes this session a host.
+    ///
+    /// # Errors
+    /// If another session is the host of this name; if the pool is closed or broken; if the session is lost.
+    pub async fn host(&self, name: String, capacity: u32) -> Result<Host> {
+        let report = HostReport::default();
+        Membership::begin(self.0.clone(), name, (capacity, false), report).await.map(Host)
+    }
+
+    /// Waits until there are other orders than those with this number: whether there are.
+    ///
+    /// # Errors
+    /// If this session is no host, or is lost.
+    pub async fn orders(&self, number: u64, timeout: Duration) -> Result<bool> {
+        self.0.orders(number, timeout).await
+    }
+
+    /// Tells hosts how many workers to keep.
+    ///
+    /// # Errors
+    /// If there is no such host; if the session is lost.
+    pub async fn resize(&self, workers: u32, host: &str) -> Result<()> {
+        self.0.resize(workers, host).await
+    }
+
+    /// Has the workers of a host leave.
+    ///
+    /// # Errors
+    /// If there is no such host; if the session is lost.
+    pub async fn drain(&self, host: &str) -> Result<()> {
+        self.0.drain(host).await
+    }
+
+    /// Has a worker leave that this session guards.
+    ///
+    /// # Errors
+    /// If the session is lost.
+    pub async fn retire(&self, badge: &Bytes) -> Result<()> {
+        self.0.retire(badge).await
+    }
+
+    /// A page of tasks.
+    ///
+    /// # Errors
+    /// If the session is lost.
+    pub async fn tasks(&self, failed: bool, after: Option<PoolTaskPlace>) -> Result<PoolTasks> {
+        self.0.tasks(failed, after).await
     }
 
     /// Announces a worker that is about to start.
@@ -141,6 +210,44 @@ impl Pool {
     }
 }
 
+impl Host {
+    /// What it is to do.
+    #[must_use]
+    pub fn orders(&self) -> &PoolOrders {
+        self.0.orders()
+    }
+
+    /// The session in which it attends. Each needs a number of its own.
+    #[must_use]
+    pub fn standing(&self, pool: &Pool, number: u64) -> Standing {
+        Standing(pool.grant_in(self.0.incarnation(), number))
+    }
+
+    /// Says which orders it has carried out.
+    ///
+    /// # Errors
+    /// If the pool is closed or broken; if the session in which it attends is lost.
+    pub async fn attend(&mut self, seen: u64) -> Result<()> {
+        self.0.attend(seen, HostReport::default()).await
+    }
+
+    /// Attends in another session. The workers that it had are dead.
+    ///
+    /// # Errors
+    /// If another session is the host of this name; if the pool is closed or broken; if the session is lost.
+    pub async fn come_back(&mut self) -> Result<()> {
+        self.0.come_back(HostReport::default()).await
+    }
+
+    /// Announces a worker, in the session in which it attends.
+    ///
+    /// # Errors
+    /// If nothing is left to do in the pool, or it is broken; if that session is lost.
+    pub async fn guard(&self, badge: &Bytes) -> Result<()> {
+        self.0.guard(badge).await
+    }
+}
+
 impl Standing {
     /// Whether the session is known to be lost, or was.
     #[must_use]
@@ -172,6 +279,12 @@ fn keep(_: u64) -> request::Op {
 impl fmt::Debug for Pool {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a pool")
+    }
+}
+
+impl fmt::Debug for Host {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a host")
     }
 }
 

@@ -14,6 +14,7 @@ use mp_manager_proto::{
     authkey::Authkey,
     handshake::{Binding, NONCE_LEN, Transcript},
     suite,
+    tasks::{Spawner, Tasks},
     v1::{
         Challenge, Error as Refusal, HandshakeRequest, HandshakeResponse, Hello, Process, Proof,
         Reason, Resume, Suite, Welcome, handshake_request, handshake_response::Step,
@@ -72,6 +73,8 @@ pub(crate) struct Authenticated {
     pub(crate) client: ManagerClient<Channel>,
     /// What the client speaks on.
     pub(crate) channel: Channel,
+    /// The channel goes on as long as these are driven.
+    pub(crate) tasks: Tasks,
     pub(crate) welcome: Welcome,
     pub(crate) challenge: Challenge,
     /// When it was asked for: the manager heard of us no earlier.
@@ -119,11 +122,14 @@ async fn get_in(target: &Target, session: &Session) -> Result<Authenticated> {
     target.authkeys.reread().await;
     for authkey in target.authkeys.in_turn() {
         // A connection has one handshake.
-        let opened = open_channel(target, session.home).await?;
+        let (spawner, mut tasks) = Tasks::new();
+        let opened = tasks.drive(open_channel(target, session.home, spawner)).await?;
         let channel = opened.channel;
         let mut client = ManagerClient::new(channel.clone()).max_encoding_message_size(usize::MAX);
         let asked = session.now();
-        match shake_hands(&mut client, target, &authkey, &opened.binding, session.resume()).await {
+        let resume = session.resume();
+        let shaking = shake_hands(&mut client, target, &authkey, &opened.binding, resume);
+        match tasks.drive(shaking).await {
             Ok((welcome, challenge)) => {
                 target.authkeys.accept(authkey);
                 // The server has proven itself, and says no more than it was asked.
@@ -132,6 +138,7 @@ async fn get_in(target: &Target, session: &Session) -> Result<Authenticated> {
                 return Ok(Authenticated {
                     client,
                     channel,
+                    tasks,
                     welcome,
                     challenge,
                     asked,
@@ -160,9 +167,10 @@ struct Opened {
     certificate: Option<CertificateDer<'static>>,
 }
 
-async fn open_channel(target: &Target, home: Home) -> Result<Opened> {
+async fn open_channel(target: &Target, home: Home, spawner: Spawner) -> Result<Opened> {
     let address = &target.address;
     let mut endpoint = Endpoint::from_static("http://mp-manager")
+        .executor(spawner)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .initial_stream_window_size(STREAM_WINDOW);
     // The system says when a unix socket's other end is gone; one that is silent only pauses, and
@@ -395,7 +403,7 @@ fn process_name() -> String {
         .unwrap_or_default()
 }
 
-fn host_name() -> String {
+pub(crate) fn host_name() -> String {
     // Linux only; elsewhere the name stays empty, which only `inspect` shows.
     std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default().trim().to_owned()
 }

@@ -12,8 +12,9 @@ use std::{
 use mp_manager_proto::{
     address::Address,
     frame::FrameCodec,
+    tasks::Tasks,
     tls::certificate_to_pem,
-    v1::{Beat, Error as Refusal, Reason, ServerFrame},
+    v1::{Beat, Error as Refusal, Reason, ServerFrame, manager_client::ManagerClient},
 };
 use tokio::{
     sync::mpsc,
@@ -24,6 +25,7 @@ use tonic::{
     Streaming,
     client::Grpc,
     codegen::{http::uri::PathAndQuery, tokio_stream},
+    transport::Channel,
 };
 
 use super::connect::{Authenticated, Target, authenticate, cannot_connect, explain};
@@ -125,13 +127,15 @@ async fn say_goodbye(target: Target, abandoned: Established) -> Result<()> {
     connection.session.say_goodbye();
     let mut streams = connection.open_streams(authenticated, number).await?;
     // Until the manager has ended it.
-    while let Ok(Some(_)) = streams.frames.message().await {}
+    let Streams { tasks, frames, .. } = &mut streams;
+    tasks.drive(async { while let Ok(Some(_)) = frames.message().await {} }).await;
     Ok(())
 }
 
 /// What is said on one connection, both ways.
 struct Streams {
     number: u64,
+    tasks: Tasks,
     frames: Streaming<ServerFrame>,
     beats: mpsc::Sender<Beat>,
     answers: Streaming<Beat>,
@@ -155,11 +159,22 @@ impl Connection {
     }
 
     async fn open_streams(&self, authenticated: Authenticated, number: u64) -> Result<Streams> {
-        let mut client = authenticated.client;
+        let Authenticated { client, channel, mut tasks, .. } = authenticated;
+        let opened = tasks.drive(self.open_both(client, channel, number)).await;
+        let (frames, beats, answers) = opened?;
+        Ok(Streams { number, tasks, frames, beats, answers })
+    }
+
+    async fn open_both(
+        &self,
+        mut client: ManagerClient<Channel>,
+        channel: Channel,
+        connection: u64,
+    ) -> Result<(Streaming<ServerFrame>, mpsc::Sender<Beat>, Streaming<Beat>)> {
         let failed = |status: tonic::Status| cannot_connect(&self.target.address, explain(&status));
-        let outgoing = Outgoing { session: Arc::clone(&self.session), connection: number };
+        let outgoing = Outgoing { session: Arc::clone(&self.session), connection };
         // As the client would do it, but with frames that are encoded.
-        let mut grpc = Grpc::new(authenticated.channel)
+        let mut grpc = Grpc::new(channel)
             .max_encoding_message_size(usize::MAX)
             .max_decoding_message_size(usize::MAX);
         grpc.ready()
@@ -174,7 +189,7 @@ impl Connection {
         let (beats, outbound) = mpsc::channel(2);
         let outbound = Beats(outbound);
         let answers = client.keep_alive(outbound).await.map_err(failed)?.into_inner();
-        Ok(Streams { number, frames, beats, answers })
+        Ok((frames, beats, answers))
     }
 
     /// Until it is all over.
@@ -204,7 +219,7 @@ impl Connection {
 
     /// Takes in what the manager says, until it says no more.
     async fn converse(&self, streams: &mut Streams) -> End {
-        let Streams { number, frames, beats, answers } = streams;
+        let Streams { number, tasks, frames, beats, answers } = streams;
         let hear = async {
             loop {
                 match frames.message().await {
@@ -230,11 +245,14 @@ impl Connection {
                 }
             }
         };
-        tokio::select! {
-            end = hear => end,
-            end = self.beat(beats) => end,
-            never = answered => never,
-        }
+        let conversation = async {
+            tokio::select! {
+                end = hear => end,
+                end = self.beat(beats) => end,
+                never = answered => never,
+            }
+        };
+        tasks.drive(conversation).await
     }
 
     /// Says the beats, and notices when nothing comes back.

@@ -323,7 +323,7 @@ impl Engine {
     /// Takes a deleted object's contents out of the books, and drops them.
     fn forget_contents(&self, object: Box<Object>) {
         self.objects.account(0, object.bytes());
-        self.objects.deleted();
+        self.objects.deleted(object.kind());
         self.objects.bury(object);
     }
 
@@ -422,7 +422,8 @@ impl Engine {
     ) -> T {
         let resolve = |reference: &Ref| self.resolve(reference);
         let mut turn = Turn::new(&self.config.objects, self.reservation.tokens(), &resolve)
-            .with_headroom(self.headroom());
+            .with_headroom(self.headroom())
+            .when_settled(self.is_settled());
         let before = object.bytes();
         let result = f(object, &mut turn);
         self.objects.account(object.bytes(), before);

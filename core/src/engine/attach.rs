@@ -60,6 +60,7 @@ impl Engine {
     ) -> Option<Attachment> {
         let generation = state.session.attach(self.lease_time())?;
         client.attach(generation, peer);
+        self.counters.resumed();
         let frame_bytes = self.config.frame_bytes;
         Some(Attachment { client: Arc::clone(client), generation, frame_bytes })
     }
@@ -89,6 +90,7 @@ impl Engine {
             Arc::new(Client::new(session, process, &peer, resume_secret, own_bytes, books));
         self.clients.insert(id, Arc::clone(&client));
         lock(&self.leases).watch(id, now + lease);
+        self.counters.begun();
         let frame_bytes = self.config.frame_bytes;
         Ok(Attachment { client, generation: Session::FIRST, frame_bytes })
     }

@@ -25,12 +25,16 @@ use crate::{
     stored::Referent,
 };
 
+/// Every kind's number is below this.
+pub(super) const KINDS: usize = 16;
+
 /// The objects by id. Whoever refers to an object keeps it alive; this map does not.
 #[derive(Debug, Default)]
 pub(crate) struct Objects {
     cells: Shards<Weak<Cell>>,
     next_id: AtomicU64,
-    count: AtomicUsize,
+    /// Those of each kind that are not deleted, in the order of the kinds' numbers.
+    counts: [AtomicUsize; KINDS],
     /// What takes longer to drop, in nanoseconds, is [buried](Self::bury).
     heavy_from: u64,
     books: Arc<Books>,
@@ -199,7 +203,7 @@ impl Objects {
             state: Mutex::new(State::Live(Box::new(object))),
             objects: Arc::clone(self),
         });
-        self.count.fetch_add(1, Ordering::Relaxed);
+        self.counts[cell.kind as usize].fetch_add(1, Ordering::Relaxed);
         self.cells.insert(id, Arc::downgrade(&cell));
         cell
     }
@@ -224,13 +228,18 @@ impl Objects {
     }
 
     /// One does not count any more, whoever still refers to it.
-    pub(super) fn deleted(&self) {
-        self.count.fetch_sub(1, Ordering::Relaxed);
+    pub(super) fn deleted(&self, kind: Kind) {
+        self.counts[kind as usize].fetch_sub(1, Ordering::Relaxed);
     }
 
     /// Number of objects that are not deleted.
     pub(super) fn count(&self) -> usize {
-        self.count.load(Ordering::Relaxed)
+        self.counts.iter().map(|count| count.load(Ordering::Relaxed)).sum()
+    }
+
+    /// Number of objects of a kind that are not deleted.
+    pub(super) fn count_of(&self, kind: Kind) -> usize {
+        self.counts[kind as usize].load(Ordering::Relaxed)
     }
 
     /// Takes note that an object's size has changed.
@@ -273,7 +282,7 @@ impl Drop for Cell {
         let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
         let state = std::mem::replace(state, State::Deleted);
         if !matches!(state, State::Deleted) {
-            self.objects.deleted();
+            self.objects.deleted(self.kind);
         }
         if let State::Live(object) = &state {
             self.objects.account(0, object.bytes());

@@ -248,8 +248,15 @@ impl Engine {
     }
 
     fn inspection(&self, inspection: Inspection) -> Answer {
+        let inspection = Inspection { statistics: Some(self.statistics()), ..inspection };
+        Answer::new(reply::Result::Inspection(inspection))
+    }
+
+    /// What there is, in numbers.
+    #[must_use]
+    pub fn statistics(&self) -> Statistics {
         let uptime = self.clock.monotonic().saturating_sub(self.started);
-        let statistics = Statistics {
+        Statistics {
             objects: self.objects.count() as u64,
             named_objects: lock(&self.names).len() as u64,
             sessions: self.clients.len() as u64,
@@ -258,9 +265,7 @@ impl Engine {
             uptime_ms: u64::try_from(uptime.as_millis()).unwrap_or(u64::MAX),
             version: env!("CARGO_PKG_VERSION").into(),
             server_id: self.config.server_id,
-        };
-        let inspection = Inspection { statistics: Some(statistics), ..inspection };
-        Answer::new(reply::Result::Inspection(inspection))
+        }
     }
 }
 

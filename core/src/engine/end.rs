@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 use super::{
     Engine,
     client::{Attachment, Client, ClientState},
+    counters::Cause,
     step::{Ending, Step, Work},
 };
 use crate::{
@@ -26,7 +27,7 @@ impl Engine {
     ) -> bool {
         let ends = state.session.end();
         if ends {
-            self.ended(client, state, why, work);
+            self.ended(client, state, Cause::of(why.as_ref()), why, work);
         }
         ends
     }
@@ -36,9 +37,11 @@ impl Engine {
         &self,
         client: &Client,
         state: &mut ClientState,
+        cause: Cause,
         why: Option<Error>,
         work: &mut Work,
     ) {
+        self.counters.ended(cause);
         let (session, remains) = (client.id(), client.end(why));
         let touched = std::mem::take(&mut state.touched).into_values();
         let is_long = self.is_long(times(touched.len() + remains.len(), cost::ANSWER));

@@ -1,10 +1,13 @@
 //! Which sessions have not been heard of for too long.
 
-use std::time::Duration;
+use std::{sync::atomic::Ordering, time::Duration};
+
+use mp_manager_proto::LEASE_RANGE_MS;
 
 use super::{
     Engine,
     client::{Attachment, Client, ClientState},
+    counters::Cause,
     step::Work,
 };
 use crate::{Error, Reason, lease::Due, lock::lock};
@@ -23,7 +26,18 @@ impl Engine {
 
     /// Goes on with the lease clock. True if the manager stood still since the last tick.
     pub fn tick(&self) -> bool {
-        lock(&self.lease_clock).tick(self.clock.boottime())
+        let mut clock = lock(&self.lease_clock);
+        let (now, longest) = (self.clock.boottime(), Duration::from_millis(*LEASE_RANGE_MS.end()));
+        let stalled = clock.tick(now);
+        if clock.now(now) >= longest {
+            self.is_settled.store(true, Ordering::Relaxed);
+        }
+        stalled
+    }
+
+    /// Whether every session of an earlier start of the manager knows that it is over.
+    pub(super) fn is_settled(&self) -> bool {
+        self.is_settled.load(Ordering::Relaxed)
     }
 
     /// A session whose time has come, to be [looked after](Self::look_after).
@@ -90,7 +104,7 @@ impl Engine {
         );
         let why = Error::new(Reason::SessionEnded, message)
             .with_hint("what it held is released; a longer lease bears longer pauses");
-        self.ended(client, state, Some(why.clone()), work);
+        self.ended(client, state, Cause::Silence, Some(why.clone()), work);
         Some(why)
     }
 

@@ -19,6 +19,9 @@ impl Engine {
     pub fn perform(&self, step: Step, work: &mut Work) {
         match step {
             Step::Reply(client, seq, result, cell) => {
+                if let Err(error) = &result {
+                    self.counters.failed(error);
+                }
                 work.drop_all_later(client.reply(seq, result, cell));
             }
             Step::Deliver(call, result) => self.deliver(call, result, work),
@@ -50,6 +53,9 @@ impl Engine {
         let Some(client) = self.client(call.session) else {
             return work.drop_all_later(result.map_or_else(|_| Vec::new(), |answer| answer.pins));
         };
+        if let Err(error) = &result {
+            self.counters.failed(error);
+        }
         let (deadline, delivered) = client.deliver(call.seq, result);
         if let Some(deadline) = deadline {
             self.deadlines.remove(deadline, call);

@@ -2,7 +2,10 @@
 
 use std::{sync::Arc, task::Waker};
 
-use mp_manager_proto::v1::{ClientFrame, SeqRange, ServerFrame};
+use mp_manager_proto::{
+    operation,
+    v1::{ClientFrame, SeqRange, ServerFrame},
+};
 
 use super::{
     Engine,
@@ -155,9 +158,13 @@ impl Stream {
         let client = &self.attachment.client;
         match state.session.next(self.attachment.generation, &load, &engine.config().sessions) {
             Ok(Next::Start(request)) => {
-                let object = request.object;
+                let (object, number) = (request.object, operation::number(request.op.as_ref()));
                 match engine.request(client, state, request, &load, work) {
-                    None => Started::One(object),
+                    None => {
+                        // One that comes back is started again.
+                        engine.counters.started(number);
+                        Started::One(object)
+                    }
                     Some(request) => {
                         state.session.put_back(request);
                         Started::Blocked

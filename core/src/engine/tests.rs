@@ -1,4 +1,5 @@
 mod away;
+mod measure;
 mod pages;
 
 use std::time::Duration;

@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    mem,
     ops::Range,
 };
 
@@ -13,8 +14,11 @@ use mp_manager_proto::v1::{
 };
 
 use self::{
+    hosts::Hosts,
     line::Line,
     run::{Piece, Run, Segment},
+    tasks::{Failed, Hands},
+    unfit::Unfit,
 };
 use crate::{
     call::{Answer, Applied, Call, CallId, Outcome, SessionId},
@@ -26,10 +30,13 @@ use crate::{
     waiters::Waiters,
 };
 
+mod hosts;
 mod line;
 mod run;
+mod tasks;
 #[cfg(test)]
 mod tests;
+mod unfit;
 
 /// Numbers the runs of a pool, in the order they came.
 type RunId = u64;
@@ -41,6 +48,8 @@ const MAX_FAILED_STARTS: u32 = 3;
 const MAX_KILLED_STARTS: u32 = 30;
 /// The exit code of a process that SIGKILL has ended.
 const SIGKILL: i32 = -9;
+/// The number of missing hosts that a status names at most.
+const MAX_NAMED: usize = 100;
 /// A badge is 16 random bytes; nobody guesses one.
 const BADGE_LEN: Range<usize> = 8..65;
 
@@ -87,6 +96,14 @@ struct State {
     /// Guardians that wait for the session of a worker to end, by its badge.
     watchers: Waiters<Bytes>,
     joiners: Waiters<()>,
+    hosts: Hosts,
+    /// Runs that somebody may be executing since an earlier start of the manager.
+    held: BTreeSet<RunId>,
+    unfit: Unfit,
+    failed: Failed,
+    /// Tasks that have had an outcome, and those of them that failed.
+    done_tasks: u64,
+    failed_tasks: u64,
     failed_starts: u32,
     killed_starts: u32,
     broken: Option<String>,
@@ -114,10 +131,14 @@ struct Worker {
     name: String,
 }
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 struct Guarded {
     guardian: SessionId,
     worker: Option<SessionId>,
+    /// The worker's name, which outlasts its session.
+    name: String,
+    /// It is handed nothing more, and leaves.
+    is_retired: bool,
 }
 
 /// What is known of the tasks of a lost worker.
@@ -138,6 +159,11 @@ impl Pool {
     pub fn new() -> Self {
         Self::default()
     }
+
+    /// How many workers and tasks there are, and whether it goes on.
+    pub(crate) fn status(&self) -> PoolStatus {
+        self.0.status()
+    }
 }
 
 impl State {
@@ -157,12 +183,17 @@ impl State {
             return Err(invalid("a run waits for its results: its timeout cannot be 0"));
         }
         let mut run = Run::new(call.id, task, args, op.count);
-        (run.priority, run.timeout_us) = (op.priority, op.timeout_us);
+        (run.priority, run.timeout_us, run.again) = (op.priority, op.timeout_us, op.again);
+        let is_clear = self.is_clear(&run.again, turn);
         self.last_run += 1;
         self.run_bytes += run.bytes();
         self.runs.insert(self.last_run, run);
         self.calls.insert(call.id, self.last_run);
-        self.line.insert(op.priority, call.id.session, (self.last_run, 0));
+        if is_clear {
+            self.line.insert(op.priority, call.id.session, (self.last_run, 0));
+        } else {
+            self.held.insert(self.last_run);
+        }
         if op.within > 0 && self.workers.contains_key(&call.id.session) {
             self.nested.insert(self.last_run, op.within);
         }
@@ -200,6 +231,16 @@ impl State {
         }
     }
 
+    fn give_up(&mut self, session: SessionId, id: RunId, turn: &mut Turn<'_>) {
+        if self.runs.get(&id).is_none_or(|run| run.owner != session) {
+            return;
+        }
+        if let Some(call) = self.drop_run(id, turn).and_then(|run| run.call) {
+            turn.refuse(call, no_run(id));
+        }
+        self.finish(turn);
+    }
+
     fn guard(&mut self, session: SessionId, badge: Bytes) -> Applied {
         if let Some(why) = &self.broken {
             return Err(broken(why));
@@ -216,7 +257,10 @@ impl State {
         }
         self.worker_bytes += block(badge.len());
         let badge = Bytes::copy_from_slice(&badge);
-        self.guarded.insert(badge, Guarded { guardian: session, worker: None });
+        self.guarded.insert(
+            badge,
+            Guarded { guardian: session, worker: None, name: String::new(), is_retired: false },
+        );
         Answer::done().into()
     }
 
@@ -247,7 +291,7 @@ impl State {
     /// Nobody guards a worker with this badge any more.
     fn unguard(&mut self, badge: &Bytes, turn: &mut Turn<'_>) -> Option<Guarded> {
         let guarded = self.guarded.remove(badge)?;
-        self.worker_bytes -= block(badge.len());
+        self.worker_bytes -= block(badge.len()) + block(guarded.name.len());
         self.tell_watchers(badge, false, turn);
         Some(guarded)
     }
@@ -266,11 +310,16 @@ impl State {
         if self.workers.contains_key(&session) {
             return Err(invalid("this session is a worker already"));
         }
+        if op.announced && !self.guarded.contains_key(&op.badge) {
+            return Err(unknown_badge());
+        }
         if let Some(guarded) = self.guarded.get_mut(&op.badge) {
             if guarded.worker.is_some() {
                 return Err(invalid("another worker has this badge"));
             }
             guarded.worker = Some(session);
+            guarded.name.clone_from(&op.name);
+            self.worker_bytes += block(guarded.name.len());
         }
         (self.failed_starts, self.killed_starts) = (0, 0);
         let worker = Worker { badge: Bytes::copy_from_slice(&op.badge), name: op.name };
@@ -279,14 +328,15 @@ impl State {
         Answer::done().into()
     }
 
-    /// A worker did not come to work. At the third in a row nobody is waited for any more.
+    /// A worker did not come to work. At the third in a row nobody is waited for any more, unless others work.
     fn start_failed(&mut self, why: &str, turn: &mut Turn<'_>) {
         let is_enough =
             self.failed_starts >= MAX_FAILED_STARTS || self.killed_starts >= MAX_KILLED_STARTS;
-        if self.is_closed || self.broken.is_some() || !is_enough {
+        if self.is_closed || self.broken.is_some() || !is_enough || !self.workers.is_empty() {
             return;
         }
         self.broken = Some(why.to_owned());
+        self.hosts.tell(turn);
         self.refuse_runs(|| broken(why), turn);
     }
 
@@ -294,8 +344,14 @@ impl State {
         if !self.workers.contains_key(&call.id.session) {
             return Err(no_worker());
         }
+        if self.is_retired(call.id.session) {
+            return Err(retired());
+        }
+        if turn.is_settled {
+            self.hand_out_held(turn);
+        }
         let max = max.max(1) as usize;
-        if !self.line.is_empty() {
+        if self.has_work_for(call.id.session) && !self.is_stranger(call.id.session) {
             return self.hand_out(call.id, max.min(self.share()), turn).map(Outcome::Done);
         }
         if self.is_finished() {
@@ -311,9 +367,82 @@ impl State {
     /// Hands queued tasks to workers that wait.
     fn serve(&mut self, turn: &mut Turn<'_>) {
         while !self.line.is_empty() {
-            let Some((call, max)) = self.takers.pop_front() else { return };
+            let next = if self.hosts.are_equal() && self.unfit.is_empty() {
+                self.takers.pop_front()
+            } else {
+                let mut takers = mem::take(&mut self.takers);
+                let next = takers.pop_first(|call| {
+                    !self.is_stranger(call.session) && self.has_work_for(call.session)
+                });
+                self.takers = takers;
+                next
+            };
+            let Some((call, max)) = next else { return };
             let work = self.hand_out(call, max.min(self.share()), turn);
             turn.answer(call, work);
+        }
+    }
+
+    /// Whether there is something in line for a worker.
+    fn has_work_for(&self, worker: SessionId) -> bool {
+        match self.unfit.is_empty() {
+            true => !self.line.is_empty(),
+            false => self.line.has(|(run, _)| self.is_fit(worker, run)),
+        }
+    }
+
+    /// Puts in line what nobody can be executing any more.
+    fn hand_out_held(&mut self, turn: &mut Turn<'_>) {
+        let held = mem::take(&mut self.held);
+        let is_clear =
+            |id: &RunId| self.runs.get(id).is_none_or(|run| self.is_clear(&run.again, turn));
+        let (clear, held): (BTreeSet<RunId>, _) = held.into_iter().partition(is_clear);
+        self.held = held;
+        if clear.is_empty() {
+            return;
+        }
+        for id in clear {
+            self.queue(id, 0);
+        }
+        self.serve(turn);
+    }
+
+    /// Who keeps a worker.
+    fn guardian(&self, worker: SessionId) -> Option<SessionId> {
+        guardian(&self.workers, &self.guarded, worker)
+    }
+
+    /// Whether a worker is handed nothing yet.
+    fn is_stranger(&self, worker: SessionId) -> bool {
+        !self.hosts.are_equal()
+            && self.guardian(worker).is_some_and(|guardian| self.hosts.is_stranger(guardian))
+    }
+
+    /// Whether a worker is handed nothing more.
+    fn is_retired(&self, worker: SessionId) -> bool {
+        let badge = self.workers.get(&worker).map(|worker| &worker.badge);
+        self.hosts.is_left(worker)
+            || badge.and_then(|badge| self.guarded.get(badge)).is_some_and(|guarded| {
+                guarded.is_retired || self.hosts.is_drained(guarded.guardian)
+            })
+    }
+
+    /// A worker is handed nothing more.
+    fn retire(&mut self, session: SessionId, badge: &Bytes, turn: &mut Turn<'_>) {
+        let guarded = self.guarded.get_mut(badge).filter(|guarded| guarded.guardian == session);
+        if let Some(guarded) = guarded {
+            guarded.is_retired = true;
+            self.dismiss_takers(turn);
+        }
+    }
+
+    /// Lets those go who are handed nothing more.
+    fn dismiss_takers(&mut self, turn: &mut Turn<'_>) {
+        let leavers = self.workers.keys().copied().filter(|worker| self.is_retired(*worker));
+        for session in leavers.collect::<Vec<_>>() {
+            for (call, _) in self.takers.remove_session(session) {
+                turn.refuse(call, retired());
+            }
         }
     }
 
@@ -360,7 +489,10 @@ impl State {
                 Err(error) if tickets.is_empty() => return Err(error),
                 Err(_) => break,
             };
-            let Some((run_id, start)) = self.line.pop() else { break };
+            let mut line = mem::take(&mut self.line);
+            let next = line.pop(|(run, _)| self.is_fit(call.session, run));
+            self.line = line;
+            let Some((run_id, start)) = next else { break };
             let Some(run) = self.runs.get_mut(&run_id) else { continue };
             let Some(piece) = run.pieces.get_mut(&start) else { continue };
             piece.ticket = Some(token);
@@ -397,6 +529,10 @@ impl State {
             return;
         };
         let (start, piece) = (ticket.start, *piece);
+        if self.pass_on(session, (ticket.run, start), &report) {
+            self.tickets.remove(&report.token);
+            return;
+        }
         let end = start.saturating_add(report.count).min(piece.end);
         // What the worker has no outcome for and keeps, and what it gives back.
         let kept = if report.returns_rest {
@@ -406,6 +542,13 @@ impl State {
         };
         let settled = (end > start)
             .then(|| segment(start..end, report.results, report.failures, report.elapsed_us, turn));
+        if let Some(segment) = &settled {
+            self.count_done(segment);
+            if !segment.failures.is_empty() {
+                let hands = self.hands(session);
+                self.note_failures(ticket.run, &hands, &segment.failures);
+            }
+        }
         self.with_run(ticket.run, |run| {
             run.pieces.remove(&start);
             if let Some(segment) = settled {
@@ -427,6 +570,13 @@ impl State {
             ticket.start = end;
         }
         self.answer(ticket.run, turn);
+    }
+
+    /// Counts tasks that have an outcome.
+    fn count_done(&mut self, segment: &Segment) {
+        let failed = segment.failures.iter().map(|failure| u64::from(failure.count.max(1)));
+        self.done_tasks += u64::from(segment.count);
+        self.failed_tasks += failed.sum::<u64>();
     }
 
     /// Puts a piece in line.
@@ -458,7 +608,8 @@ impl State {
             self.with_run(id, |run| run.call = None);
             self.partial.insert(call, id);
         }
-        let results = PoolResults { segments, run: if is_done { 0 } else { id } };
+        let workers = u32::try_from(self.workers.len()).unwrap_or(u32::MAX);
+        let results = PoolResults { segments, run: if is_done { 0 } else { id }, workers };
         let answer = Answer { pins, ..Answer::new(reply::Result::Results(results)) };
         Some((call, if is_done { answer } else { answer.owned() }))
     }
@@ -477,6 +628,8 @@ impl State {
         let run = self.runs.remove(&id)?;
         self.run_bytes -= run.bytes();
         self.nested.remove(&id);
+        self.held.remove(&id);
+        self.unfit.forget(id);
         Some(run)
     }
 
@@ -516,7 +669,8 @@ impl State {
     fn bury(&mut self, op: &PoolBury, turn: &mut Turn<'_>) {
         let Some(guarded) = self.unguard(&op.badge, turn) else { return };
         let Some(session) = guarded.worker else {
-            if op.death.is_none() && op.message.is_empty() {
+            let says_nothing = op.death.is_none() && op.message.is_empty();
+            if says_nothing || self.hosts.is_agent(guarded.guardian) {
                 return;
             }
             let how = how_it_ended(op.death.as_ref());
@@ -534,7 +688,8 @@ impl State {
             turn.refuse(call, no_worker());
         }
         let note = op.started;
-        self.decide(session, op.death, turn, |token| match (op.is_known, note) {
+        let hands = self.hands_of(&guarded);
+        self.decide((session, hands), op.death, turn, |token| match (op.is_known, note) {
             (false, _) => Fate::MayHaveRun,
             (true, None) => Fate::NotStarted,
             (true, Some(PoolNote { token: noted, .. })) if token > noted => Fate::NotStarted,
@@ -548,13 +703,14 @@ impl State {
     fn dismiss(&mut self, session: SessionId) -> Option<Worker> {
         let worker = self.workers.remove(&session)?;
         self.worker_bytes -= worker.bytes();
+        self.hosts.worker_ends(session);
         Some(worker)
     }
 
     /// Decides what becomes of the tasks that a lost worker had.
     fn decide(
         &mut self,
-        session: SessionId,
+        (session, hands): (SessionId, Hands),
         death: Option<PoolDeath>,
         turn: &mut Turn<'_>,
         fate: impl Fn(u64) -> Fate,
@@ -566,14 +722,14 @@ impl State {
         for (token, ticket) in tickets {
             self.tickets.remove(&token);
             // Also if it was not seen: the worker may have died before its acknowledgement was on its way.
-            self.settle_lost(ticket, fate(token), death);
+            self.settle_lost(ticket, fate(token), death, &hands);
             self.answer(ticket.run, turn);
         }
         self.serve(turn);
         self.finish(turn);
     }
 
-    fn settle_lost(&mut self, ticket: Ticket, fate: Fate, death: Option<PoolDeath>) {
+    fn settle_lost(&mut self, ticket: Ticket, fate: Fate, death: Option<PoolDeath>, hands: &Hands) {
         let Ticket { run: id, start, .. } = ticket;
         let Some(run) = self.runs.get(&id) else { return };
         let Some(&piece) = run.pieces.get(&start) else { return };
@@ -621,6 +777,10 @@ impl State {
         waiting.push((rest, kills));
         waiting.retain(|(tasks, _)| !tasks.is_empty());
         settled.retain(|(tasks, _)| !tasks.is_empty());
+        for (_, segment) in &settled {
+            self.count_done(segment);
+            self.note_failures(id, hands, &segment.failures);
+        }
         self.with_run(id, |run| {
             run.pieces.remove(&start);
             for (tasks, kills) in &waiting {
@@ -656,6 +816,8 @@ impl State {
         for (call, ()) in self.joiners.drain() {
             turn.reply(call, Answer::flag(true));
         }
+        // They find it closed.
+        self.hosts.tell(turn);
     }
 
     fn join(&mut self, call: Call) -> Applied {
@@ -687,6 +849,11 @@ impl State {
             runs: self.runs.len() as u64,
             is_closed: self.is_closed,
             broken: self.broken.clone().unwrap_or_default(),
+            hosts: self.host_status(),
+            done: self.done_tasks,
+            failed: self.failed_tasks,
+            held: self.held.len() as u64,
+            missing: self.hosts.missing().into_iter().take(MAX_NAMED).cloned().collect(),
         }
     }
 
@@ -704,7 +871,7 @@ impl State {
             let unseen = |ticket: &Ticket| !ticket.is_seen;
             let Some(ticket) = self.tickets.get(token).copied().filter(unseen) else { continue };
             self.tickets.remove(token);
-            self.settle_lost(ticket, Fate::NotStarted, None);
+            self.settle_lost(ticket, Fate::NotStarted, None, &Hands::default());
         }
     }
 }
@@ -814,7 +981,10 @@ fn terminated() -> Error {
 
 fn broken(why: &str) -> Error {
     Error::new(Reason::PoolBroken, format!("no worker comes to work: {why}"))
-        .with_hint("mend what its workers do when they start, and open another pool")
+        .with_hint(
+            "mend what its workers do when they start, and open another pool, or this one again once it was deleted \
+             (`mp-manager rm NAME`, or `Manager::delete`)",
+        )
 }
 
 fn deadlock(outer: &str, inner: &str) -> Error {
@@ -832,6 +1002,28 @@ fn no_run(id: RunId) -> Error {
     Error::new(Reason::NotHeld, format!("this session has no run {id} that is not answered"))
 }
 
+/// Who keeps a worker.
+fn guardian(
+    workers: &BTreeMap<SessionId, Worker>,
+    guarded: &BTreeMap<Bytes, Guarded>,
+    worker: SessionId,
+) -> Option<SessionId> {
+    let badge = &workers.get(&worker)?.badge;
+    guarded.get(badge).map(|guarded| guarded.guardian)
+}
+
+fn retired() -> Error {
+    Error::new(
+        Reason::PoolClosed,
+        "the worker is to leave: its host is drained or lost, or has fewer workers",
+    )
+}
+
+fn unknown_badge() -> Error {
+    Error::new(Reason::NotHeld, "no session guards a worker with this badge")
+        .with_hint("the manager has started again, or its guardian has left: start another worker")
+}
+
 fn no_worker() -> Error {
     Error::new(Reason::NotHeld, "this session is no worker of the pool")
         .with_hint("enlist it first")
@@ -844,7 +1036,16 @@ impl Machine for State {
         let session = call.id.session;
         match op {
             Op::Run(run) => self.run(call, run, turn),
-            Op::Rest(run) => self.rest(call, run, turn),
+            Op::Rest(run) => {
+                let rest = self.rest(call, run, turn);
+                // It may have been the last thing that the pool had.
+                self.finish(turn);
+                rest
+            }
+            Op::GiveUp(run) => {
+                self.give_up(session, run, turn);
+                Answer::done().into()
+            }
             Op::Guard(badge) => self.guard(session, badge),
             Op::Enlist(enlist) => self.enlist(session, enlist, turn),
             Op::Take(take) => self.take(call, take.max, turn),
@@ -852,6 +1053,7 @@ impl Machine for State {
                 for report in reports.reports {
                     self.report(session, report, turn);
                 }
+                self.settle_unfit(turn);
                 self.serve(turn);
                 if let Some((refused, error)) = self.end_deadlock(turn) {
                     turn.refuse(refused, error);
@@ -861,6 +1063,7 @@ impl Machine for State {
             }
             Op::Bury(bury) => {
                 self.bury(&bury, turn);
+                self.settle_unfit(turn);
                 Answer::done().into()
             }
             Op::Close(_) => {
@@ -874,6 +1077,18 @@ impl Machine for State {
             }
             Op::Join(_) => self.join(call),
             Op::Watch(badge) => self.watch(call, &badge),
+            Op::Attend(attend) => self.attend(session, attend, turn),
+            Op::Orders(number) => self.orders(call, number),
+            Op::Resize(resize) => self.resize(&resize, turn),
+            Op::Drain(host) => self.drain(&host, turn),
+            Op::Retire(badge) => {
+                self.retire(session, &badge, turn);
+                Answer::done().into()
+            }
+            Op::Tasks(from) => {
+                let tasks = self.list_tasks(&from);
+                Answer::new(reply::Result::PoolTasks(Box::new(tasks))).into()
+            }
             Op::Status(_) => Answer::new(reply::Result::PoolStatus(Box::new(self.status()))).into(),
         }
     }
@@ -897,7 +1112,10 @@ impl Machine for State {
         } else if let Some(id) = self.calls.remove(&call).or_else(|| self.partial.remove(&call)) {
             self.drop_run(id, turn);
             self.finish(turn);
-        } else if self.takers.remove(call).is_none() && self.watchers.remove(call).is_none() {
+        } else if self.takers.remove(call).is_none()
+            && self.watchers.remove(call).is_none()
+            && !self.hosts.forget(call)
+        {
             self.joiners.remove(call);
         }
     }
@@ -905,7 +1123,10 @@ impl Machine for State {
     fn expire(&mut self, call: CallId, turn: &mut Turn<'_>) {
         if self.takers.remove(call).is_some() {
             turn.reply(call, Answer::absent());
-        } else if self.joiners.remove(call).is_some() || self.watchers.remove(call).is_some() {
+        } else if self.joiners.remove(call).is_some()
+            || self.watchers.remove(call).is_some()
+            || self.hosts.forget(call)
+        {
             turn.reply(call, Answer::flag(false));
         } else if let Some(&id) = self.calls.get(&call) {
             // What was not done in time is given up.
@@ -948,7 +1169,9 @@ impl Machine for State {
             self.partial.remove(&call);
         }
         self.end_guardian(session, turn);
+        self.end_host(session, turn);
         self.end_worker(session, turn);
+        self.settle_unfit(turn);
         self.serve(turn);
         self.finish(turn);
     }
@@ -964,6 +1187,7 @@ impl Machine for State {
         for (call, _) in self.watchers.drain() {
             turn.refuse(call, deleted());
         }
+        self.hosts.delete(deleted, turn);
     }
 
     /// A worker whose session is over writes nothing any more.
@@ -974,7 +1198,7 @@ impl Machine for State {
     fn cost(&self, op: &Op) -> Cost {
         match op {
             Op::Run(_) => times(self.nested.len() + self.guarded.len(), cost::VISIT),
-            Op::Rest(_) | Op::Guard(_) | Op::Enlist(_) => 0,
+            Op::Rest(_) | Op::GiveUp(_) | Op::Guard(_) | Op::Enlist(_) => 0,
             Op::Take(take) => {
                 let count = (take.max as usize).min(self.line.len());
                 times(count, cost::STORE + cost::FIND)
@@ -986,13 +1210,28 @@ impl Machine for State {
             Op::Bury(_) => times(self.tickets.len() + self.watchers.len(), cost::VISIT),
             Op::Close(_) => times(self.takers.len() + self.joiners.len(), cost::ANSWER),
             Op::Terminate(_) => times(self.crowd(), cost::ANSWER),
-            Op::Join(_) | Op::Watch(_) => 0,
-            Op::Status(_) => times(self.runs.len(), cost::FIND),
+            Op::Join(_) | Op::Watch(_) | Op::Orders(_) => 0,
+            Op::Attend(_) => {
+                // Each host is compared with each; what was held comes into line.
+                let pairs = self.hosts.len().saturating_mul(self.hosts.len());
+                times(pairs.saturating_add(self.held.len()), cost::VISIT)
+            }
+            Op::Resize(_) | Op::Drain(_) => {
+                times(self.hosts.len() + self.workers.len() + self.takers.len(), cost::ANSWER)
+            }
+            Op::Retire(_) => times(self.workers.len(), cost::FIND),
+            Op::Tasks(_) => times(self.tickets.len().min(1000), cost::STORE),
+            Op::Status(_) => {
+                times(self.runs.len() + self.workers.len() + self.tickets.len(), cost::FIND)
+            }
         }
     }
 
     fn crowd(&self) -> usize {
-        let waiters = self.takers.len() + self.watchers.len() + self.joiners.len();
+        let waiters = self.takers.len()
+            + self.watchers.len()
+            + self.joiners.len()
+            + self.hosts.waiting().len();
         self.runs.len() + self.tickets.len() + waiters
     }
 
@@ -1002,8 +1241,12 @@ impl Machine for State {
 
     fn describe(&self, info: &mut ObjectInfo) {
         let PoolStatus { workers, queued, running, .. } = self.status();
-        info.len = queued;
-        info.state = format!("{workers} workers, {queued} tasks queued, {running} running");
+        let held: u64 = self.held.iter().filter_map(|id| self.runs.get(id)).map(Run::tasks).sum();
+        info.len = queued - held;
+        info.state = format!("{workers} workers, {} tasks queued, {running} running", info.len);
+        if held > 0 {
+            info.state += &format!(", {held} held");
+        }
         if let Some(why) = &self.broken {
             info.state += &format!(", broken: {why}");
         } else if self.is_closed {
@@ -1018,7 +1261,10 @@ impl Machine for State {
             },
         };
         add_holders(info, self.tickets.iter().map(holding));
-        self.takers.describe(info, |_| "take".into());
+        self.takers.describe_calls(info, |call, _| match self.is_stranger(call.session) {
+            true => "all hosts to hear of its own".into(),
+            false => "take".into(),
+        });
         let waiting = |(call, id): (&CallId, &RunId)| Waiting {
             session: call.session,
             seq: call.seq,
@@ -1026,6 +1272,7 @@ impl Machine for State {
         };
         add_waiters(info, self.calls.iter().map(waiting));
         self.watchers.describe(info, |_| "watch".into());
+        self.hosts.waiting().describe(info, |_| "orders".into());
         self.joiners.describe(info, |()| "join".into());
     }
 
@@ -1043,6 +1290,10 @@ impl Machine for State {
             + self.takers.bytes()
             + self.watchers.bytes()
             + self.joiners.bytes()
+            + self.hosts.bytes()
+            + tree::<RunId, ()>(self.held.len())
+            + self.failed.bytes()
+            + self.unfit.bytes()
     }
 }
 
@@ -1050,15 +1301,17 @@ impl State {
     /// Nobody will say how its workers end: those that are lost already are decided now.
     fn end_guardian(&mut self, session: SessionId, turn: &mut Turn<'_>) {
         let of_guardian = |(badge, guarded): (&Bytes, &Guarded)| {
-            (guarded.guardian == session).then(|| (badge.clone(), *guarded))
+            (guarded.guardian == session).then(|| (badge.clone(), guarded.clone()))
         };
         let guarded: Vec<_> = self.guarded.iter().filter_map(of_guardian).collect();
         for (badge, guarded) in guarded {
             self.unguard(&badge, turn);
-            if let Some(worker) = guarded.worker
-                && !self.workers.contains_key(&worker)
-            {
-                self.decide(worker, None, turn, |_| Fate::MayHaveRun);
+            let Some(worker) = guarded.worker else { continue };
+            if self.workers.contains_key(&worker) {
+                self.hosts.leave(session, worker);
+            } else {
+                let hands = self.hands_of(&guarded);
+                self.decide((worker, hands), None, turn, |_| Fate::MayHaveRun);
             }
         }
     }
@@ -1070,6 +1323,7 @@ impl State {
         for call in unseen {
             self.handed.remove(&call);
         }
+        let hands = self.hands(session);
         let Some(worker) = self.dismiss(session) else { return };
         if self.guarded.contains_key(&worker.badge) {
             // It is lost only to the manager: it may go on until its guardian says that it is dead.
@@ -1078,7 +1332,7 @@ impl State {
             }
             self.tell_watchers(&worker.badge, true, turn);
         } else {
-            self.decide(session, None, turn, |_| Fate::MayHaveRun);
+            self.decide((session, hands), None, turn, |_| Fate::MayHaveRun);
         }
     }
 }

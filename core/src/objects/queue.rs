@@ -55,6 +55,21 @@ pub struct Queue {
     item_bytes: usize,
 }
 
+/// A queue in numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct QueueStatus {
+    /// Items that wait to be taken.
+    pub items: usize,
+    /// Items that are leased.
+    pub leased: usize,
+    /// Items that are not finished.
+    pub unfinished: u64,
+    /// Calls that wait for an item.
+    pub getters: usize,
+    /// Calls that wait for room.
+    pub putters: usize,
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Phase {
     Open,
@@ -106,6 +121,17 @@ impl Queue {
                 Err(differs("maxsize", self.maxsize, maxsize))
             }
             _ => Ok(()),
+        }
+    }
+
+    /// Its numbers.
+    pub(crate) fn status(&self) -> QueueStatus {
+        QueueStatus {
+            items: self.items.len(),
+            leased: self.deliveries.leased(),
+            unfinished: self.unfinished(),
+            getters: self.getters.len(),
+            putters: self.putters.len(),
         }
     }
 

@@ -116,6 +116,11 @@ impl<H> Policy<H> {
         Ok((self.last, expelled))
     }
 
+    /// How many connections there are, how many of them have not authenticated, and how many were let in.
+    pub(crate) fn numbers(&self) -> (usize, usize, u64) {
+        (self.connections, self.strangers.len(), self.last)
+    }
+
     /// The oldest stranger of the peer that has most of them: it is to be closed.
     pub(crate) fn expel(&mut self) -> Option<H> {
         let (_, Reverse(oldest), peer) = *self.crowds.last()?;

@@ -6,5 +6,4 @@
 pub mod page;
 
 /// The page.
-pub const PAGE: &str =
-    include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/from-python.md"));
+pub const PAGE: &str = include_str!(concat!(env!("OUT_DIR"), "/from-python.md"));

@@ -188,8 +188,6 @@ fn say(seed: u64, wrong: &[String]) {
         println!("seed {seed}: {what}");
     }
     if !wrong.is_empty() {
-        println!(
-            "again: cargo run --release -p mp-manager-tests --bin sim -- --seed {seed} --verbose"
-        );
+        println!("again: cargo run --release -p mp-manager-sim -- --seed {seed} --verbose");
     }
 }

@@ -2,11 +2,14 @@
 
 use std::time::Duration;
 
+use fastrand::Rng;
 use mp_manager_core::session::Limits;
 
 use crate::world::{Micros, World};
 
 const SECONDS_60: Micros = 60_000_000;
+/// The longest lease that a manager grants: five minutes.
+const LONGEST_LEASE: Micros = 300_000_000;
 
 /// Drawn once, at the beginning.
 #[derive(Debug)]
@@ -38,6 +41,17 @@ pub(crate) struct Plan {
     pub(crate) heavy_from: u64,
     /// How long that takes there, at most.
     pub(crate) longest_heavy: Micros,
+    /// Who takes part in a pool with hosts.
+    pub(crate) cluster: Option<Cluster>,
+}
+
+/// A pool whose workers hosts keep, and how many processes are what.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Cluster {
+    /// Each submits runs, and tells hosts what to do.
+    pub(crate) operators: usize,
+    pub(crate) hosts: usize,
+    pub(crate) workers: usize,
 }
 
 impl Plan {
@@ -127,6 +141,7 @@ impl Plan {
                 _ if is_crowd => 300,
                 longest => longest,
             },
+            cluster: None,
         }
     }
 
@@ -146,6 +161,40 @@ impl Plan {
             self.workloads.push(Workload::Pool);
         }
         self
+    }
+
+    /// Of the seeds from 31, those that end in 1 and 9 are about a pool with hosts, and a manager that starts again and
+    /// again. It draws from numbers of its own, and the other seeds mean what they meant before there were hosts.
+    pub(crate) fn with_hosts(mut self, seed: u64) -> Self {
+        let is_alone =
+            |workload: &Workload| matches!(workload, Workload::Waiters | Workload::Hoard);
+        let is_meant = seed > 30 && matches!(seed % 10, 1 | 9) && self.processes < 100;
+        if !is_meant || self.workloads.iter().any(is_alone) {
+            return self;
+        }
+        let mut rng = Rng::with_seed(!seed);
+        let cluster = Cluster {
+            operators: 1 + rng.usize(..2),
+            hosts: 1 + rng.usize(..3),
+            workers: 2 + rng.usize(..5),
+        };
+        self.processes = cluster.operators + cluster.hosts + cluster.workers;
+        self.workloads.retain(|workload| seed % 20 == 9 && workload.survives_restart());
+        self.workloads.push(Workload::Pool);
+        let restarts = 1 + self.troubles.len() / (2 + rng.usize(..3));
+        self.troubles.extend([Trouble::Restart, Trouble::Isolate].repeat(restarts));
+        // Long enough, sometimes, for several restarts.
+        self.lease = Duration::from_secs([1, 3, 10, 20][rng.usize(..4)]);
+        self.cluster = Some(cluster);
+        self
+    }
+
+    /// How long everything may take after the last trouble. Who waited until all was settled may once more have to wait
+    /// for those that leave first, and what may be executed since an earlier start of the manager is held for as long
+    /// as the longest lease.
+    pub(crate) fn end_after(&self) -> Micros {
+        let held = if self.cluster.is_some() { LONGEST_LEASE } else { 0 };
+        held + 2 * self.settled_after()
     }
 
     pub(crate) fn has_pool(&self) -> bool {
@@ -235,4 +284,6 @@ pub(crate) enum Trouble {
     Outage,
     /// Somebody else resumes a process' session, and says nothing more.
     Steal,
+    /// A host and its workers do not reach the manager for a while, and are not told.
+    Isolate,
 }

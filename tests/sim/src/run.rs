@@ -45,6 +45,8 @@ pub(crate) struct Run {
     calm_from: Micros,
     /// Nobody reaches the manager until then.
     unreachable_until: Micros,
+    /// These processes do not until then.
+    isolated_until: BTreeMap<ClientId, Micros>,
     /// By how much the wall clock was set back, in all.
     set_back: Micros,
     /// Whose session was stolen, and the connection on which they have to hear of it.
@@ -54,7 +56,7 @@ pub(crate) struct Run {
 /// Runs one seed.
 pub(crate) fn run(seed: u64, verbose: bool) -> Report {
     let world = World::new(seed, verbose);
-    let plan = Plan::draw(&world).with_pool(seed);
+    let plan = Plan::draw(&world).with_pool(seed).with_hosts(seed);
     let server = Server::new(&world, &plan, 1, None, UNIX_TIME);
     let oracle = Rc::new(RefCell::new(Oracle::default()));
     oracle.borrow_mut().started(server.engine.epoch());
@@ -70,6 +72,7 @@ pub(crate) fn run(seed: u64, verbose: bool) -> Report {
         staff: Rc::default(),
         calm_from,
         unreachable_until: 0,
+        isolated_until: BTreeMap::new(),
         set_back: 0,
         robbed: BTreeMap::new(),
     };
@@ -120,8 +123,7 @@ impl Run {
     }
 
     fn go_on(&mut self) {
-        // Who waited until all was settled may once more have to wait for those that leave first.
-        let end = self.calm_from + 2 * self.plan.settled_after();
+        let end = self.calm_from + self.plan.end_after();
         let (mut second, mut events) = (0, 0_u64);
         while let Some(event) = self.world.next(end) {
             let now = self.world.now() / SECOND;
@@ -131,6 +133,12 @@ impl Run {
                 self.oracle.borrow_mut().calls.go_round_in_circles();
             }
             self.happen(event);
+            while let Some(id) = self.staff.next_condemned() {
+                if self.processes[id].phase != Phase::Gone {
+                    self.note(format_args!("process {id} is killed by its host, or with it"));
+                    self.die(id);
+                }
+            }
             self.flush_server();
             let wrong = std::mem::take(&mut *self.server.wrong.borrow_mut());
             self.oracle.borrow_mut().objects.found(wrong);
@@ -593,7 +601,9 @@ impl Run {
                 return process.kill();
             }
         }
-        if !process.is_unix && self.unreachable_until > self.world.now() {
+        let isolated_until = self.isolated_until.get(&id).copied().unwrap_or(0);
+        let unreachable_until = self.unreachable_until.max(isolated_until);
+        if !process.is_unix && unreachable_until > self.world.now() {
             return self.attempt_fails(id, "the manager cannot be reached");
         }
         let asked = process.now();
@@ -631,6 +641,7 @@ impl Run {
             Trouble::DropDriver => self.drop_any_driver(),
             Trouble::Outage => self.outage(),
             Trouble::Steal => self.steal_any(),
+            Trouble::Isolate => self.isolate_any(),
         }
         self.trouble_later();
     }
@@ -741,6 +752,27 @@ impl Run {
             self.robbed.retain(|_, robbed| *robbed != connection);
             self.world.at(up + self.delay(), Event::Up(connection, Up::End));
             self.world.at(down + self.delay(), Event::Down(connection, Down::End));
+        }
+    }
+
+    /// A machine is cut off from the network: a host with its workers, or another process.
+    fn isolate_any(&mut self) {
+        let Some(id) = self.any_process() else { return };
+        let machine = self.oracle.borrow().pools.machine(id);
+        let lease = u64::try_from(self.plan.lease.as_micros()).unwrap_or(u64::MAX / 8);
+        let until = self.world.now() + lease / 8 + self.world.below(lease * 3 / 2);
+        let until = until.min(self.calm_from);
+        for id in machine {
+            let process = &self.processes[id];
+            if process.is_unix {
+                continue;
+            }
+            self.note(format_args!("process {id} is cut off until {until}"));
+            if let Some(connection) = process.connection() {
+                self.network.close(connection, true, true);
+                self.robbed.retain(|_, robbed| *robbed != connection);
+            }
+            self.isolated_until.insert(id, until);
         }
     }
 

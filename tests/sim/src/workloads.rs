@@ -73,7 +73,13 @@ type Shared<'a> = (&'a Rc<Cell<u64>>, &'a Rc<Cell<u64>>, &'a Rc<Cell<bool>>, &'a
 pub(crate) fn tasks(plan: &Plan, context: &Context) -> Vec<Task> {
     let rounds = plan.rounds;
     let mut tasks: Vec<Task> = Vec::new();
+    // A process of a host is replaced whenever it ends: by the end the others look at what is left, and nobody may
+    // begin anew with that.
+    let is_late = plan.cluster.is_some() && context.world.now() >= context.times.calm_from;
     for workload in &plan.workloads {
+        if is_late && *workload != Workload::Pool {
+            continue;
+        }
         let again = || context.clone();
         match workload {
             Workload::Lock => {
@@ -110,7 +116,10 @@ pub(crate) fn tasks(plan: &Plan, context: &Context) -> Vec<Task> {
                 let waiters = plan.limits.max_open_requests.min(70) + 4;
                 tasks.extend(waiters::tasks(context, waiters));
             }
-            Workload::Pool => tasks.extend(pool::tasks(context, plan.workers(), rounds)),
+            Workload::Pool => tasks.extend(match plan.cluster {
+                Some(cluster) => pool::hosts::tasks(context, cluster, rounds),
+                None => pool::tasks(context, plan.workers(), rounds),
+            }),
             Workload::Hoard => tasks.push(Box::pin(hoard::hoard(again(), rounds))),
         }
     }

@@ -80,11 +80,14 @@ async fn unnamed(manager: &Manager) -> Result<Vec<Dict<String, List<u64>>>> {
     Ok(dicts)
 }
 
-/// A thousand times: takes the lock, reads, and writes one more.
+/// A thousand times: takes the lock, reads, and writes one more. Says now and then that it goes on.
 async fn count(manager: &Manager) -> Result {
     let lock = manager.lock("resource").await?;
     let totals = manager.dict::<String, u64>("totals").await?;
-    for _ in 0..1000 {
+    for turn in 0..1000 {
+        if turn % 100 == 0 {
+            println!("counting");
+        }
         let guard = lock.acquire().await?;
         let n = totals.get("n").await?.unwrap_or_default();
         totals.insert("n", &(n + 1)).await?;

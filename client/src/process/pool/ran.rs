@@ -12,6 +12,8 @@ pub(super) struct Ran<T> {
     pub(super) failures: Vec<(usize, TaskFailure)>,
     /// How long the tasks took in their worker.
     pub(super) elapsed: Duration,
+    /// How many workers the pool had at their end; 0 if nobody has said so.
+    pub(super) workers: usize,
 }
 
 impl<T> Ran<T> {

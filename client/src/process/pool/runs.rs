@@ -71,6 +71,13 @@ impl Pace {
         runs * self.workers
     }
 
+    /// Others have come, or some have left; 0 says nothing.
+    fn note_workers(&mut self, workers: usize) {
+        if workers > 0 {
+            self.workers = workers;
+        }
+    }
+
     fn note(&mut self, tasks: usize, elapsed: Duration) {
         let each = elapsed.as_nanos() / tasks.max(1) as u128;
         let size = usize::try_from(RUN_TIME.as_nanos() / each.max(1)).unwrap_or(usize::MAX);
@@ -91,7 +98,7 @@ type Pending<T> = BoxFuture<Result<(usize, Done<T>)>>;
 
 pub(super) struct Runs<T: Task> {
     submission: Submission,
-    /// Until all inputs are submitted; at first why none is.
+    /// Until all runs are done: the pool is not closed while one of them waits to go out. At first why none is.
     active: Result<Option<Active>>,
     inputs: Inputs<T::Args>,
     pace: Pace,
@@ -99,6 +106,8 @@ pub(super) struct Runs<T: Task> {
     /// All inputs were taken.
     is_exhausted: bool,
     pending: FuturesUnordered<Pending<T::Output>>,
+    /// How many workers there are, which whoever has opened a pool may not know. What is done says so as well.
+    census: Option<BoxFuture<usize>>,
     /// Runs that came before those whose turn it is.
     done: BTreeMap<usize, Done<T::Output>>,
     submitted_runs: usize,
@@ -119,6 +128,7 @@ impl<T: Task> Runs<T> {
         let fixed = if submission.timeout.is_some() { Some(1) } else { chunk_size };
         Self {
             active: submission.submissions.begin(submission.is_stream).map(Some),
+            census: submission.census(),
             submission,
             inputs,
             pace: Pace::new(fixed, workers.max(1), count),
@@ -137,6 +147,12 @@ impl<T: Task> Runs<T> {
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Done<T::Output>>>> {
+        if let Some(census) = &mut self.census
+            && let Poll::Ready(workers) = census.as_mut().poll(cx)
+        {
+            self.census = None;
+            self.pace.note_workers(workers);
+        }
         loop {
             if let Err(error) = self.submit() {
                 self.is_exhausted = true;
@@ -151,6 +167,7 @@ impl<T: Task> Runs<T> {
                 Poll::Ready(Some(Ok((number, done)))) => {
                     let tasks = done.ran.values.len() + done.ran.failures.len();
                     self.pace.note(tasks, done.ran.elapsed);
+                    self.pace.note_workers(done.ran.workers);
                     self.done.insert(number, done);
                 }
                 Poll::Ready(Some(Err(error))) => {
@@ -158,7 +175,10 @@ impl<T: Task> Runs<T> {
                     self.pending = FuturesUnordered::new();
                     return Poll::Ready(Some(Err(error)));
                 }
-                Poll::Ready(None) => return Poll::Ready(None),
+                Poll::Ready(None) => {
+                    self.active = Ok(None);
+                    return Poll::Ready(None);
+                }
                 Poll::Pending => return Poll::Pending,
             }
         }
@@ -180,7 +200,6 @@ impl<T: Task> Runs<T> {
             let next = self.submission.next::<T>(&mut self.inputs, size)?;
             let Some(Submitted { count, ran }) = next else {
                 self.is_exhausted = true;
-                self.active = Ok(None);
                 return Ok(());
             };
             let (number, first) = (self.submitted_runs, self.submitted_tasks);

@@ -1,6 +1,6 @@
 //! Submits runs, and reads what came of them.
 
-use std::{any::Any, sync::Arc, time::Duration};
+use std::{any::Any, collections::VecDeque, sync::Arc, time::Duration};
 
 use mp_manager_proto::{
     v1::{Kind, PoolFailure, PoolFailureKind, PoolRun, PoolSegment, PoolTask, Value},
@@ -42,6 +42,8 @@ pub(super) struct Submission {
     pub(super) is_stream: bool,
     /// Whoever submits waits for the results, and does nothing else meanwhile.
     pub(super) is_awaited: bool,
+    /// All workers are of this program.
+    pub(super) is_own: bool,
 }
 
 impl Submission {
@@ -88,11 +90,12 @@ impl Submission {
                     priority: self.priority,
                     timeout_us: timeout,
                     within: self.within(pool),
+                    again: Vec::new(),
                 };
                 let (shared, pool) = (pool.clone(), Arc::clone(&self.pool));
                 let ran = async move {
                     let (_pool, _kept) = (pool, kept);
-                    let results = shared.run(run).await?;
+                    let results = shared.run_across_restarts(run).await?;
                     Ok(decode(&results, &link))
                 };
                 Ok(Some(Submitted { count, ran: Box::pin(ran) }))
@@ -102,6 +105,19 @@ impl Submission {
 }
 
 impl Submission {
+    /// Asks how many workers there are, if they are not this program's.
+    pub(super) fn census(&self) -> Option<BoxFuture<usize>> {
+        let Backend::Workers(pool) = &self.backend else { return None };
+        if self.is_own {
+            return None;
+        }
+        let pool = pool.clone();
+        Some(Box::pin(async move {
+            let workers = pool.status().await.map_or(0, |status| status.workers);
+            usize::try_from(workers).unwrap_or(usize::MAX)
+        }))
+    }
+
     /// The ticket of the task on this thread that waits for the run, if it is one of the same pool.
     fn within(&self, pool: &SharedPool) -> u64 {
         let current = current::ticket().filter(|_| self.is_awaited);
@@ -109,19 +125,23 @@ impl Submission {
     }
 }
 
-/// The inputs of a map, of which one may have to wait for the next run.
+/// The inputs of a map, of which some may have to wait for the next run.
 pub(super) struct Inputs<A> {
-    put_back: Option<A>,
+    /// Those that were drawn, in order.
+    ahead: VecDeque<A>,
     rest: Box<dyn Iterator<Item = A> + Send>,
 }
 
 impl<A> Inputs<A> {
     pub(super) fn new(inputs: impl Iterator<Item = A> + Send + 'static) -> Self {
-        Self { put_back: None, rest: Box::new(inputs) }
+        Self { ahead: VecDeque::new(), rest: Box::new(inputs) }
     }
 
-    fn put_back(&mut self, input: A) {
-        self.put_back = Some(input);
+    /// Draws inputs until so many are ahead, or there are no more: whether any are.
+    fn draw(&mut self, count: usize) -> bool {
+        let missing = count.saturating_sub(self.ahead.len());
+        self.ahead.extend(self.rest.by_ref().take(missing));
+        !self.ahead.is_empty()
     }
 }
 
@@ -129,11 +149,11 @@ impl<A> Iterator for Inputs<A> {
     type Item = A;
 
     fn next(&mut self) -> Option<A> {
-        self.put_back.take().or_else(|| self.rest.next())
+        self.ahead.pop_front().or_else(|| self.rest.next())
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
-        let (more, (least, most)) = (usize::from(self.put_back.is_some()), self.rest.size_hint());
+        let (more, (least, most)) = (self.ahead.len(), self.rest.size_hint());
         (least.saturating_add(more), most.and_then(|most| most.checked_add(more)))
     }
 }
@@ -146,6 +166,9 @@ struct Encoded<A> {
     kept: Option<A>,
 }
 
+/// So many inputs are drawn at a time.
+const DRAWN: usize = 64;
+
 /// Encodes the arguments of some tasks as one array.
 fn encode<T: Task>(
     inputs: &mut Inputs<T::Args>,
@@ -155,37 +178,72 @@ fn encode<T: Task>(
     // The header of an array with a length of 32 bits, which is known in the end.
     let mut bytes = Vec::with_capacity(max.saturating_mul(8).min(MAX_RUN_BYTES).saturating_add(64));
     bytes.extend([0xdd, 0, 0, 0, 0]);
-    let mut count = 0_usize;
-    let max_bytes = link.session.max_value_bytes();
-    while count < max && bytes.len() < MAX_RUN_BYTES.min(max_bytes) {
-        // Outside of the encoding: the iterator may use proxies itself.
-        let Some(next) = inputs.next() else { break };
-        let before = bytes.len();
-        let encode = || value::encode_into(&next, &mut bytes);
-        let (encoded, refs) = codec::collecting(link.server_id(), encode);
-        encoded.map_err(|error| cannot_encode::<T>(error.to_string()))?;
-        if count > 0 && (bytes.len() > max_bytes || !refs.is_empty()) {
-            // It goes into the next run, as one that is too long for this, or alone with what it refers to.
-            bytes.truncate(before);
-            inputs.put_back(next);
-            break;
-        }
-        count += 1;
-        if bytes.len() > max_bytes {
-            let message = format!("{} bytes; the limit is {max_bytes}", bytes.len());
-            return Err(cannot_encode::<T>(message));
-        }
-        if !refs.is_empty() {
-            let header = u32::try_from(count).unwrap_or(u32::MAX).to_be_bytes();
-            bytes[1..5].copy_from_slice(&header);
-            // A run of its own keeps the objects alive for no longer than it needs them.
-            let args = Value { data: bytes.into(), refs };
-            return Ok(Some(Encoded { args, count, kept: Some(next) }));
+    let mut run = Draft { bytes, count: 0, max, max_bytes: link.session.max_value_bytes() };
+    let (mut kept, mut refs) = (None, Vec::new());
+    // Drawn outside of the encoding: the iterator may use proxies itself.
+    while run.has_room() && inputs.draw(DRAWN.min(max - run.count)) {
+        let (added, referred) =
+            codec::collecting(link.server_id(), || run.add::<T>(&mut inputs.ahead));
+        match added? {
+            Added::All => {}
+            Added::Some => break,
+            Added::WithProxies(args) => {
+                (kept, refs) = (Some(args), referred);
+                break;
+            }
         }
     }
+    let Draft { mut bytes, count, .. } = run;
     bytes[1..5].copy_from_slice(&u32::try_from(count).unwrap_or(u32::MAX).to_be_bytes());
-    let args = Value { data: bytes.into(), refs: Vec::new() };
-    Ok((count > 0).then_some(Encoded { args, count, kept: None }))
+    let args = Value { data: bytes.into(), refs };
+    Ok((count > 0).then_some(Encoded { args, count, kept }))
+}
+
+/// The arguments of a run that is being made.
+struct Draft {
+    bytes: Vec<u8>,
+    count: usize,
+    max: usize,
+    max_bytes: usize,
+}
+
+/// Which of some arguments a run has.
+enum Added<A> {
+    All,
+    /// The next one goes into the next run, as one that is too long for this, or alone with what it refers to.
+    Some,
+    /// The first one has proxies, and the run has no other: so it keeps objects alive for no longer than it needs them.
+    WithProxies(A),
+}
+
+impl Draft {
+    fn has_room(&self) -> bool {
+        self.count < self.max && self.bytes.len() < MAX_RUN_BYTES.min(self.max_bytes)
+    }
+
+    fn add<T: Task>(&mut self, inputs: &mut VecDeque<T::Args>) -> Result<Added<T::Args>> {
+        while self.has_room() {
+            let Some(next) = inputs.pop_front() else { return Ok(Added::All) };
+            let before = self.bytes.len();
+            value::encode_into(&next, &mut self.bytes)
+                .map_err(|error| cannot_encode::<T>(error.to_string()))?;
+            let (len, has_proxies) = (self.bytes.len(), codec::collected() > 0);
+            if self.count > 0 && (len > self.max_bytes || has_proxies) {
+                self.bytes.truncate(before);
+                inputs.push_front(next);
+                return Ok(Added::Some);
+            }
+            if len > self.max_bytes {
+                let message = format!("{len} bytes; the limit is {}", self.max_bytes);
+                return Err(cannot_encode::<T>(message));
+            }
+            self.count += 1;
+            if has_proxies {
+                return Ok(Added::WithProxies(next));
+            }
+        }
+        Ok(Added::All)
+    }
 }
 
 fn cannot_encode<T: Task>(message: String) -> Error {
@@ -199,7 +257,12 @@ fn cannot_encode<T: Task>(message: String) -> Error {
 }
 
 fn decode<T: serde::de::DeserializeOwned>(results: &Results, link: &Arc<Link>) -> Ran<T> {
-    let mut ran = Ran { values: Vec::new(), failures: Vec::new(), elapsed: Duration::ZERO };
+    let mut ran = Ran {
+        values: Vec::new(),
+        failures: Vec::new(),
+        elapsed: Duration::ZERO,
+        workers: results.workers,
+    };
     for segment in &results.segments {
         let before = ran.failures.len();
         for failure in &segment.failures {
@@ -260,7 +323,7 @@ fn decode_values<T: serde::de::DeserializeOwned>(
     ran.failures[before..].sort_by_key(|(index, _)| *index);
 }
 
-fn read_failure(failure: &PoolFailure) -> TaskFailure {
+pub(crate) fn read_failure(failure: &PoolFailure) -> TaskFailure {
     use PoolFailureKind as K;
     let message = failure.message.clone();
     let death = failure.death.unwrap_or_default();
@@ -294,7 +357,7 @@ fn read_failure(failure: &PoolFailure) -> TaskFailure {
 }
 
 /// A failure as a worker reports it.
-pub(super) fn write_failure(index: u32, failure: TaskFailure) -> PoolFailure {
+pub(crate) fn write_failure(index: u32, failure: TaskFailure) -> PoolFailure {
     use PoolFailureKind as K;
     let text = failure.to_string();
     let (kind, message, causes, location) = match failure {

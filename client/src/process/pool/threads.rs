@@ -97,6 +97,7 @@ impl Threads {
                 values: Vec::with_capacity(args.len()),
                 failures: Vec::new(),
                 elapsed: began.elapsed(),
+                workers: 0,
             };
             for (at, args) in args.into_iter().enumerate() {
                 match chunk::direct::<T>(args) {

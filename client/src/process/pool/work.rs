@@ -31,7 +31,7 @@ use crate::{
     },
     process::{
         arguments::Arguments,
-        chunk::{Chunk, Outcomes},
+        chunk::{ARRAY_HEADER_LEN, Chunk, Outcomes},
         control::FrameKind,
         pool::{current::Current, submit::write_failure},
         recorder::{Note, Recorder},
@@ -100,6 +100,7 @@ fn work(worker: Worker) -> Result<()> {
     let enlist = PoolEnlist {
         badge: config.badge.into(),
         name: worker.name.clone(),
+        announced: true,
         failure: failure.map(|failure| PoolFailure {
             message: format!("the initializer {}", TaskText(&failure)),
             ..write_failure(0, failure)
@@ -595,11 +596,9 @@ fn reports_of(ticket: &PoolTicket, mut outcomes: Outcomes, mut refs: Vec<Ref>) -
     let Some((bytes, first_ref)) = outcomes.apart.take() else {
         return vec![report_of(ticket, ticket.start, outcomes, refs)];
     };
-    let last = Outcomes {
-        results: outcomes.results.split_off(bytes),
-        done: outcomes.done,
-        ..Outcomes::default()
-    };
+    let mut results = vec![0; ARRAY_HEADER_LEN];
+    results.extend(outcomes.results.split_off(bytes));
+    let last = Outcomes { results, done: outcomes.done, ..Outcomes::default() };
     outcomes.done -= 1;
     let (between, last_refs) = (outcomes.done, refs.split_off(first_ref.min(refs.len())));
     let others = report_of(ticket, ticket.start, outcomes, refs);
@@ -613,11 +612,10 @@ fn report_of(ticket: &PoolTicket, start: u32, outcomes: Outcomes, refs: Vec<Ref>
     let done = outcomes.done - start as usize;
     let succeeded = done - outcomes.failures.len();
     let index = |at: usize| u32::try_from(at).unwrap_or(u32::MAX);
+    let mut data = outcomes.results;
     let results = (succeeded > 0).then(|| {
-        let mut data = Vec::with_capacity(outcomes.results.len() + 5);
-        data.push(0xdd);
-        data.extend(index(succeeded).to_be_bytes());
-        data.extend(&outcomes.results);
+        data[0] = 0xdd;
+        data[1..ARRAY_HEADER_LEN].copy_from_slice(&index(succeeded).to_be_bytes());
         Value { data: Bytes::from(data), refs }
     });
     let end = ticket.start.saturating_add(ticket.count);

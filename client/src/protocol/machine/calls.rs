@@ -364,7 +364,9 @@ fn weight(result: &reply::Result) -> usize {
         Payload::Page(_) | Payload::Optionals(_) => BYTES_WORTH_A_FRAME / 4,
         Payload::None
         | Payload::Error(_)
-        | Payload::Text(_)
+        | Payload::Status(_)
+        | Payload::Orders(_)
+        | Payload::Tasks(_)
         | Payload::Work(_)
         | Payload::Deliveries(_)
         | Payload::Reference(_)

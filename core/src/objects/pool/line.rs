@@ -55,16 +55,31 @@ impl Line {
         }
     }
 
-    /// Takes out the part that is next.
-    pub(super) fn pop(&mut self) -> Option<Part> {
-        let (&Reverse(priority), level) = self.levels.iter_mut().next()?;
-        let after = (Bound::Excluded(level.last), Bound::Unbounded);
-        let next = level.sessions.range(after).next().or_else(|| level.sessions.iter().next());
-        let (&owner, parts) = next?;
-        let part = *parts.first()?;
-        level.last = owner;
+    /// Takes out the part that is next of those that fit.
+    pub(super) fn pop(&mut self, fits: impl Fn(Part) -> bool) -> Option<Part> {
+        let (priority, owner, part) = self.next(fits)?;
+        if let Some(level) = self.levels.get_mut(&Reverse(priority)) {
+            level.last = owner;
+        }
         self.remove(priority, owner, part);
         Some(part)
+    }
+
+    /// Whether there is a part that fits.
+    pub(super) fn has(&self, fits: impl Fn(Part) -> bool) -> bool {
+        self.next(fits).is_some()
+    }
+
+    fn next(&self, fits: impl Fn(Part) -> bool) -> Option<(i32, SessionId, Part)> {
+        self.levels.iter().find_map(|(&Reverse(priority), level)| {
+            let after = (Bound::Excluded(level.last), Bound::Unbounded);
+            let upto = (Bound::Unbounded, Bound::Included(level.last));
+            let in_turn = level.sessions.range(after).chain(level.sessions.range(upto));
+            let first = |parts: &BTreeSet<Part>| parts.iter().copied().find(|part| fits(*part));
+            in_turn
+                .map(|(owner, parts)| (owner, first(parts)))
+                .find_map(|(owner, part)| Some((priority, *owner, part?)))
+        })
     }
 
     pub(super) fn len(&self) -> usize {
@@ -101,7 +116,7 @@ mod tests {
         line.remove(0, 7, (2, 0));
         line.remove(3, 7, (2, 0));
         assert_eq!(line.len(), 6);
-        let order: Vec<_> = iter::from_fn(|| line.pop()).collect();
+        let order: Vec<_> = iter::from_fn(|| line.pop(|_| true)).collect();
         assert_eq!(order, [(5, 0), (5, 10), (1, 0), (4, 0), (3, 0), (6, 0)]);
         assert!(line.is_empty());
     }
@@ -112,8 +127,8 @@ mod tests {
         for run in 1..=3 {
             line.insert(0, 7, (run, 0));
         }
-        assert_eq!(line.pop(), Some((1, 0)));
+        assert_eq!(line.pop(|_| true), Some((1, 0)));
         line.insert(0, 7, (1, 5));
-        assert_eq!([line.pop(), line.pop()], [Some((1, 5)), Some((2, 0))]);
+        assert_eq!([line.pop(|_| true), line.pop(|_| true)], [Some((1, 5)), Some((2, 0))]);
     }
 }

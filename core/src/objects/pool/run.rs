@@ -23,6 +23,8 @@ pub(super) struct Run {
     pub(super) args: Stored,
     pub(super) priority: i32,
     pub(super) timeout_us: u64,
+    /// Earlier starts of the manager in which somebody may be executing it.
+    pub(super) again: Vec<u64>,
     /// Tasks without an outcome, by the first of each piece.
     pub(super) pieces: BTreeMap<u32, Piece>,
     /// Outcomes that were not handed over, by the first task of each.
@@ -77,7 +79,12 @@ impl Segment {
             death,
             ..PoolFailure::default()
         };
-        Self { count, results: None, failures: vec![failure], elapsed_us: 0 }
+        Self { failures: vec![failure], ..Self::none(count) }
+    }
+
+    /// Tasks without results and failures.
+    pub(super) fn none(count: u32) -> Self {
+        Self { count, results: None, failures: Vec::new(), elapsed_us: 0 }
     }
 
     fn bytes(&self) -> usize {
@@ -112,6 +119,7 @@ impl Run {
             args,
             priority: 0,
             timeout_us: 0,
+            again: Vec::new(),
             pieces: BTreeMap::from([(0, Piece::new(count))]),
             segments: BTreeMap::new(),
             segment_bytes: 0,
@@ -162,6 +170,7 @@ impl Run {
         let task = block(self.task.name.len()) + block(self.task.signature.len());
         let maps =
             tree::<u32, Piece>(self.pieces.len()) + tree::<u32, Segment>(self.segments.len());
-        task + self.args.bytes() + maps + self.segment_bytes
+        let again = block(size_of_val(&self.again[..]));
+        task + self.args.bytes() + again + maps + self.segment_bytes
     }
 }

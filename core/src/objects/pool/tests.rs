@@ -1,10 +1,11 @@
 use mp_manager_proto::v1::{
-    Empty, PoolReports, PoolSegment, PoolTake, PoolTask, Value, pool_op::Op, reply,
+    Empty, PoolAttend, PoolOrders, PoolPast, PoolReports, PoolResize, PoolSegment, PoolTake,
+    PoolTask, PoolTasksFrom, Value, pool_op::Op, reply,
 };
 use proptest::prelude::*;
 
 use super::*;
-use crate::fixture::Fixture;
+use crate::fixture::{Fixture, Told};
 
 const CLOSE: Op = Op::Close(Empty {});
 const TERMINATE: Op = Op::Terminate(Empty {});
@@ -39,7 +40,8 @@ fn badge(worker: u64) -> Bytes {
 }
 
 fn enlist(worker: u64) -> Op {
-    Op::Enlist(PoolEnlist { badge: badge(worker), name: format!("w{worker}"), failure: None })
+    let (badge, name) = (badge(worker), format!("w{worker}"));
+    Op::Enlist(PoolEnlist { badge, name, ..PoolEnlist::default() })
 }
 
 fn report(token: u64, count: u32) -> Op {
@@ -481,6 +483,42 @@ fn long_results_are_handed_over_in_parts() {
     pool.cancel(call);
     assert_eq!(pool.ask(9, Op::Rest(2)), Err(Reason::NotHeld));
     assert!(!pool.object.holds(ticket.token));
+    // And so has whoever says so, before or after the call for it.
+    for calls in [false, true] {
+        let call = pool.call(9, run(3));
+        let ticket = take_one(&mut pool, 2);
+        pool.ask(2, long(ticket.token)).unwrap();
+        let Some(Ok(reply::Result::Results(results))) = pool.told(call) else { panic!() };
+        pool.acknowledge(call);
+        let rest = calls.then(|| pool.call(9, Op::Rest(results.run)));
+        pool.ask(8, Op::GiveUp(results.run)).unwrap();
+        assert!(pool.object.holds(ticket.token));
+        pool.ask(9, Op::GiveUp(results.run)).unwrap();
+        assert!(!pool.object.holds(ticket.token));
+        assert!(rest.is_none_or(|rest| pool.told(rest) == Some(Err(Reason::NotHeld))));
+    }
+    pool.ask(9, CLOSE).unwrap();
+    assert_eq!(pool.ask(8, JOIN), Ok(reply::Result::Flag(true)));
+}
+
+#[test]
+fn a_closed_pool_is_joined_once_its_last_results_are_handed_over() {
+    let mut pool = with_workers(&[2]);
+    let call = pool.call(9, run(2));
+    let ticket = take_one(&mut pool, 2);
+    let results = value(1 << 20);
+    let first = PoolReport { token: ticket.token, count: 1, results, ..PoolReport::default() };
+    pool.ask(2, reports(first)).unwrap();
+    assert!(pool.told(call).is_some());
+    pool.acknowledge(call);
+    pool.ask(2, report(ticket.token, 1)).unwrap();
+    pool.ask(9, CLOSE).unwrap();
+    let (joined, idle) = (pool.call(8, JOIN), pool.call(2, take(1)));
+    assert_eq!((pool.told(joined), pool.told(idle)), (None, None));
+    let rest = pool.call(9, Op::Rest(1));
+    assert_eq!(segments(&pool, rest).len(), 1);
+    assert_eq!(pool.told(joined), Some(Ok(reply::Result::Flag(true))));
+    assert_eq!(pool.told(idle), Some(Err(Reason::PoolClosed)));
 }
 
 #[test]
@@ -546,7 +584,9 @@ fn check(pool: &State) {
     assert_eq!((tickets, waiting), (pool.tickets.len(), pool.line.len()));
     let run_bytes: usize = pool.runs.values().map(Run::bytes).sum();
     assert_eq!(run_bytes, pool.run_bytes);
-    let of_badges: usize = pool.guarded.keys().map(|badge| block(badge.len())).sum();
+    let of_guarded =
+        |(badge, guarded): (&Bytes, &Guarded)| block(badge.len()) + block(guarded.name.len());
+    let of_badges: usize = pool.guarded.iter().map(of_guarded).sum();
     let of_workers: usize = pool.workers.values().map(Worker::bytes).sum();
     assert_eq!(of_badges + of_workers, pool.worker_bytes);
     assert!(pool.line.is_empty() || pool.takers.is_empty(), "somebody waits for what is there");
@@ -628,7 +668,8 @@ proptest! {
         for session in 1..10 {
             pool.end_session(session);
         }
-        prop_assert_eq!(pool.object.bytes(), 0);
+        // What failed last is remembered.
+        prop_assert_eq!(pool.object.bytes(), pool.object.failed.bytes());
     }
 }
 
@@ -712,4 +753,374 @@ fn a_start_that_is_called_off_did_not_fail() {
     }
     pool.ask(1, Op::Guard(badge(2))).unwrap();
     pool.ask(2, enlist(2)).unwrap();
+}
+
+fn attend(name: &str, capacity: u32) -> Op {
+    Op::Attend(PoolAttend { name: name.into(), capacity, ..PoolAttend::default() })
+}
+
+/// A host that was there in these earlier starts of the manager, with these others.
+fn rejoin(name: &str, past: &[(u64, &[&str])]) -> Op {
+    let past = past.iter().map(|(server, others)| PoolPast {
+        server: *server,
+        others: others.iter().map(|name| (*name).to_owned()).collect(),
+    });
+    Op::Attend(PoolAttend { name: name.into(), past: past.collect(), ..PoolAttend::default() })
+}
+
+fn orders(told: Told) -> PoolOrders {
+    let Ok(reply::Result::PoolOrders(orders)) = told else { panic!("{told:?} are no orders") };
+    *orders
+}
+
+/// What each host is to do, as it hears it when it carries out the orders before.
+fn obey(pool: &mut Fixture<State>, hosts: &[(u64, &str)]) -> Vec<(u32, bool)> {
+    // Twice: that one has heard of another is known only then.
+    for _ in 0..2 {
+        for &(session, name) in hosts {
+            let seen = orders(pool.ask(session, attend(name, 0))).number;
+            let attend = PoolAttend { name: name.into(), seen, ..PoolAttend::default() };
+            pool.ask(session, Op::Attend(attend)).unwrap();
+        }
+    }
+    let told = hosts.iter().map(|&(session, name)| orders(pool.ask(session, attend(name, 0))));
+    told.map(|orders| (orders.workers, orders.drain)).collect()
+}
+
+#[test]
+fn a_host_hears_of_others_and_of_its_share() {
+    let mut pool = Fixture::new(State::default());
+    let first = orders(pool.ask(1, attend("a", 4)));
+    assert_eq!((first.workers, first.drain, &first.hosts[..]), (4, false, &["a".to_owned()][..]));
+    let news = pool.call(1, Op::Orders(first.number));
+    assert_eq!(pool.told(news), None);
+    orders(pool.ask(2, attend("b", 2)));
+    assert_eq!(pool.told(news), Some(Ok(reply::Result::Flag(true))));
+    assert_eq!(orders(pool.ask(1, attend("a", 4))).hosts, ["a", "b"]);
+    assert_eq!(pool.ask(3, attend("a", 1)), Err(Reason::AlreadyExists));
+    assert_eq!(pool.ask(1, attend("c", 1)), Err(Reason::InvalidArgument));
+    assert_eq!(pool.ask(3, Op::Orders(0)), Err(Reason::NotHeld));
+    for (workers, shares) in [(7, [5, 2]), (3, [2, 1]), (1, [1, 0]), (0, [0, 0]), (60, [40, 20])] {
+        pool.ask(9, Op::Resize(PoolResize { workers, host: String::new() })).unwrap();
+        let told = obey(&mut pool, &[(1, "a"), (2, "b")]);
+        assert_eq!(told, [(shares[0], false), (shares[1], false)], "{workers}");
+    }
+    pool.ask(9, Op::Resize(PoolResize { workers: 3, host: "b".into() })).unwrap();
+    pool.ask(9, Op::Drain("a".into())).unwrap();
+    assert_eq!(obey(&mut pool, &[(1, "a"), (2, "b")]), [(40, true), (3, false)]);
+    let unknown = Op::Resize(PoolResize { workers: 3, host: "z".into() });
+    assert_eq!(pool.ask(9, unknown), Err(Reason::InvalidArgument));
+    // Its name is free when its session is over.
+    pool.end_session(1);
+    orders(pool.ask(3, attend("a", 1)));
+}
+
+#[test]
+fn workers_of_a_drained_host_finish_and_leave() {
+    let mut pool = with_workers(&[2, 3]);
+    pool.ask(8, Op::Guard(badge(4))).unwrap();
+    pool.ask(4, enlist(4)).unwrap();
+    pool.ask(1, attend("a", 2)).unwrap();
+    pool.ask(8, attend("b", 1)).unwrap();
+    obey(&mut pool, &[(1, "a"), (8, "b")]);
+    let run = pool.call(9, run(2));
+    let ticket = take_one(&mut pool, 2);
+    let waits = pool.call(3, take(1));
+    pool.ask(9, Op::Drain("a".into())).unwrap();
+    assert_eq!(pool.told(waits), Some(Err(Reason::PoolClosed)));
+    assert_eq!(pool.ask(2, take(1)), Err(Reason::PoolClosed));
+    pool.ask(2, report(ticket.token, 2)).unwrap();
+    assert_eq!(segments(&pool, run).len(), 1);
+    let other = pool.call(4, take(1));
+    assert_eq!(pool.told(other), None);
+    // One worker alone, and only its guardian says so.
+    pool.ask(1, Op::Retire(badge(4))).unwrap();
+    assert_eq!(pool.told(other), None);
+    pool.ask(8, Op::Retire(badge(4))).unwrap();
+    assert_eq!(pool.told(other), Some(Err(Reason::PoolClosed)));
+}
+
+/// A run that was submitted to these earlier starts of the manager.
+fn again(starts: &[u64]) -> Op {
+    Op::Run(PoolRun { again: starts.to_vec(), ..run_of(1, 3) })
+}
+
+#[test]
+fn what_may_be_executed_since_an_earlier_start_waits_until_all_its_hosts_are_back() {
+    let mut pool = with_workers(&[2]);
+    pool.call(9, again(&[1]));
+    let tried = pool.attempt(2, take(1));
+    assert!(matches!(pool.told(tried), Some(Ok(reply::Result::Absent(_)))));
+    pool.call(9, run(1));
+    // What is new does not wait.
+    assert_eq!(range(&take_one(&mut pool, 2)), 0..1);
+    let waits = pool.call(2, take(1));
+    pool.ask(7, attend("new", 1)).unwrap();
+    assert_eq!(pool.told(waits), None);
+    pool.ask(1, rejoin("a", &[(1, &["b", "new"])])).unwrap();
+    assert_eq!(pool.told(waits), None);
+    obey(&mut pool, &[(1, "a"), (7, "new")]);
+    assert_eq!(pool.told(waits), None);
+    pool.ask(8, rejoin("b", &[(1, &["a"])])).unwrap();
+    obey(&mut pool, &[(1, "a"), (7, "new"), (8, "b")]);
+    assert_eq!(tickets(pool.told(waits).unwrap().unwrap()).len(), 1);
+    // Later ones find nobody who could have it.
+    let later = pool.call(9, again(&[1]));
+    take_one(&mut pool, 2);
+    assert_eq!(pool.told(later), None);
+}
+
+#[test]
+fn what_may_be_executed_since_an_earlier_start_waits_for_no_longer_than_the_longest_lease() {
+    let mut pool = with_workers(&[2]);
+    pool.call(9, again(&[1]));
+    let waits = pool.call(2, take(1));
+    pool.cancel(waits);
+    pool.is_settled = true;
+    take_one(&mut pool, 2);
+}
+
+#[test]
+fn each_earlier_start_has_hosts_of_its_own() {
+    let mut pool = with_workers(&[2]);
+    pool.call(9, again(&[1, 2]));
+    let waits = pool.call(2, take(1));
+    // It was not there in the first one, and knows nothing of its hosts.
+    pool.ask(1, rejoin("c", &[(2, &[])])).unwrap();
+    assert_eq!(pool.told(waits), None);
+    let once = pool.call(9, again(&[2]));
+    assert_eq!(tickets(pool.told(waits).unwrap().unwrap()).len(), 1);
+    assert_eq!(pool.told(once), None);
+    let waits = pool.call(2, take(1));
+    pool.ask(7, rejoin("b", &[(1, &["a"]), (2, &["c"])])).unwrap();
+    obey(&mut pool, &[(1, "c"), (7, "b")]);
+    assert_eq!(pool.told(waits), None);
+    pool.ask(8, rejoin("a", &[(1, &["b"])])).unwrap();
+    obey(&mut pool, &[(1, "c"), (7, "b"), (8, "a")]);
+    assert_eq!(tickets(pool.told(waits).unwrap().unwrap()).len(), 1);
+}
+
+#[test]
+fn workers_whose_host_is_lost_finish_what_they_have_and_hosts_know_of_them() {
+    let mut pool = with_workers(&[2, 3]);
+    pool.ask(1, attend("a", 2)).unwrap();
+    pool.ask(8, attend("b", 1)).unwrap();
+    obey(&mut pool, &[(1, "a"), (8, "b")]);
+    let run = pool.call(9, run(1));
+    let ticket = take_one(&mut pool, 2);
+    let waits = pool.call(3, take(1));
+    pool.end_session(1);
+    assert_eq!(pool.told(waits), Some(Err(Reason::PoolClosed)));
+    assert_eq!(pool.ask(2, take(1)), Err(Reason::PoolClosed));
+    assert_eq!(orders(pool.ask(7, attend("c", 1))).hosts, ["a", "b", "c"]);
+    pool.ask(2, report(ticket.token, 1)).unwrap();
+    assert_eq!(segments(&pool, run).len(), 1);
+    pool.end_session(2);
+    pool.end_session(3);
+    assert_eq!(orders(pool.ask(8, attend("b", 1))).hosts, ["b", "c"]);
+}
+
+#[test]
+fn a_worker_that_was_announced_to_an_earlier_start_is_none() {
+    let mut pool = with_workers(&[2]);
+    let late = |worker| {
+        let badge = badge(worker);
+        Op::Enlist(PoolEnlist { badge, announced: true, ..PoolEnlist::default() })
+    };
+    assert_eq!(pool.ask(3, late(3)), Err(Reason::NotHeld));
+    pool.ask(1, Op::Guard(badge(3))).unwrap();
+    pool.ask(3, late(3)).unwrap();
+}
+
+#[test]
+fn a_host_of_which_not_all_have_heard_is_handed_nothing() {
+    let mut pool = with_workers(&[2]);
+    pool.ask(1, attend("a", 1)).unwrap();
+    pool.ask(8, attend("b", 1)).unwrap();
+    pool.ask(8, Op::Guard(badge(4))).unwrap();
+    pool.ask(4, enlist(4)).unwrap();
+    pool.call(9, run(1));
+    let waits = pool.call(4, take(1));
+    assert_eq!(pool.told(waits), None);
+    // Nobody keeps back what the others may have.
+    take_one(&mut pool, 2);
+    pool.call(9, run(1));
+    assert_eq!(pool.told(waits), None);
+    obey(&mut pool, &[(1, "a")]);
+    assert_eq!(tickets(pool.told(waits).unwrap().unwrap()).len(), 1);
+}
+
+#[test]
+fn tasks_are_listed_with_their_hosts_and_failures_are_remembered() {
+    let mut pool = with_workers(&[2]);
+    pool.ask(1, attend("a", 1)).unwrap();
+    pool.call(9, run(3));
+    pool.call(9, run(1));
+    let ticket = take_one(&mut pool, 2);
+    let list = |pool: &mut Fixture<State>, failed, after| match pool
+        .ask(9, Op::Tasks(PoolTasksFrom { failed, after }))
+    {
+        Ok(reply::Result::PoolTasks(tasks)) => tasks.tasks,
+        other => panic!("{other:?}"),
+    };
+    let tasks = list(&mut pool, false, None);
+    let all: Vec<_> = tasks.iter().map(|t| (t.run, t.count, &*t.worker, &*t.host)).collect();
+    assert_eq!(all, [(1, 3, "w2", "a"), (2, 1, "", "")]);
+    assert_eq!(list(&mut pool, false, tasks[0].place).len(), 1);
+    let failure = PoolFailure { index: 1, message: "x".repeat(3000), ..PoolFailure::default() };
+    let (token, results) = (ticket.token, value(2));
+    let failed =
+        PoolReport { token, count: 3, results, failures: vec![failure], ..PoolReport::default() };
+    pool.ask(2, reports(failed)).unwrap();
+    let failed = list(&mut pool, true, None);
+    assert_eq!((failed.len(), &*failed[0].host, failed[0].start), (1, "a", 1));
+    assert!(failed[0].failure.as_ref().unwrap().message.len() <= 1024);
+    // Also of one that is lost.
+    let lost = take_one(&mut pool, 2);
+    pool.end_session(2);
+    pool.ask(1, bury(2, Some((lost.token, 0, true)))).unwrap();
+    let last = list(&mut pool, true, failed[0].place);
+    assert_eq!((&*last[0].worker, &*last[0].host), ("w2", "a"));
+    assert!(list(&mut pool, true, last[0].place).is_empty());
+    let Ok(reply::Result::PoolStatus(status)) = pool.ask(9, Op::Status(Empty {})) else { panic!() };
+    assert_eq!((status.done, status.failed, status.held), (4, 2, 0));
+    let host = &status.hosts[0];
+    assert_eq!((host.workers, host.running, host.wanted), (0, 0, 1));
+}
+
+/// A worker says that its program does not have the task.
+fn unknown(ticket: &PoolTicket) -> Op {
+    let kind = PoolFailureKind::UnknownTask.into();
+    let (index, count) = (ticket.start, ticket.count);
+    let failure = PoolFailure { index, count, kind, ..PoolFailure::default() };
+    let (token, failures) = (ticket.token, vec![failure]);
+    reports(PoolReport { token, count, failures, ..PoolReport::default() })
+}
+
+/// Workers 2 and 3 of session 1, and worker 4 of session 8.
+fn with_two_guardians() -> Fixture<State> {
+    let mut pool = with_workers(&[2, 3]);
+    pool.ask(8, Op::Guard(badge(4))).unwrap();
+    pool.ask(4, enlist(4)).unwrap();
+    pool
+}
+
+#[test]
+fn a_task_that_one_program_does_not_have_goes_to_another() {
+    let mut pool = with_two_guardians();
+    let call = pool.call(9, run(2));
+    let ticket = take_one(&mut pool, 2);
+    let waits = pool.call(3, take(1));
+    pool.ask(2, unknown(&ticket)).unwrap();
+    // Nor to another worker of the same program.
+    assert_eq!((pool.told(call), pool.told(waits)), (None, None));
+    let tried = pool.attempt(2, take(1));
+    assert!(matches!(pool.told(tried), Some(Ok(reply::Result::Absent(_)))));
+    // Which gets what it may have.
+    pool.call(9, run(1));
+    assert_eq!(tickets(pool.told(waits).unwrap().unwrap()).len(), 1);
+    let ticket = take_one(&mut pool, 4);
+    assert_eq!(range(&ticket), 0..2);
+    pool.ask(4, report(ticket.token, 2)).unwrap();
+    assert_eq!(failures(&pool, call), []);
+    assert!(pool.object.unfit.is_empty());
+}
+
+#[test]
+fn a_task_that_no_program_has_fails_at_once() {
+    let mut pool = with_two_guardians();
+    let call = pool.call(9, run(2));
+    for worker in [2, 4] {
+        let ticket = take_one(&mut pool, worker);
+        pool.ask(worker, unknown(&ticket)).unwrap();
+    }
+    assert_eq!(failures(&pool, call), [(0..2, PoolFailureKind::UnknownTask)]);
+}
+
+#[test]
+fn a_task_fails_when_those_have_left_whose_program_has_it() {
+    let mut pool = with_two_guardians();
+    let call = pool.call(9, run(2));
+    let ticket = take_one(&mut pool, 2);
+    pool.ask(2, unknown(&ticket)).unwrap();
+    pool.end_session(4);
+    // Its guardian may start another one.
+    pool.ask(8, Op::Guard(badge(5))).unwrap();
+    pool.ask(8, bury(4, None)).unwrap();
+    assert_eq!(pool.told(call), None);
+    pool.end_session(8);
+    assert_eq!(failures(&pool, call), [(0..2, PoolFailureKind::UnknownTask)]);
+    // Where nobody is at all it waits for whoever comes.
+    let call = pool.call(9, run(1));
+    let ticket = take_one(&mut pool, 2);
+    pool.ask(2, unknown(&ticket)).unwrap();
+    assert_eq!(failures(&pool, call), [(0..1, PoolFailureKind::UnknownTask)]);
+}
+
+#[test]
+fn an_agent_whose_workers_do_not_come_breaks_nothing() {
+    let mut pool = Fixture::new(State::default());
+    let trouble = "no such program".repeat(100);
+    let is_agent = true;
+    let attend =
+        PoolAttend { name: "a".into(), is_agent, trouble, capacity: 1, ..PoolAttend::default() };
+    pool.ask(1, Op::Attend(attend)).unwrap();
+    let call = pool.call(9, run(1));
+    for _ in 0..40 {
+        pool.ask(1, Op::Guard(badge(2))).unwrap();
+        pool.ask(1, bury(2, None)).unwrap();
+        pool.ask(1, Op::Guard(badge(2))).unwrap();
+        let death = Some(PoolDeath::default());
+        pool.ask(1, Op::Bury(PoolBury { badge: badge(2), death, ..PoolBury::default() })).unwrap();
+    }
+    assert_eq!(pool.told(call), None);
+    let Ok(reply::Result::PoolStatus(status)) = pool.ask(9, Op::Status(Empty {})) else { panic!() };
+    assert_eq!((&*status.broken, status.hosts[0].trouble.len()), ("", 1024));
+}
+
+#[test]
+fn a_host_drains_itself_and_not_whoever_has_its_name() {
+    let mut pool = with_workers(&[2]);
+    let drains = |name: &str| {
+        Op::Attend(PoolAttend { name: name.into(), drains: true, ..PoolAttend::default() })
+    };
+    pool.ask(1, attend("a", 1)).unwrap();
+    assert_eq!(pool.ask(7, drains("a")), Err(Reason::AlreadyExists));
+    let waits = pool.call(2, take(1));
+    assert_eq!(pool.told(waits), None);
+    assert!(orders(pool.ask(1, drains("a"))).drain);
+    assert_eq!(pool.told(waits), Some(Err(Reason::PoolClosed)));
+    // It says so again each time, and nobody hears of it again.
+    let number = orders(pool.ask(1, drains("a"))).number;
+    assert_eq!(orders(pool.ask(1, drains("a"))).number, number);
+}
+
+fn status(pool: &mut Fixture<State>) -> PoolStatus {
+    match pool.ask(9, Op::Status(Empty {})) {
+        Ok(reply::Result::PoolStatus(status)) => *status,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_task_that_is_lost_with_its_host_has_the_name_of_that() {
+    let mut pool = with_workers(&[2]);
+    pool.ask(1, attend("a", 1)).unwrap();
+    pool.call(9, run(1));
+    take_one(&mut pool, 2);
+    // The agent's session is over first.
+    pool.end_session(1);
+    pool.end_session(2);
+    let from = PoolTasksFrom { failed: true, after: None };
+    let Ok(reply::Result::PoolTasks(failed)) = pool.ask(9, Op::Tasks(from)) else { panic!() };
+    assert_eq!((&*failed.tasks[0].host, &*failed.tasks[0].worker), ("a", "w2"));
+}
+
+#[test]
+fn hosts_that_have_not_come_back_are_named() {
+    let mut pool = with_workers(&[2]);
+    pool.ask(1, rejoin("a", &[(7, &["b", "c"])])).unwrap();
+    assert_eq!(status(&mut pool).missing, ["b", "c"]);
+    pool.ask(8, rejoin("b", &[(7, &["a"])])).unwrap();
+    assert_eq!(status(&mut pool).missing, ["c"]);
 }

@@ -40,6 +40,7 @@ impl Oracle {
     pub(crate) fn started(&mut self, start: u64) {
         self.mutual_exclusion.started(start);
         self.permits.started(start);
+        self.pools.manager_started(start);
     }
 
     pub(crate) fn has_failed(&self) -> bool {

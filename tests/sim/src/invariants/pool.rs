@@ -11,6 +11,11 @@ use bytes::Bytes;
 use mp_manager::simulation::{Standing, Ticket};
 use mp_manager_core::v1::{PoolFailure, PoolFailureKind, PoolNote, PoolSegment};
 
+use self::hosts::Stay;
+use super::mutual_exclusion::Starts;
+
+pub(crate) mod hosts;
+
 /// How many workers an idempotent task may end that does not say.
 const ATTEMPTS: u32 = 3;
 /// At so many failed starts a pool may be broken.
@@ -38,6 +43,12 @@ pub(crate) struct Life {
     pub(crate) is_unknown: Cell<bool>,
     /// The manager knows its end from its guardian.
     pub(crate) is_buried: Cell<bool>,
+    /// The process that keeps it, if that is a host.
+    pub(crate) host: Cell<Option<usize>>,
+    /// Its host, as long as that attends in one session.
+    pub(crate) stay: RefCell<Option<Rc<Stay>>>,
+    /// It is handed no token above this one: the manager has confirmed that it is to leave.
+    pub(crate) retired_from: Cell<Option<u64>>,
 }
 
 impl Life {
@@ -48,6 +59,13 @@ impl Life {
 
     fn is_guarded(&self) -> bool {
         stands(&self.guardian)
+    }
+
+    /// The last token that it may be handed, if it is to leave.
+    fn handed_until(&self) -> Option<u64> {
+        let stay = self.stay.borrow();
+        let drained = stay.as_ref().and_then(|stay| stay.drained_from.get());
+        self.retired_from.get().into_iter().chain(drained).min()
     }
 
     /// Whether the manager may not know how much of this ticket it had started.
@@ -69,6 +87,9 @@ pub(crate) struct Pools {
     /// Somebody has closed or terminated these.
     closed: BTreeSet<u64>,
     failed_starts: BTreeMap<u64, u32>,
+    starts: Starts,
+    /// How often the manager has started.
+    started: usize,
     pub(super) violations: Vec<String>,
 }
 
@@ -85,7 +106,12 @@ pub(crate) struct Run {
 
 struct Submitted {
     run: Run,
+    /// The session in which it was submitted is over: the manager may have started again, and forgotten whom it had
+    /// handed what.
+    is_forgotten: bool,
     is_answered: bool,
+    /// The start that has answered it if an outcome tells, and how many of its tasks failed.
+    answered: Option<(usize, u64)>,
     tasks: BTreeMap<u32, Task>,
 }
 
@@ -101,6 +127,8 @@ struct Attempt {
     life: Rc<Life>,
     ticket: Weak<Ticket>,
     token: u64,
+    /// The start of the manager that handed it out.
+    start: usize,
     /// The only task of its ticket.
     is_alone: bool,
     end: Option<End>,
@@ -119,6 +147,17 @@ pub(crate) enum End {
 }
 
 impl Pools {
+    /// The manager has started, and hands out tokens above this one.
+    pub(super) fn manager_started(&mut self, token: u64) {
+        self.starts.begin(token);
+        self.started += 1;
+    }
+
+    /// How often the manager has started.
+    pub(crate) fn started(&self) -> usize {
+        self.started
+    }
+
     /// There is a worker.
     pub(crate) fn starts(&mut self, life: &Rc<Life>) {
         self.lives.push(Rc::clone(life));
@@ -146,7 +185,9 @@ impl Pools {
 
     pub(crate) fn submits(&mut self, run: Run) -> u64 {
         let id = self.runs.len() as u64;
-        self.runs.insert(id, Submitted { run, is_answered: false, tasks: BTreeMap::new() });
+        let (is_forgotten, is_answered, tasks) = (false, false, BTreeMap::new());
+        let answered = None;
+        self.runs.insert(id, Submitted { run, is_forgotten, is_answered, answered, tasks });
         id
     }
 
@@ -158,11 +199,20 @@ impl Pools {
     pub(crate) fn handed(&mut self, life: &Rc<Life>, ticket: &Ticket, id: u64) {
         let said = &ticket.ticket;
         let process = life.process;
-        let Some(Submitted { run, is_answered, tasks }) = self.runs.get_mut(&id) else {
+        if let Some(last) = life.handed_until()
+            && said.token > last
+            && self.starts.of(said.token) == self.starts.of(last)
+        {
+            let what = format!("process {process} is to leave, and is handed tasks of run {id}");
+            self.violations.push(what);
+        }
+        // Whoever was handed it by an earlier start may not know yet that this was lost, and the run with it.
+        let is_of_last_start = self.starts.of(said.token) == self.starts.of(u64::MAX);
+        let Some(Submitted { run, is_answered, tasks, .. }) = self.runs.get_mut(&id) else {
             self.violations.push(format!("process {process} has tasks of no run: {said:?}"));
             return;
         };
-        if *is_answered && !ticket.is_lost() {
+        if *is_answered && is_of_last_start && !ticket.is_lost() {
             let what = format!("process {process} has tasks of run {id}, which was answered");
             self.violations.push(what);
         }
@@ -187,12 +237,14 @@ impl Pools {
     ) -> u64 {
         let number = self.attempts.len();
         let token = ticket.ticket.token;
+        let start = self.starts.of(token);
         let attempt = Attempt {
             run: id,
             index,
             life: Rc::clone(life),
             ticket: Rc::downgrade(ticket),
             token,
+            start,
             is_alone: ticket.ticket.count == 1,
             end: None,
             is_confirmed: false,
@@ -215,7 +267,8 @@ impl Pools {
                 other.life.process
             ));
         }
-        let ended = before().filter(|other| other.has_ended_its_worker()).count();
+        let ended =
+            before().filter(|other| other.start == start && other.has_ended_its_worker()).count();
         if run.is_idempotent && ended >= allowed {
             self.violations.push(format!(
                 "task {index} of run {id} has ended {ended} workers, and process {process} begins it"
@@ -243,12 +296,43 @@ impl Pools {
         self.attempts.get_mut(usize::try_from(attempt).ok()?)
     }
 
+    /// The submitter has lost its session since it submitted a run, and has submitted it again.
+    pub(crate) fn is_forgotten(&mut self, id: u64) {
+        if let Some(submitted) = self.runs.get_mut(&id) {
+            submitted.is_forgotten = true;
+        }
+    }
+
     /// The submitter has the outcomes of a run.
     pub(crate) fn answered(&mut self, id: u64, segments: &[PoolSegment]) {
         let Some(submitted) = self.runs.get_mut(&id) else { return };
-        submitted.is_answered = true;
+        if std::mem::replace(&mut submitted.is_answered, true) {
+            self.violations.push(format!("run {id} is answered twice"));
+        }
         let wrong = self.look_at(id, segments).err();
         self.violations.extend(wrong.map(|wrong| format!("run {id}: {wrong}")));
+        self.note_start(id, segments);
+    }
+
+    /// All outcomes of a run come from one start of the manager.
+    fn note_start(&mut self, id: u64, segments: &[PoolSegment]) {
+        let results = segments.iter().filter_map(|segment| segment.results.as_ref());
+        let numbers = results.flat_map(|results| results.data.chunks(8)).map(read_number);
+        let failures = || segments.iter().flat_map(|segment| &segment.failures);
+        let of_failures = failures().filter_map(|failure| failure.message.parse().ok());
+        let attempts = numbers.chain(of_failures);
+        let starts: BTreeSet<usize> = attempts
+            .filter_map(|attempt: u64| self.attempts.get(usize::try_from(attempt).ok()?))
+            .map(|attempt| attempt.start)
+            .collect();
+        if starts.len() > 1 {
+            self.violations
+                .push(format!("run {id} has outcomes of the manager's starts {starts:?}"));
+        }
+        let failed = failures().map(|failure| u64::from(failure.count.max(1))).sum();
+        if let Some(submitted) = self.runs.get_mut(&id) {
+            submitted.answered = starts.last().map(|start| (*start, failed));
+        }
     }
 
     fn look_at(&self, id: u64, segments: &[PoolSegment]) -> Result<(), String> {
@@ -303,7 +387,11 @@ impl Pools {
         match failure.kind() {
             PoolFailureKind::Failed => self.look_at_outcome(id, index, number, End::Failed),
             PoolFailureKind::TimedOut => self.look_at_outcome(id, index, number, End::TimedOut),
-            PoolFailureKind::WorkerLost if !run.is_idempotent && lost > 0 => Ok(()),
+            PoolFailureKind::WorkerLost
+                if !run.is_idempotent && (lost > 0 || submitted.is_forgotten) =>
+            {
+                Ok(())
+            }
             PoolFailureKind::Poisonous if run.is_idempotent && lost >= run.allowed() => Ok(()),
             kind => Err(format!("task {index} is {kind:?}; {lost} workers were lost with it")),
         }
@@ -311,12 +399,13 @@ impl Pools {
 
     /// How many workers the manager may have lost that may have started this task, and have not confirmed an
     /// outcome.
-    fn lost_with(&self, Submitted { run, tasks, .. }: &Submitted, index: u32) -> usize {
+    fn lost_with(&self, submitted: &Submitted, index: u32) -> usize {
+        let Submitted { run, tasks, is_forgotten, .. } = submitted;
         let Some(task) = tasks.get(&index) else {
             return self.lives.iter().filter(|life| life.had_unseen(run.pool)).count();
         };
         let attempts = || task.attempts.iter().map(|&attempt| &self.attempts[attempt]);
-        if attempts().any(|attempt| attempt.is_confirmed) {
+        if !is_forgotten && attempts().any(|attempt| attempt.is_confirmed) {
             return 0;
         }
         let may_have_started = |life: &&Rc<Life>| {

@@ -22,8 +22,11 @@ use super::{Context, SECOND};
 use crate::{
     client::Task,
     invariants::pool::{End, Life, Run, read_number},
+    network::ClientId,
     world::Micros,
 };
+
+pub(super) mod hosts;
 
 /// What is known outside of the manager: who is a worker or wants to be one, and which pools there are.
 #[derive(Default)]
@@ -40,9 +43,15 @@ pub(crate) struct Staff {
     /// The pools of the runs that somebody waits for. A manager that starts again may get to know one of them
     /// only then.
     waiting: RefCell<Vec<u64>>,
+    hosts: hosts::Hosts,
 }
 
 impl Staff {
+    /// A process that its host has killed, or that dies with it.
+    pub(crate) fn next_condemned(&self) -> Option<ClientId> {
+        self.hosts.next_condemned()
+    }
+
     /// Nobody submits anything to this pool any more.
     fn leave(&self, pool: u64) {
         if self.newest.get() == pool {
@@ -70,7 +79,8 @@ impl Staff {
 
     /// Whether nobody submits anything any more.
     fn is_over(&self, my: &Context) -> bool {
-        my.world.now() >= my.times.calm_from && self.submitters.get() == 0
+        let is_calm = my.world.now() >= my.times.calm_from;
+        is_calm && self.submitters.get() == 0 && self.hosts.are_inspected()
     }
 }
 
@@ -170,7 +180,16 @@ async fn submit(my: Context, _submitting: Submitting, rounds: u64) {
         asked.args = Some(Value { data: data.into(), refs: Vec::new() });
         my.note(format_args!("submits run {id} to pool {number}"));
         let waiting = Waiting::begin(&my.staff, number);
-        let outcome = my.patiently(pool.run(asked)).await;
+        let outcome = if my.staff.hosts.are_there() {
+            let session = pool.standing(my.world.below(u64::MAX));
+            let outcome = my.patiently(pool.run_across_restarts(asked)).await;
+            if session.is_lost() {
+                my.oracle.borrow_mut().pools.is_forgotten(id);
+            }
+            outcome
+        } else {
+            my.patiently(pool.run(asked)).await
+        };
         drop(waiting);
         match outcome {
             Some(Ok(segments)) => {
@@ -183,14 +202,16 @@ async fn submit(my: Context, _submitting: Submitting, rounds: u64) {
         if my.world.one_in(16) {
             let _ = my.patiently(pool.status()).await.map(|result| my.expect("status", result));
         }
-        if my.world.one_in(24) {
+        if !my.staff.hosts.are_there() && my.world.one_in(24) {
             end_pool(&my, number, &pool).await;
         }
     }
 }
 
 fn draw_run(my: &Context, pool: u64) -> Run {
-    let most = *my.world.pick(&[1, 4, 12, 40]).unwrap_or(&1);
+    // What is executed again after a restart of the manager is soon the same task.
+    let sizes = if my.staff.hosts.are_there() { [1, 1, 2, 8] } else { [1, 4, 12, 40] };
+    let most = *my.world.pick(&sizes).unwrap_or(&1);
     let has_timeout = my.world.one_in(8);
     let count = if has_timeout { 1 } else { 1 + my.world.below(most) };
     let count = u32::try_from(count).unwrap_or(1);
@@ -310,9 +331,11 @@ async fn bury(my: &Context, life: &Life, pool: &Pool, session: &Standing) {
         my.oracle.borrow_mut().pools.start_failed(life.pool.get());
     }
     let exit_code = *my.world.pick(&[None, Some(-9), Some(-11), Some(0)]).unwrap_or(&None);
+    // A host's pool is not to break.
+    let is_called_off = my.staff.hosts.are_there() && !life.has_enlisted.get();
     let bury = PoolBury {
         badge: life.badge.borrow().clone().unwrap_or_default(),
-        death: Some(PoolDeath { exit_code, out_of_memory: false }),
+        death: (!is_called_off).then_some(PoolDeath { exit_code, out_of_memory: false }),
         started: life.note.get().filter(|_| is_known),
         is_known,
         message: String::new(),
@@ -359,13 +382,17 @@ async fn work(my: Context, living: Living, may_come_alone: bool) {
     let session = Rc::new(pool.standing(0));
     living.life.session.replace(Rc::downgrade(&session));
     let badge = living.life.badge.borrow().clone().unwrap_or_default();
-    let mut enlist = PoolEnlist { badge, name: format!("worker {}", my.process), failure: None };
-    if my.world.one_in(12) {
+    let announced = my.staff.hosts.are_there();
+    let name = format!("worker {}", my.process);
+    let mut enlist = PoolEnlist { badge, name, failure: None, announced };
+    if !announced && my.world.one_in(12) {
         enlist.failure = Some(PoolFailure { message: "no luck".into(), ..PoolFailure::default() });
         my.oracle.borrow_mut().pools.start_failed(number);
     }
     let fails = enlist.failure.is_some();
     match pool.enlist(enlist).await {
+        // Its host attends another start of the manager, or none.
+        Err(Error::NotHeld(_)) if announced => {}
         Err(error) if is_refused(&my, number, &error) => my.staff.is_done(number),
         result => living.life.has_enlisted.set(my.expect("enlist", result).is_some()),
     }
@@ -381,7 +408,8 @@ async fn work(my: Context, living: Living, may_come_alone: bool) {
             return exit(&worker.my).await;
         };
         // Others may have more to do.
-        let is_idle = tickets.is_empty() && worker.my.staff.pools().len() > 1;
+        let pools = worker.my.staff.pools();
+        let is_idle = tickets.is_empty() && pools.iter().any(|pool| *pool != number);
         worker.execute_all(tickets).await;
         if is_idle && worker.my.world.one_in(4) {
             return exit(&worker.my).await;
@@ -401,7 +429,8 @@ async fn announced(my: &Context, life: &Rc<Life>, may_come_alone: bool) -> Optio
         if my.staff.is_over(my) {
             return None;
         }
-        my.sleep(1 + my.world.below(20_000)).await;
+        let longest = if my.staff.hosts.are_there() { hosts::patience(my) } else { 20_000 };
+        my.sleep(1 + my.world.below(longest)).await;
     }
     Some(life.pool.get())
 }
@@ -453,6 +482,8 @@ impl Worker<'_> {
         let tickets = match my.patiently(take).await {
             None => return Some(VecDeque::new()),
             Some(Err(Error::NotHeld(_))) if self.session.is_lost() => return None,
+            // It is to leave.
+            Some(Err(Error::PoolClosed(_))) if my.staff.hosts.are_there() => return None,
             Some(Err(error)) if is_refused(my, number, &error) => {
                 my.staff.is_done(number);
                 return None;
@@ -531,6 +562,12 @@ impl Worker<'_> {
     }
 
     fn duration(&self) -> Micros {
+        if self.my.staff.hosts.are_there() {
+            // Long enough for a restart of the manager.
+            let lengths = [1_000, 100_000, 2 * SECOND, 10 * SECOND];
+            let longest = *self.my.world.pick(&lengths).unwrap_or(&1_000);
+            return self.my.world.below(longest);
+        }
         let longest = *self.my.world.pick(&[10, 1_000, 1_000, 40_000]).unwrap_or(&10);
         self.my.world.below(longest.min(self.my.times.longest_pause))
     }

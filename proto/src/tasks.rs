@@ -1,0 +1,307 @@
+//! Runs everything that belongs to a connection in one task: HTTP/2 itself, and each stream on it.
+//!
+//! hyper and tonic spawn a task for each, which costs more than what they do in it: a request would wake two of
+//! them after another, and its reply two more. Here all are polled by whoever [drives](Tasks::drive) them, and
+//! what one of them does for another one is taken up in the same poll.
+
+use std::{
+    fmt,
+    future::poll_fn,
+    mem,
+    pin::{Pin, pin},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU8, Ordering},
+    },
+    task::{Context, Poll, Wake, Waker},
+};
+
+use futures_util::{StreamExt, stream::FuturesUnordered, task::AtomicWaker};
+use hyper::rt::Executor;
+
+type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// After so many rounds in one poll other tasks have their turn. A request and its reply take three: reading,
+/// the stream, writing.
+const MAX_ROUNDS: usize = 4;
+
+/// The driver polls, and looks at the other flags before it ends.
+const POLLING: u8 = 1;
+/// The future beside the tasks was woken.
+const FUTURE: u8 = 2;
+/// A task was woken.
+const TASK: u8 = 4;
+
+/// Takes tasks in, which are polled by whoever has the [`Tasks`].
+#[derive(Clone)]
+pub struct Spawner(Arc<Shared>);
+
+/// The tasks of one connection.
+pub struct Tasks {
+    running: FuturesUnordered<Task>,
+    shared: Arc<Shared>,
+    wakes_future: Waker,
+    wakes_tasks: Waker,
+}
+
+#[derive(Default)]
+struct Shared {
+    /// Those that were never polled.
+    new: Mutex<Vec<Task>>,
+    flags: AtomicU8,
+    driver: AtomicWaker,
+}
+
+/// Wakes one of the two.
+struct Bell {
+    shared: Arc<Shared>,
+    flag: u8,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Shared {
+    /// The driver is woken by the first flag, unless it polls: then it finds them all.
+    fn raise(&self, flag: u8) {
+        if self.flags.fetch_or(flag, Ordering::AcqRel) == 0 {
+            self.driver.wake();
+        }
+    }
+}
+
+impl Wake for Bell {
+    fn wake(self: Arc<Self>) {
+        self.shared.raise(self.flag);
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.shared.raise(self.flag);
+    }
+}
+
+impl<F: Future<Output = ()> + Send + 'static> Executor<F> for Spawner {
+    fn execute(&self, future: F) {
+        lock(&self.0.new).push(Box::pin(future));
+        self.0.raise(TASK);
+    }
+}
+
+impl Tasks {
+    /// No tasks, and what takes them in.
+    #[must_use]
+    pub fn new() -> (Spawner, Self) {
+        let shared = Arc::<Shared>::default();
+        let waker = |flag| Waker::from(Arc::new(Bell { shared: Arc::clone(&shared), flag }));
+        let (wakes_future, wakes_tasks) = (waker(FUTURE), waker(TASK));
+        let running = FuturesUnordered::new();
+        shared.raise(FUTURE);
+        (Spawner(Arc::clone(&shared)), Self { running, shared, wakes_future, wakes_tasks })
+    }
+
+    /// Polls a future to its end, and the tasks meanwhile.
+    pub async fn drive<F: Future>(&mut self, future: F) -> F::Output {
+        let mut future = pin!(future);
+        self.wake_future();
+        poll_fn(|cx| self.poll_with(cx, |cx| future.as_mut().poll(cx))).await
+    }
+
+    /// Has the next poll come to the future, although nothing has woken it: it is another one, or was changed.
+    pub fn wake_future(&mut self) {
+        self.shared.flags.fetch_or(FUTURE, Ordering::AcqRel);
+    }
+
+    /// Polls the future and the tasks, those that were woken, until none of them is ready to go on.
+    pub fn poll_with<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        mut poll_future: impl FnMut(&mut Context<'_>) -> Poll<T>,
+    ) -> Poll<T> {
+        self.shared.driver.register(cx.waker());
+        self.shared.flags.fetch_or(POLLING, Ordering::AcqRel);
+        // Also if one of them panics.
+        let _end = End { shared: &self.shared, waker: cx.waker() };
+        for _ in 0..MAX_ROUNDS {
+            let woken = self.shared.flags.fetch_and(POLLING, Ordering::AcqRel);
+            if woken == POLLING {
+                break;
+            }
+            if woken & FUTURE != 0
+                && let ready @ Poll::Ready(_) =
+                    poll_future(&mut Context::from_waker(&self.wakes_future))
+            {
+                return ready;
+            }
+            if woken & TASK != 0 {
+                self.running.extend(mem::take(&mut *lock(&self.shared.new)));
+                let cx = &mut Context::from_waker(&self.wakes_tasks);
+                while let Poll::Ready(Some(())) = self.running.poll_next_unpin(cx) {}
+            }
+        }
+        Poll::Pending
+    }
+
+    /// Takes out the tasks that have not ended.
+    pub fn take(&mut self) -> impl Future<Output = ()> + Send + 'static {
+        self.running.extend(mem::take(&mut *lock(&self.shared.new)));
+        mem::take(&mut self.running).collect()
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.running.is_empty() && lock(&self.shared.new).is_empty()
+    }
+}
+
+/// The end of a poll. If something was woken since, another one follows.
+struct End<'a> {
+    shared: &'a Shared,
+    waker: &'a Waker,
+}
+
+impl Drop for End<'_> {
+    fn drop(&mut self) {
+        if self.shared.flags.fetch_and(!POLLING, Ordering::AcqRel) != POLLING {
+            self.waker.wake_by_ref();
+        }
+    }
+}
+
+impl fmt::Debug for Spawner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("takes tasks in")
+    }
+}
+
+impl fmt::Debug for Tasks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} tasks", self.running.len())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        future::pending,
+        sync::atomic::{AtomicBool, AtomicUsize},
+    };
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Wakes(AtomicUsize);
+
+    impl Wake for Wakes {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Polls tasks as a task of a runtime would.
+    #[derive(Default)]
+    struct Driver(Arc<Wakes>);
+
+    impl Driver {
+        fn wakes(&self) -> usize {
+            self.0.0.load(Ordering::Relaxed)
+        }
+
+        fn poll<F: Future>(&self, future: Pin<&mut F>) -> Poll<F::Output> {
+            future.poll(&mut Context::from_waker(&Waker::from(Arc::clone(&self.0))))
+        }
+    }
+
+    /// Something that one task puts there for another one.
+    #[derive(Default)]
+    struct Place {
+        is_there: AtomicBool,
+        waker: Mutex<Option<Waker>>,
+    }
+
+    impl Place {
+        fn put(&self) {
+            self.is_there.store(true, Ordering::Relaxed);
+            let waker = lock(&self.waker).take();
+            waker.into_iter().for_each(Waker::wake);
+        }
+
+        async fn wait(&self) {
+            poll_fn(|cx| {
+                *lock(&self.waker) = Some(cx.waker().clone());
+                if self.is_there.load(Ordering::Relaxed) { Poll::Ready(()) } else { Poll::Pending }
+            })
+            .await;
+        }
+    }
+
+    #[test]
+    fn what_tasks_do_for_each_other_is_taken_up_in_one_poll() {
+        let (driver, [question, answer]) = (Driver::default(), [(); 2].map(|()| Arc::default()));
+        let (spawner, mut tasks) = Tasks::new();
+        let (asked, answered): (Arc<Place>, Arc<Place>) =
+            (Arc::clone(&question), Arc::clone(&answer));
+        spawner.execute(async move {
+            asked.wait().await;
+            answered.put();
+        });
+        let begins: Arc<Place> = Arc::default();
+        let begun = Arc::clone(&begins);
+        let mut driven = pin!(tasks.drive(async move {
+            begun.wait().await;
+            question.put();
+            answer.wait().await;
+        }));
+        assert!(driver.poll(driven.as_mut()).is_pending());
+        assert_eq!(driver.wakes(), 0);
+        begins.put();
+        assert_eq!(driver.wakes(), 1);
+        assert!(driver.poll(driven).is_ready());
+        assert_eq!(driver.wakes(), 1);
+    }
+
+    #[test]
+    fn a_new_task_wakes_the_driver() {
+        let (driver, (spawner, mut tasks)) = (Driver::default(), Tasks::new());
+        let mut driven = pin!(tasks.drive(pending::<()>()));
+        assert!(driver.poll(driven.as_mut()).is_pending());
+        let place: Arc<Place> = Arc::default();
+        let puts = Arc::clone(&place);
+        spawner.execute(async move { puts.put() });
+        assert_eq!(driver.wakes(), 1);
+        assert!(driver.poll(driven).is_pending());
+        assert!(place.is_there.load(Ordering::Relaxed));
+    }
+
+    #[test]
+    fn a_task_that_always_goes_on_lets_others_have_their_turn() {
+        let (driver, (spawner, mut tasks)) = (Driver::default(), Tasks::new());
+        spawner.execute(poll_fn(|cx| {
+            cx.waker().wake_by_ref();
+            Poll::Pending
+        }));
+        let mut driven = pin!(tasks.drive(pending::<()>()));
+        for polls in 1..10 {
+            assert!(driver.poll(driven.as_mut()).is_pending());
+            assert_eq!(driver.wakes(), polls);
+        }
+    }
+
+    #[test]
+    fn tasks_go_on_where_they_are_taken() {
+        let (driver, (spawner, mut tasks)) = (Driver::default(), Tasks::new());
+        let place: Arc<Place> = Arc::default();
+        let (waits, never) = (Arc::clone(&place), Arc::<Place>::default());
+        spawner.execute(async move { waits.wait().await });
+        assert!(driver.poll(pin!(tasks.drive(never.wait()))).is_pending());
+        assert!(!tasks.is_empty());
+        let mut rest = pin!(tasks.take());
+        assert!(tasks.is_empty());
+        assert!(driver.poll(rest.as_mut()).is_pending());
+        let before = driver.wakes();
+        place.put();
+        assert_eq!(driver.wakes(), before + 1);
+        assert!(driver.poll(rest).is_ready());
+    }
+}
