@@ -1,6 +1,6 @@
 //! The processes of `run`: copies of one program.
 
-use std::{future::poll_fn, process::ExitStatus, task::Poll};
+use std::{collections::BTreeMap, future::poll_fn, process::ExitStatus, task::Poll};
 
 use rustix::{
     io::Errno,
@@ -15,10 +15,11 @@ use crate::{
     signals::Received,
 };
 
-/// Copies of a program, by rank.
+/// Copies of a program.
 #[derive(Default)]
 pub(crate) struct Copies {
-    copies: Vec<Copy>,
+    /// By rank.
+    copies: BTreeMap<usize, Copy>,
     /// Those which were running when they were to end, and what they had started.
     groups: Vec<Pid>,
     family: Family,
@@ -30,22 +31,21 @@ struct Copy {
 }
 
 impl Copies {
-    /// Adds the copy of the next rank.
-    pub(crate) fn push(&mut self, running: Running) {
-        self.copies.push(Copy { running, has_ended: false });
+    pub(crate) fn insert(&mut self, rank: usize, running: Running) {
+        self.copies.insert(rank, Copy { running, has_ended: false });
     }
 
     /// The rank of the next copy that ends, and how it does; `None` when all have ended. Cancel safe.
     pub(crate) async fn next_end(&mut self) -> Result<Option<(usize, ExitStatus)>, Error> {
         poll_fn(|cx| {
-            let mut copies = self.copies.iter_mut().enumerate().filter(|(_, copy)| !copy.has_ended);
+            let mut copies = self.copies.iter_mut().filter(|(_, copy)| !copy.has_ended);
             let mut is_over = true;
             let ended = copies.find_map(|(rank, copy)| {
                 is_over = false;
                 match copy.running.poll_ended(cx) {
                     Poll::Ready(status) => {
                         copy.has_ended = true;
-                        Some(status.map(|status| Some((rank, status))))
+                        Some(status.map(|status| Some((*rank, status))))
                     }
                     Poll::Pending => None,
                 }
@@ -62,18 +62,18 @@ impl Copies {
     /// The ranks of copies that have ended by now, and how they have; without waiting for any.
     pub(crate) fn ended_by_now(&mut self) -> Result<Vec<(usize, ExitStatus)>, Error> {
         let mut ended = Vec::new();
-        let copies = self.copies.iter_mut().enumerate().filter(|(_, copy)| !copy.has_ended);
+        let copies = self.copies.iter_mut().filter(|(_, copy)| !copy.has_ended);
         for (rank, copy) in copies {
             if let Some(status) = copy.running.try_ended()? {
                 copy.has_ended = true;
-                ended.push((rank, status));
+                ended.push((*rank, status));
             }
         }
         Ok(ended)
     }
 
     pub(crate) fn is_any_running(&self) -> bool {
-        self.copies.iter().any(|copy| !copy.has_ended)
+        self.copies.values().any(|copy| !copy.has_ended)
     }
 
     /// Sends all copies, and what they have started, a signal that this process has received.
@@ -92,7 +92,7 @@ impl Copies {
     pub(crate) fn kill(&mut self) -> Vec<usize> {
         let spared = self.send(Signal::KILL);
         for rank in &spared {
-            if let Some(copy) = self.copies.get_mut(*rank) {
+            if let Some(copy) = self.copies.get_mut(rank) {
                 copy.has_ended = true;
             }
         }
@@ -118,7 +118,7 @@ impl Copies {
     }
 
     fn running(&self) -> impl Iterator<Item = (usize, &Running)> {
-        let copies = self.copies.iter().enumerate();
-        copies.filter(|(_, copy)| !copy.has_ended).map(|(rank, copy)| (rank, &copy.running))
+        let copies = self.copies.iter().filter(|(_, copy)| !copy.has_ended);
+        copies.map(|(rank, copy)| (*rank, &copy.running))
     }
 }

@@ -126,7 +126,10 @@ impl Relay {
 
     /// Returns when all that the copies, which have ended, have written is printed. Fails if standard output
     /// could not be written.
-    pub(crate) async fn finish(self, relayed: Vec<Relayed>) -> Result<(), Error> {
+    pub(crate) async fn finish(
+        self,
+        relayed: impl IntoIterator<Item = Relayed>,
+    ) -> Result<(), Error> {
         let Self { stdout, stderr, is_over, mut tasks } = self;
         let arrived = async {
             for pipe in relayed.into_iter().flat_map(|relayed| relayed.pipes).flatten() {

@@ -1,6 +1,7 @@
 //! `mp-manager run`
 
 use std::{
+    collections::BTreeMap,
     ffi::OsString,
     future::pending,
     io,
@@ -121,7 +122,7 @@ impl Run {
             size: self.size(),
             copies: Copies::default(),
             relay: Relay::start(self.size()),
-            relayed: Vec::new(),
+            relayed: BTreeMap::new(),
             directory: &directory,
             code: 0,
             failure: None,
@@ -243,7 +244,7 @@ struct Supervision<'a> {
     copies: Copies,
     relay: Relay,
     /// By rank.
-    relayed: Vec<Relayed>,
+    relayed: BTreeMap<usize, Relayed>,
     directory: &'a PrivateDirectory,
     /// The highest so far.
     code: u8,
@@ -261,12 +262,15 @@ struct Supervision<'a> {
 }
 
 impl Supervision<'_> {
+    /// Rank 0 comes last, as it may read from the terminal: in the background that stops our group. A process that is
+    /// about to start would stop in it, and this one, which waits for its start, would never come to its own stop:
+    /// the shell would not hear of any.
     fn start(&mut self, environment: &[(OsString, OsString)]) {
-        for rank in 0..self.size {
+        for rank in (1..self.size).chain([0]) {
             match self.start_copy(rank, environment) {
                 Ok(mut copy) => {
-                    self.relayed.push(self.relay.attach(rank, copy.take_output()));
-                    self.copies.push(copy);
+                    self.relayed.insert(rank, self.relay.attach(rank, copy.take_output()));
+                    self.copies.insert(rank, copy);
                 }
                 Err(error) => {
                     self.fail(error);
@@ -361,7 +365,7 @@ impl Supervision<'_> {
     }
 
     fn print_after(&mut self, rank: usize, problem: &str) {
-        if let Some(relayed) = self.relayed.get_mut(rank) {
+        if let Some(relayed) = self.relayed.get_mut(&rank) {
             self.relay.print_after(relayed, complaint(problem));
         }
     }
@@ -408,7 +412,7 @@ impl Supervision<'_> {
         }
         let mut code = self.code;
         tokio::select! {
-            printed = self.relay.finish(self.relayed) => {
+            printed = self.relay.finish(self.relayed.into_values()) => {
                 code = code.max(printed.map_or_else(|error| error.code(), |()| 0));
             }
             // Nobody waits for what a slow reader has not read.

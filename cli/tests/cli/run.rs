@@ -216,7 +216,7 @@ fn the_others_are_ended_when_a_copy_has_failed() {
     let place = Place::new();
     assert!(Command::new("mkfifo").arg(place.0.path("ready")).status().unwrap().success());
     let fails = "if [ $MP_MANAGER_RANK = 1 ]; then read line <ready; exit 3; fi";
-    let polite = format!("trap 'exit 4' TERM; {fails}; echo >ready; (exec sleep 1000)");
+    let polite = format!("trap 'exit 4' TERM; {fails}; (echo >ready; exec sleep 1000)");
     let finished = place.run_script(&["-n", "2", "--kill-others", "--grace", "600"], &polite);
     // Of the one that failed by itself.
     assert_eq!(finished.code, Some(3), "{finished:?}");
