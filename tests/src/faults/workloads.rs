@@ -21,8 +21,9 @@ use crate::{
     resource::{Access, ResourceClient},
 };
 
-/// Calls that may wait wait no longer than this, mostly.
-pub(crate) const PATIENCE: Duration = Duration::from_millis(300);
+/// Calls that may wait wait no longer than this, mostly. A client whose connections are cut has one again sooner, on a
+/// busy machine as well: otherwise it is right to say that the manager could not be reached within that time.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(1);
 /// What is done between two calls takes no longer.
 const LONGEST_PAUSE_US: u64 = 8_000;
 /// Between two rounds of a workload; several processes share a processor.
