@@ -111,10 +111,14 @@ fn plant_some(
         fs::write(&file, changed)?;
         let seen = simulate(&tree, &target, seeds);
         fs::write(&file, original)?;
-        let seen = seen.map_err(|error| io::Error::other(format!("{}: {error}", bug.name)))?;
         let mut rows = rows.lock().map_err(|_| io::Error::other("a worker panicked"))?;
-        rows.found += usize::from(seen.is_some());
-        let (seed, what) = seen.unwrap_or_else(|| ("-".into(), "**not found**".into()));
+        rows.found += usize::from(matches!(seen, Ok(Some(_))));
+        let (seed, what) = match seen {
+            Ok(Some(found)) => found,
+            Ok(None) => ("-".into(), "**not found**".into()),
+            // The others are planted all the same.
+            Err(error) => ("-".into(), format!("**{error}**")),
+        };
         rows.waiting.insert(number, format!("| {} | {} | {seed} | {what} |", bug.name, bug.file));
         while let printed = rows.printed
             && let Some(row) = rows.waiting.remove(&printed)
