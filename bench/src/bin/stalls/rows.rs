@@ -37,7 +37,7 @@ rows! {
     "union of two sets of 10^6" => union,
     "inspecting 10^6 objects" => inspect,
     "scraping metrics of 2*10^5 objects" => scrape,
-    "repeat_in_place to 2*10^7 elements" => repeat,
+    "repeat_in_place to 10^7 elements" => repeat,
     "put_many of 10^6 items" => put_many,
     "a dict grows to 5*10^6 entries" => grow,
     "clear of a dict of 5*10^6" => clear,
@@ -193,7 +193,7 @@ async fn repeat(address: String, part: usize, bystander: Bystander) -> Measured 
     let manager = connect(&address).await?;
     let list: List<u64> = manager.list(Unnamed).await?;
     list.push(7).await?;
-    measure(bystander, list.repeat_in_place(20_000_000 / part as i64)).await
+    measure(bystander, list.repeat_in_place(10_000_000 / part as i64)).await
 }
 
 async fn put_many(address: String, part: usize, bystander: Bystander) -> Measured {
