@@ -1,4 +1,4 @@
-//! What a service manager is told: that the daemon is ready, reloads, stops, and is alive (`sd_notify(3)`).
+//! Tells the service manager that the daemon is ready, reloads, stops, and is alive (`sd_notify(3)`).
 //!
 //! The crate sd-notify says the same, on a socket that blocks: a service manager that does not read would keep us
 //! from serving. The environment stays as it is: the daemon starts no processes that could inherit it.
@@ -25,10 +25,10 @@ const TIMEOUT: Duration = Duration::from_secs(1);
 /// Nobody needs to hear more often that the daemon is alive.
 const SHORTEST_BEAT: Duration = Duration::from_millis(1);
 
-/// Whoever started this process and wants to hear of it.
+/// The service manager that started this process, if one did and listens.
 #[derive(Debug, Clone)]
 pub(crate) struct ServiceManager {
-    /// `None` if nobody does.
+    /// `None` if there is none.
     socket: Option<SocketAddr>,
 }
 

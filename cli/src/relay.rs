@@ -56,7 +56,7 @@ pub(crate) struct Relay {
     stderr: Printer,
     /// Whether all copies have ended.
     is_over: watch::Sender<bool>,
-    /// What reads the pipes, and says how copies have ended.
+    /// Tasks that read the pipes, and say how copies have ended.
     tasks: JoinSet<()>,
 }
 
@@ -144,7 +144,7 @@ impl Relay {
         if !is_all {
             arrived.await;
         }
-        // What cannot be written on standard error is lost, and nothing else.
+        // Lines that cannot be written to standard error are lost, and nothing else is.
         let _ = stderr.finish().await;
         stdout.finish().await
     }
@@ -361,7 +361,7 @@ impl Lines {
         chunk
     }
 
-    /// What is there of a line that never ended, as a line.
+    /// Ends a line that never ended, and returns it.
     fn end(&mut self) -> Chunk {
         let mut last = self.chunk();
         if !self.partial.is_empty() {

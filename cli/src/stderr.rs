@@ -131,7 +131,7 @@ fn line(problem: &str) -> String {
 /// The same line as one of the log in JSON.
 fn json_line(problem: &str) -> String {
     let mut timestamp = String::new();
-    // What cannot be formatted is left out.
+    // A time that cannot be formatted is left out.
     let _ = SystemTime.format_time(&mut Writer::new(&mut timestamp));
     let line = json!({
         "timestamp": timestamp,

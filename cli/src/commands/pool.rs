@@ -54,9 +54,10 @@ enum Action {
     /// started with.
     Resize {
         name: String,
-        /// So many in all, shared among the hosts by the numbers that they were started with
+        /// The number of workers of the pool, shared among its hosts in proportion to what they were started with; with
+        /// --host, of that host
         workers: u32,
-        /// So many on this host, and as many as before on the others
+        /// Resize this host alone, and leave the others as they are
         #[arg(long, value_name = "HOST")]
         host: Option<String>,
     },

@@ -189,7 +189,7 @@ impl Run {
         let environment = vec![
             (mp_manager::ADDRESS_VARIABLE.into(), address.to_string().into()),
             (mp_manager::AUTHKEY_FILE_VARIABLE.into(), authkey_file.into()),
-            // What is in the environment is for another manager. Empty is as good as not set.
+            // The environment's certificates are for another manager. An empty variable is as good as none.
             (mp_manager::TLS_CA_VARIABLE.into(), OsString::new()),
             (mp_manager::TLS_CERT_VARIABLE.into(), OsString::new()),
             (mp_manager::TLS_KEY_VARIABLE.into(), OsString::new()),

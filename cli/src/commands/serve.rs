@@ -225,12 +225,12 @@ fn announce(server: &Server) {
     });
 }
 
-/// What a server that runs has around it.
+/// A server's signals, its reloads, and its service manager.
 struct Daemon {
     signals: Signals,
     reload: Reload,
     service_manager: ServiceManager,
-    /// What the service manager shows of it.
+    /// The line that the service manager shows for it.
     status: String,
 }
 

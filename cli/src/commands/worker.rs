@@ -50,7 +50,7 @@ pub(crate) struct Worker {
     /// The program that the workers run: a path, or a name that is looked up in PATH
     #[arg(long, value_name = "PROGRAM")]
     exec: PathBuf,
-    /// What this machine is called in the pool, where no other may be called so [default: its host name]
+    /// This machine's name, which no other host of the pool has [default: its host name]
     #[arg(long, value_name = "NAME")]
     name: Option<String>,
     /// The directory in which the workers run

@@ -71,7 +71,7 @@ fn host() -> String {
     fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default().trim().to_owned()
 }
 
-/// What a task prints when it is held.
+/// A task prints this when it is held.
 const HELD: &str = "HELD";
 
 /// A process that outlives this worker, and hears of the attempt that is held.

@@ -1,4 +1,4 @@
-//! What a service manager is told.
+//! `serve` tells its service manager that it is ready, reloads, stops, and is alive.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 

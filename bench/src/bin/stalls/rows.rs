@@ -180,7 +180,7 @@ async fn scrape(address: String, part: usize, bystander: Bystander) -> Measured 
     .await
 }
 
-/// What is served there.
+/// Reads the metrics over HTTP.
 async fn get(place: &str) -> Result<String, Error> {
     let mut stream = TcpStream::connect(place).await?;
     stream.write_all(b"GET /metrics HTTP/1.1\r\nhost: here\r\n\r\n").await?;
