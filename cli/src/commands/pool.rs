@@ -27,9 +27,13 @@ enum Action {
     /// List the pools
     Ls,
     /// Show how far a pool is, and its hosts
-    Status { name: String },
+    Status {
+        /// The name of the pool
+        name: String,
+    },
     /// List the tasks that are not done, and where they are
     Tasks {
+        /// The name of the pool
         name: String,
         /// List the last tasks that failed instead, 100 at most, with their errors
         #[arg(long)]
@@ -40,6 +44,7 @@ enum Action {
     /// The host leaves after them: `mp-manager worker` ends there with 0. What is submitted meanwhile waits
     /// for others.
     Drain {
+        /// The name of the pool
         name: String,
         /// This host alone
         #[arg(long, value_name = "HOST", conflicts_with = "all")]
@@ -48,11 +53,12 @@ enum Action {
         #[arg(long)]
         all: bool,
     },
-    /// Say how many workers there are to be
+    /// Change the number of workers
     ///
     /// Workers that are too many finish what they have in hand. A host that comes later has as many as it was
     /// started with.
     Resize {
+        /// The name of the pool
         name: String,
         /// The number of workers of the pool, shared among its hosts in proportion to what they were started with; with
         /// --host, of that host
