@@ -131,6 +131,8 @@ impl Tasks {
                 && let ready @ Poll::Ready(_) =
                     poll_future(&mut Context::from_waker(&self.wakes_future))
             {
+                // Whoever polls next polls them: they are not woken twice.
+                self.shared.flags.fetch_or(woken & TASK, Ordering::AcqRel);
                 return ready;
             }
             if woken & TASK != 0 {
@@ -259,6 +261,26 @@ mod tests {
         assert_eq!(driver.wakes(), 1);
         assert!(driver.poll(driven).is_ready());
         assert_eq!(driver.wakes(), 1);
+    }
+
+    #[test]
+    fn a_task_that_is_woken_as_the_future_ends_goes_on_with_the_next_one() {
+        let (driver, (spawner, mut tasks)) = (Driver::default(), Tasks::new());
+        let [waited, answered] = [(); 2].map(|()| Arc::<Place>::default());
+        let (waits, answers) = (Arc::clone(&waited), Arc::clone(&answered));
+        spawner.execute(async move {
+            waits.wait().await;
+            answers.put();
+        });
+        let ends = Arc::<Place>::default();
+        {
+            let mut driven = pin!(tasks.drive(ends.wait()));
+            assert!(driver.poll(driven.as_mut()).is_pending());
+            ends.put();
+            waited.put();
+            assert!(driver.poll(driven).is_ready());
+        }
+        assert!(driver.poll(pin!(tasks.drive(answered.wait()))).is_ready());
     }
 
     #[test]
