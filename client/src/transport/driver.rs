@@ -160,7 +160,12 @@ impl Connection {
 
     async fn open_streams(&self, authenticated: Authenticated, number: u64) -> Result<Streams> {
         let Authenticated { client, channel, mut tasks, .. } = authenticated;
-        let opened = tasks.drive(self.open_both(client, channel, number)).await;
+        let allowed = self.target.timeout;
+        let opening = tasks.drive(self.open_both(client, channel, number));
+        let Ok(opened) = timeout(allowed, opening).await else {
+            let message = format!("no answer within {allowed:?}");
+            return Err(cannot_connect(&self.target.address, message));
+        };
         let (frames, beats, answers) = opened?;
         Ok(Streams { number, tasks, frames, beats, answers })
     }
