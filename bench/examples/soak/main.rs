@@ -115,7 +115,10 @@ async fn soak(arguments: &Arguments) -> io::Result<bool> {
     for n in 1..=count as u32 {
         sleep_until(began + every * n).await;
         let Ok(pause) = timeout(PAUSE, soak.pause()).await else {
-            return Err(io::Error::other("a client does not come to the end of its round"));
+            return Err(io::Error::other(format!(
+                "clients that do not come to the end of their round in {PAUSE:?}: {:?}",
+                soak.in_round()
+            )));
         };
         let sample = Sample::of(&daemon, &observer, PAUSE).await?;
         println!("{sample}  {}", soak.take_rounds());

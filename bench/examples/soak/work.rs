@@ -67,6 +67,7 @@ pub(crate) struct Soak {
     /// Held for reading during a round.
     rounds: RwLock<()>,
     done: [AtomicU64; Work::ALL.len()],
+    is_in_round: [AtomicBool; Work::ALL.len()],
     /// A client has met an error that it should not meet.
     pub(crate) has_failed: AtomicBool,
 }
@@ -78,6 +79,7 @@ impl Soak {
             proxy,
             rounds: RwLock::default(),
             done: Default::default(),
+            is_in_round: Default::default(),
             has_failed: AtomicBool::new(false),
         }
     }
@@ -85,6 +87,12 @@ impl Soak {
     /// Waits until all are between two rounds; they stay there until this is dropped.
     pub(crate) async fn pause(&self) -> RwLockWriteGuard<'_, ()> {
         self.rounds.write().await
+    }
+
+    /// Which sorts of clients are within a round.
+    pub(crate) fn in_round(&self) -> Vec<Work> {
+        let is_in_round = |work: &Work| self.is_in_round[*work as usize].load(Ordering::Relaxed);
+        Work::ALL.iter().copied().filter(is_in_round).collect()
     }
 
     /// How many rounds of each sort there were since this was asked last.
@@ -100,11 +108,13 @@ impl Soak {
     pub(crate) async fn repeat(self: Arc<Self>, work: Work) {
         loop {
             let round = self.rounds.read().await;
+            self.is_in_round[work as usize].store(true, Ordering::Relaxed);
             if let Err(error) = self.round(work).await {
                 println!("{work:?}: {error}");
                 self.has_failed.store(true, Ordering::Relaxed);
                 return;
             }
+            self.is_in_round[work as usize].store(false, Ordering::Relaxed);
             self.done[work as usize].fetch_add(1, Ordering::Relaxed);
             drop(round);
             // Whoever wants all of them to pause comes first.
