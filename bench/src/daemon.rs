@@ -22,6 +22,8 @@ pub enum Transport {
     Unix,
     /// A loopback port that the system chooses.
     Tcp,
+    /// The same, with TLS.
+    Tls,
 }
 
 /// The daemon's program that was built with this one. Examples are in a directory of their own.
@@ -58,6 +60,7 @@ impl Daemon {
         let address = match transport {
             Transport::Unix => format!("unix:{}", directory.path().join("socket").display()),
             Transport::Tcp => "127.0.0.1:0".to_owned(),
+            Transport::Tls => "tls://127.0.0.1:0".to_owned(),
         };
         let mut process = Process::start(
             Command::new(program)
@@ -137,6 +140,7 @@ impl fmt::Display for Transport {
         f.pad(match self {
             Self::Unix => "unix",
             Self::Tcp => "tcp",
+            Self::Tls => "tls",
         })
     }
 }

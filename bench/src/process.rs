@@ -7,6 +7,17 @@ use std::{
     time::Duration,
 };
 
+/// What a process has used.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Processor time.
+    pub cpu: Duration,
+    /// How often its threads were switched.
+    pub switches: u64,
+    /// Resident memory in KiB.
+    pub kib: u64,
+}
+
 /// A process whose output is read. Dropping it kills it.
 #[derive(Debug)]
 pub struct Process {
@@ -92,11 +103,41 @@ impl Process {
     /// # Errors
     /// If it has ended.
     pub fn memory_kib(&self) -> io::Result<u64> {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-        line.and_then(|line| line.split_whitespace().next()?.parse().ok())
-            .ok_or_else(|| io::Error::other("the process has ended"))
+        memory_kib_of(self.child.id())
     }
+
+    /// What it has used so far. Threads that have ended do not count.
+    ///
+    /// # Errors
+    /// If it has ended.
+    pub fn usage(&self) -> io::Result<Usage> {
+        // In nanoseconds, which a sample of a second needs.
+        let (mut nanoseconds, mut switches) = (0, 0);
+        for task in fs::read_dir(format!("/proc/{}/task", self.child.id()))? {
+            let path = task?.path();
+            // A thread may end meanwhile.
+            let read = |file| fs::read_to_string(path.join(file)).unwrap_or_default();
+            let spent = read("schedstat").split_whitespace().next().and_then(|n| n.parse().ok());
+            nanoseconds += spent.unwrap_or(0);
+            switches += read("status")
+                .lines()
+                .filter(|line| line.contains("ctxt_switches:"))
+                .filter_map(|line| line.split_whitespace().nth(1)?.parse::<u64>().ok())
+                .sum::<u64>();
+        }
+        Ok(Usage { cpu: Duration::from_nanos(nanoseconds), switches, kib: self.memory_kib()? })
+    }
+}
+
+/// The resident memory of any process, in KiB.
+///
+/// # Errors
+/// If it has ended.
+pub fn memory_kib_of(process: u32) -> io::Result<u64> {
+    let status = fs::read_to_string(format!("/proc/{process}/status"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    line.and_then(|line| line.split_whitespace().next()?.parse().ok())
+        .ok_or_else(|| io::Error::other("the process has ended"))
 }
 
 impl Drop for Process {

@@ -1,9 +1,9 @@
 //! What is made of several rounds.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// The rounds of one measurement: their median, and how far they lie apart.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Summary {
     /// The middle one; of an even number, the mean of the two in the middle.
     pub median: f64,

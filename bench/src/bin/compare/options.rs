@@ -29,7 +29,7 @@ pub(crate) struct Options {
     /// Measures this row alone; may be given several times
     #[arg(long, value_name = "ROW")]
     only: Vec<Row>,
-    /// Measures over this transport alone
+    /// Measures over this transport alone; by default over unix and tcp
     #[arg(long, value_name = "TRANSPORT")]
     over: Option<Transport>,
     /// Samples that are taken from each side
@@ -74,7 +74,7 @@ impl Options {
     pub(crate) fn transports(&self) -> Vec<Transport> {
         match self.over {
             Some(over) => vec![over],
-            None => Transport::value_variants().to_vec(),
+            None => vec![Transport::Unix, Transport::Tcp],
         }
     }
 

@@ -1,0 +1,211 @@
+//! Measures ours against what people would use instead: the same work, in turns.
+//!
+//! ```sh
+//! cargo run --release -p mp-manager-bench
+//! ```
+//!
+//! Servers and clients are processes of their own, started for each sample: where the system puts their memory and
+//! threads is drawn anew each time. Within a round the sides follow one another at once, and every other round
+//! begins with the other one, so that a machine that slows down slows down both.
+
+mod chart;
+mod client;
+mod report;
+mod rows;
+mod sample;
+mod server;
+
+use std::{
+    fmt::Display,
+    io,
+    path::{Path, PathBuf},
+    process::{Command, ExitCode},
+};
+
+use clap::{Parser, Subcommand};
+use mp_manager_bench::{daemon::built_with_this, statistics::Summary};
+
+use crate::{
+    client::{Client, echo},
+    report::{Line, Report},
+    rows::{ROWS, Row, SERIES},
+    sample::Measured,
+    server::Programs,
+};
+
+/// Measures mp-manager against Redis, etcd, CPython's multiprocessing and a bare echo
+///
+/// A line has the median of the rounds with the least and the greatest, of both sides, their ratio, and what the
+/// servers took: processor time and switches of threads for each operation, and resident memory at the end. A side
+/// whose program is not on this machine is named as absent.
+#[derive(Parser)]
+#[command(name = "peers", args_conflicts_with_subcommands = true)]
+struct Options {
+    /// Measures this row alone; may be given several times
+    #[arg(long, value_name = "NAME", value_parser = names())]
+    only: Vec<String>,
+    /// Two short rounds, for a look: the figures say little
+    #[arg(long)]
+    quick: bool,
+    /// Samples that are taken from each side
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
+    rounds: Option<u32>,
+    /// How long one sample takes
+    #[arg(long, value_parser = seconds)]
+    seconds: Option<f64>,
+    /// Prints one JSON document at the end; progress goes to standard error
+    #[arg(long)]
+    json: bool,
+    /// The daemon's program; by default the one beside this program, which is built if it is not there
+    #[arg(long, value_name = "PATH")]
+    daemon: Option<PathBuf>,
+    #[command(subcommand)]
+    part: Option<Part>,
+}
+
+#[derive(Subcommand)]
+enum Part {
+    /// Draws charts of what `--json` printed
+    Chart {
+        /// The document
+        run: PathBuf,
+        /// Where the charts are put
+        directory: PathBuf,
+    },
+    #[command(hide = true)]
+    Client(Client),
+    #[command(hide = true)]
+    Echo { address: String },
+}
+
+fn main() -> ExitCode {
+    // A worker of a pool goes its own way here.
+    mp_manager::init();
+    let options = Options::parse();
+    let result = match &options.part {
+        Some(Part::Client(client)) => client.run(),
+        Some(Part::Echo { address }) => echo::serve(address),
+        Some(Part::Chart { run, directory }) => chart::draw(run, directory),
+        None => table(&options),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("peers: {error}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn names() -> clap::builder::PossibleValuesParser {
+    let rows = ROWS.iter().map(|row| row.name);
+    rows.chain(SERIES.iter().map(|series| series.row.name)).collect::<Vec<_>>().into()
+}
+
+fn seconds(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(seconds) if (0.01..=3600.0).contains(&seconds) => Ok(seconds),
+        _ => Err("expected a number from 0.01 to 3600".into()),
+    }
+}
+
+fn error(why: impl Display) -> io::Error {
+    io::Error::other(why.to_string())
+}
+
+fn table(options: &Options) -> io::Result<()> {
+    let programs = Programs::find(match &options.daemon {
+        Some(daemon) => daemon.clone(),
+        None => daemon_beside()?,
+    });
+    let rounds = options.rounds.unwrap_or(if options.quick { 2 } else { 5 });
+    let seconds = options.seconds.unwrap_or(if options.quick { 0.2 } else { 1.0 });
+    let say = |text: &dyn Display| {
+        if options.json { eprintln!("{text}") } else { println!("{text}") }
+    };
+    let mut report = Report::new(rounds, seconds, programs.versions());
+    say(&report);
+    say(&Line::HEADINGS);
+    let is_wanted =
+        |row: &Row| options.only.is_empty() || options.only.iter().any(|name| name == row.name);
+    for row in ROWS.iter().filter(|row| is_wanted(row)) {
+        if let Some(program) = row.sides.iter().find_map(|&side| programs.lacks(side)) {
+            say(&format_args!("{:<17} absent: there is no {program} on this machine", row.name));
+            report.absent.push((row.name.to_owned(), program.to_owned()));
+            continue;
+        }
+        let count = if options.quick { divided(row.count) } else { row.count };
+        let mut samples: Vec<Vec<Measured>> = vec![Vec::new(); row.sides.len()];
+        for round in 0..rounds as usize {
+            for turn in 0..row.sides.len() {
+                let side = (turn + round) % row.sides.len();
+                let measured = sample::measure(&programs, row, row.sides[side], count, seconds)?;
+                samples[side].push(measured);
+            }
+        }
+        let line = Line::new(row, &samples);
+        say(&line);
+        report.lines.push(line);
+    }
+    for series in SERIES.iter().filter(|series| is_wanted(&series.row)) {
+        say(&format_args!("\n{}: {} (operations per second)", series.name, series.what));
+        let mut points = Vec::new();
+        for &count in series.counts {
+            if options.quick && count > 10_000 {
+                continue;
+            }
+            let mut rates = Vec::new();
+            for _ in 0..rounds.min(3) {
+                let side = series.row.sides[0];
+                rates.push(sample::measure(&programs, &series.row, side, count, seconds)?.rate);
+            }
+            let rate = Summary::of(rates);
+            say(&format_args!("{count:>12} {:>12.0}", rate.median));
+            points.push((count, rate));
+        }
+        report.series.push((series.name.to_owned(), points));
+    }
+    say(&"");
+    for line in &report.lines {
+        say(&line.verdict());
+    }
+    if options.json {
+        println!("{}", serde_json::to_string_pretty(&report)?);
+    }
+    Ok(())
+}
+
+/// Few enough for a look, where the number is a length of time.
+fn divided(count: u64) -> u64 {
+    if count >= 5_000 { count / 10 } else { count }
+}
+
+/// The daemon that is built like this program.
+fn daemon_beside() -> io::Result<PathBuf> {
+    let daemon = built_with_this()?;
+    let profile = daemon.parent().and_then(Path::file_name).and_then(|name| name.to_str());
+    // cargo says so of itself to what it runs.
+    let (Some(cargo), Some(profile)) = (std::env::var_os("CARGO"), profile) else {
+        if daemon.is_file() {
+            return Ok(daemon);
+        }
+        return Err(error(format!(
+            "there is no {}: `cargo build --release -p mp-manager-cli` builds it, or --daemon says where it is",
+            daemon.display()
+        )));
+    };
+    let profile = if profile == "debug" { "dev" } else { profile };
+    let built = Command::new(cargo)
+        .args([
+            "build",
+            "--quiet",
+            "--profile",
+            profile,
+            "-p",
+            "mp-manager-cli",
+            "--bin",
+            "mp-manager",
+        ])
+        .status()?;
+    if built.success() { Ok(daemon) } else { Err(error("the daemon cannot be built")) }
+}
