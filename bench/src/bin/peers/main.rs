@@ -37,7 +37,7 @@ use crate::{
 ///
 /// A line has the median of the rounds with the least and the greatest, of both sides, their ratio, and what the
 /// servers took: processor time and switches of threads for each operation, and resident memory at the end. A side
-/// whose program is not on this machine is named as absent.
+/// whose program is not on this machine is named as absent. The exit code is 1 if a row could not be measured.
 #[derive(Parser)]
 #[command(name = "peers", args_conflicts_with_subcommands = true)]
 struct Options {
@@ -83,13 +83,14 @@ fn main() -> ExitCode {
     mp_manager::init();
     let options = Options::parse();
     let result = match &options.part {
-        Some(Part::Client(client)) => client.run(),
-        Some(Part::Echo { address }) => echo::serve(address),
-        Some(Part::Chart { run, directory }) => chart::draw(run, directory),
+        Some(Part::Client(client)) => client.run().map(|()| true),
+        Some(Part::Echo { address }) => echo::serve(address).map(|()| true),
+        Some(Part::Chart { run, directory }) => chart::draw(run, directory).map(|()| true),
         None => table(&options),
     };
     match result {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
         Err(error) => {
             eprintln!("peers: {error}");
             ExitCode::from(2)
@@ -113,55 +114,65 @@ fn error(why: impl Display) -> io::Error {
     io::Error::other(why.to_string())
 }
 
-fn table(options: &Options) -> io::Result<()> {
+/// What a run measures with.
+struct Run {
+    programs: Programs,
+    rounds: u32,
+    seconds: f64,
+    is_quick: bool,
+}
+
+/// Measures what is wanted, and whether all of it could be.
+fn table(options: &Options) -> io::Result<bool> {
     let programs = Programs::find(match &options.daemon {
         Some(daemon) => daemon.clone(),
         None => daemon_beside()?,
     });
-    let rounds = options.rounds.unwrap_or(if options.quick { 2 } else { 5 });
-    let seconds = options.seconds.unwrap_or(if options.quick { 0.2 } else { 1.0 });
+    let run = Run {
+        programs,
+        rounds: options.rounds.unwrap_or(if options.quick { 2 } else { 5 }),
+        seconds: options.seconds.unwrap_or(if options.quick { 0.2 } else { 1.0 }),
+        is_quick: options.quick,
+    };
     let say = |text: &dyn Display| {
         if options.json { eprintln!("{text}") } else { println!("{text}") }
     };
-    let mut report = Report::new(rounds, seconds, programs.versions());
+    let mut report = Report::new(run.rounds, run.seconds, run.programs.versions());
     say(&report);
     say(&Line::HEADINGS);
     let is_wanted =
         |row: &Row| options.only.is_empty() || options.only.iter().any(|name| name == row.name);
     for row in ROWS.iter().filter(|row| is_wanted(row)) {
-        if let Some(program) = row.sides.iter().find_map(|&side| programs.lacks(side)) {
+        if let Some(program) = row.sides.iter().find_map(|&side| run.programs.lacks(side)) {
             say(&format_args!("{:<17} absent: there is no {program} on this machine", row.name));
             report.absent.push((row.name.to_owned(), program.to_owned()));
             continue;
         }
-        let count = if options.quick { divided(row.count) } else { row.count };
-        let mut samples: Vec<Vec<Measured>> = vec![Vec::new(); row.sides.len()];
-        for round in 0..rounds as usize {
-            for turn in 0..row.sides.len() {
-                let side = (turn + round) % row.sides.len();
-                let measured = sample::measure(&programs, row, row.sides[side], count, seconds)?;
-                samples[side].push(measured);
+        match run.line(row) {
+            Ok(line) => {
+                say(&line);
+                report.lines.push(line);
+            }
+            Err(error) => {
+                say(&format_args!("{:<17} failed: {error}", row.name));
+                report.failed.push((row.name.to_owned(), error.to_string()));
             }
         }
-        let line = Line::new(row, &samples);
-        say(&line);
-        report.lines.push(line);
     }
     for series in SERIES.iter().filter(|series| is_wanted(&series.row)) {
         say(&format_args!("\n{}: {} (operations per second)", series.name, series.what));
         let mut points = Vec::new();
-        for &count in series.counts {
-            if options.quick && count > 10_000 {
-                continue;
+        for &count in series.counts.iter().filter(|&&count| !run.is_quick || count <= 10_000) {
+            match run.rate(&series.row, count) {
+                Ok(rate) => {
+                    say(&format_args!("{count:>12} {:>12.0}", rate.median));
+                    points.push((count, rate));
+                }
+                Err(error) => {
+                    say(&format_args!("{count:>12} failed: {error}"));
+                    report.failed.push((format!("{} {count}", series.name), error.to_string()));
+                }
             }
-            let mut rates = Vec::new();
-            for _ in 0..rounds.min(3) {
-                let side = series.row.sides[0];
-                rates.push(sample::measure(&programs, &series.row, side, count, seconds)?.rate);
-            }
-            let rate = Summary::of(rates);
-            say(&format_args!("{count:>12} {:>12.0}", rate.median));
-            points.push((count, rate));
         }
         report.series.push((series.name.to_owned(), points));
     }
@@ -172,7 +183,30 @@ fn table(options: &Options) -> io::Result<()> {
     if options.json {
         println!("{}", serde_json::to_string_pretty(&report)?);
     }
-    Ok(())
+    Ok(report.failed.is_empty())
+}
+
+impl Run {
+    /// Measures the sides of a row in turns.
+    fn line(&self, row: &Row) -> io::Result<Line> {
+        let count = if self.is_quick { divided(row.count) } else { row.count };
+        let mut samples: Vec<Vec<Measured>> = vec![Vec::new(); row.sides.len()];
+        for round in 0..self.rounds as usize {
+            for turn in 0..row.sides.len() {
+                let at = (turn + round) % row.sides.len();
+                let side = row.sides[at];
+                samples[at].push(sample::measure(&self.programs, row, side, count, self.seconds)?);
+            }
+        }
+        Ok(Line::new(row, &samples))
+    }
+
+    /// Operations per second of ours, with so many of what grows.
+    fn rate(&self, row: &Row, count: u64) -> io::Result<Summary> {
+        let measure = |_| sample::measure(&self.programs, row, row.sides[0], count, self.seconds);
+        let samples: Vec<_> = (0..self.rounds.min(3)).map(measure).collect::<Result<_, _>>()?;
+        Ok(Summary::of(samples.iter().map(|sample| sample.rate).collect()))
+    }
 }
 
 /// Few enough for a look, where the number is a length of time.

@@ -25,6 +25,8 @@ pub(crate) struct Report {
     pub(crate) lines: Vec<Line>,
     /// Rows, and the program that each lacks.
     pub(crate) absent: Vec<(String, String)>,
+    /// Rows that could not be measured, and why.
+    pub(crate) failed: Vec<(String, String)>,
     /// Names, and operations per second by what grows.
     pub(crate) series: Vec<(String, Vec<(u64, Summary)>)>,
 }
@@ -65,6 +67,7 @@ impl Report {
             seconds,
             lines: Vec::new(),
             absent: Vec::new(),
+            failed: Vec::new(),
             series: Vec::new(),
         }
     }

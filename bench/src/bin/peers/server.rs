@@ -19,6 +19,8 @@ use crate::{client::Speaks, error};
 
 /// CPython's manager and its clients.
 pub(crate) const PYTHON: &str = include_str!("python.py");
+/// As many objects and connections as a row has.
+const MANY: [&str; 4] = ["--max-connections", "20000", "--max-objects", "2000000"];
 /// By then a server listens.
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -124,8 +126,7 @@ impl Programs {
                     Side::OursTls => Transport::Tls,
                     _ => Transport::Tcp,
                 };
-                let daemon =
-                    Daemon::start(&self.daemon, transport, &["--max-connections", "20000"])?;
+                let daemon = Daemon::start(&self.daemon, transport, &MANY)?;
                 let address = daemon.address().to_owned();
                 (Running::Daemon(daemon), address)
             }
