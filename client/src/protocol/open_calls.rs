@@ -1,7 +1,7 @@
 //! The calls that are open, and when the client's own clock ends them.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeSet, VecDeque},
     time::Duration,
 };
 
@@ -9,8 +9,14 @@ use super::{request::Seq, slot::Slot};
 
 /// Each open call by its seq. A call that has a deadline stands in `due` until it is removed, so
 /// the two never differ.
+///
+/// Calls are opened in the order of their seqs, and most are closed in about that order: they stand in a row, where
+/// closing one leaves a gap, and a row of too many gaps is moved together. A call that waits for long keeps those
+/// gaps behind it no longer than that.
 pub(super) struct OpenCalls<H> {
-    entries: BTreeMap<Seq, Entry<H>>,
+    /// By seq, ascending; without gaps at either end.
+    row: VecDeque<(Seq, Option<Entry<H>>)>,
+    len: usize,
     due: BTreeSet<(Duration, Seq)>,
 }
 
@@ -19,57 +25,108 @@ struct Entry<H> {
     due: Option<Duration>,
 }
 
+/// A shorter row is never moved together.
+const SHORT: usize = 256;
+/// The memory of a row with room for more is given back when it is hardly used.
+const ROOMY: usize = 1024;
+
 impl<H> Default for OpenCalls<H> {
     fn default() -> Self {
-        Self { entries: BTreeMap::new(), due: BTreeSet::new() }
+        Self { row: VecDeque::new(), len: 0, due: BTreeSet::new() }
     }
 }
 
 impl<H> OpenCalls<H> {
     #[cfg(any(test, feature = "simulation"))]
     pub(super) fn len(&self) -> usize {
-        self.entries.len()
+        self.len
     }
 
     pub(super) fn insert(&mut self, seq: Seq, slot: Slot<H>, due: Option<Duration>) {
         self.due.extend(due.map(|due| (due, seq)));
-        self.entries.insert(seq, Entry { slot, due });
+        let entry = (seq, Some(Entry { slot, due }));
+        if self.row.back().is_none_or(|(last, _)| *last < seq) {
+            self.row.push_back(entry);
+        } else {
+            match self.find(seq) {
+                Ok(at) => self.row[at] = entry,
+                Err(at) => self.row.insert(at, entry),
+            }
+        }
+        self.len += 1;
+    }
+
+    /// Where a seq stands, or would.
+    fn find(&self, seq: Seq) -> Result<usize, usize> {
+        // As many places behind the first as it is later, unless the row was moved together since.
+        let first = self.row.front().map_or(seq, |(first, _)| *first);
+        let at = usize::try_from(seq.wrapping_sub(first)).unwrap_or(usize::MAX);
+        match self.row.get(at) {
+            Some((there, _)) if *there == seq => Ok(at),
+            _ => self.row.binary_search_by_key(&seq, |(seq, _)| *seq),
+        }
     }
 
     pub(super) fn get(&self, seq: Seq) -> Option<&Slot<H>> {
-        self.entries.get(&seq).map(|entry| &entry.slot)
+        let (_, entry) = self.row.get(self.find(seq).ok()?)?;
+        entry.as_ref().map(|entry| &entry.slot)
     }
 
     pub(super) fn get_mut(&mut self, seq: Seq) -> Option<&mut Slot<H>> {
-        self.entries.get_mut(&seq).map(|entry| &mut entry.slot)
+        self.entry_mut(seq).map(|entry| &mut entry.slot)
+    }
+
+    fn entry_mut(&mut self, seq: Seq) -> Option<&mut Entry<H>> {
+        let at = self.find(seq).ok()?;
+        self.row.get_mut(at)?.1.as_mut()
     }
 
     pub(super) fn remove(&mut self, seq: Seq) -> Option<Slot<H>> {
-        let Entry { slot, due } = self.entries.remove(&seq)?;
+        let at = self.find(seq).ok()?;
+        let Entry { slot, due } = self.row.get_mut(at)?.1.take()?;
         if let Some(due) = due {
             self.due.remove(&(due, seq));
         }
+        self.len -= 1;
+        self.tidy();
         Some(slot)
     }
 
     /// Keeps the calls that `keep` is true of.
     pub(super) fn retain(&mut self, mut keep: impl FnMut(&mut Slot<H>) -> bool) {
-        let due = &mut self.due;
-        self.entries.retain(|&seq, entry| {
-            let keeps = keep(&mut entry.slot);
-            if !keeps && let Some(at) = entry.due {
-                due.remove(&(at, seq));
+        for (seq, place) in &mut self.row {
+            let removed = place.take_if(|entry| !keep(&mut entry.slot));
+            if let Some(Entry { due, .. }) = removed {
+                self.len -= 1;
+                if let Some(at) = due {
+                    self.due.remove(&(at, *seq));
+                }
             }
-            keeps
-        });
+        }
+        self.tidy();
+    }
+
+    fn tidy(&mut self) {
+        while let Some((_, None)) = self.row.front() {
+            self.row.pop_front();
+        }
+        while let Some((_, None)) = self.row.back() {
+            self.row.pop_back();
+        }
+        if self.row.len() > SHORT && self.row.len() / 4 > self.len {
+            self.row.retain(|(_, entry)| entry.is_some());
+        }
+        if self.row.capacity() > ROOMY && self.row.capacity() / 8 > self.row.len() {
+            self.row.shrink_to(2 * self.row.len());
+        }
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (Seq, &Slot<H>)> {
-        self.entries.iter().map(|(seq, entry)| (*seq, &entry.slot))
+        self.row.iter().filter_map(|(seq, entry)| Some((*seq, &entry.as_ref()?.slot)))
     }
 
     pub(super) fn slots_mut(&mut self) -> impl Iterator<Item = &mut Slot<H>> {
-        self.entries.values_mut().map(|entry| &mut entry.slot)
+        self.row.iter_mut().filter_map(|(_, entry)| Some(&mut entry.as_mut()?.slot))
     }
 
     /// When the client's clock ends the next call.
@@ -81,7 +138,7 @@ impl<H> OpenCalls<H> {
     pub(super) fn pop_due(&mut self, now: Duration) -> Option<Seq> {
         let &(_, seq) = self.due.first().filter(|(due, _)| *due <= now)?;
         self.due.pop_first();
-        if let Some(entry) = self.entries.get_mut(&seq) {
+        if let Some(entry) = self.entry_mut(seq) {
             entry.due = None;
         }
         Some(seq)
@@ -89,7 +146,7 @@ impl<H> OpenCalls<H> {
 
     /// Has the call end at `due`.
     pub(super) fn postpone(&mut self, seq: Seq, due: Duration) {
-        let Some(entry) = self.entries.get_mut(&seq) else { return };
+        let Some(entry) = self.entry_mut(seq) else { return };
         if let Some(before) = entry.due.replace(due) {
             self.due.remove(&(before, seq));
         }
@@ -108,6 +165,31 @@ mod tests {
 
     fn at(seconds: u64) -> Duration {
         Duration::from_secs(seconds)
+    }
+
+    #[test]
+    fn calls_are_found_beside_gaps_and_one_that_stays() {
+        let mut calls = OpenCalls::default();
+        for seq in 1..=5000 {
+            calls.insert(seq, slot(), None);
+            if seq > 1 && seq % 1000 != 0 {
+                assert!(calls.remove(seq).is_some());
+                assert!(calls.remove(seq).is_none() && calls.get(seq).is_none());
+            }
+            assert!(
+                calls.get(1).is_some()
+                    && calls.get_mut(seq / 1000 * 1000).is_some() == (seq >= 1000)
+            );
+        }
+        let open: Vec<_> = calls.iter().map(|(seq, _)| seq).collect();
+        assert_eq!(open, [1, 1000, 2000, 3000, 4000, 5000]);
+        assert_eq!(calls.len(), 6);
+        assert!(calls.row.len() <= SHORT + 1, "{}", calls.row.len());
+        // Before others that are there.
+        calls.insert(1500, slot(), Some(at(1)));
+        calls.retain(|_| true);
+        assert_eq!(calls.iter().nth(2).map(|(seq, _)| seq), Some(1500));
+        assert!(calls.remove(1500).is_some() && calls.next_due().is_none());
     }
 
     #[test]
