@@ -21,6 +21,7 @@
 
 mod call;
 mod calls;
+mod compact;
 mod cost;
 mod description;
 #[cfg(test)]

@@ -6,11 +6,12 @@
 
 use std::hash::BuildHasher;
 
-use bytes::Bytes;
 use foldhash::fast::FixedState;
 use hashbrown::HashTable;
+use mp_manager_proto::error::{Error, Reason};
 
 use crate::{
+    compact::Compact,
     cost::{self, Cost, times},
     memory::{block, row},
 };
@@ -18,16 +19,21 @@ use crate::{
 #[derive(Debug, Clone)]
 struct Slot<V> {
     ordinal: u64,
-    hash: u64,
     /// `None` is a tombstone.
-    entry: Option<(Bytes, V)>,
+    entry: Option<(Compact, V)>,
 }
+
+/// Where a slot is, in half of the memory that a `usize` takes.
+type Position = u32;
+
+/// As many slots as there are positions: more entries than that take hundreds of gigabytes.
+const MAX_SLOTS: usize = if cfg!(test) { 1 << 12 } else { Position::MAX as usize };
 
 /// Insertion-ordered; the seed decides where entries sit in the table, never their order.
 #[derive(Debug, Clone)]
 pub(crate) struct OrderedMap<V> {
     slots: Vec<Slot<V>>,
-    table: HashTable<usize>,
+    table: HashTable<Position>,
     hasher: FixedState,
     next_ordinal: u64,
 }
@@ -47,25 +53,36 @@ impl<V> OrderedMap<V> {
     }
 
     pub(crate) fn get(&self, key: &[u8]) -> Option<&V> {
-        self.slots[self.position(key)?].entry.as_ref().map(|(_, value)| value)
+        self.slots[self.position(key)? as usize].entry.as_ref().map(|(_, value)| value)
     }
 
     pub(crate) fn contains(&self, key: &[u8]) -> bool {
         self.position(key).is_some()
     }
 
-    /// Puts the value in the key's place, or at the end if it has none; returns the old one.
-    pub(crate) fn insert(&mut self, key: Bytes, value: V) -> Option<V> {
+    /// Refuses to grow by `count` more than a map can hold.
+    pub(crate) fn check_room(&self, count: usize) -> Result<(), Error> {
+        if self.slots.len().saturating_add(count) <= MAX_SLOTS {
+            return Ok(());
+        }
+        let message = format!("there are {} entries, and no room for {count} more", self.len());
+        Err(Error::new(Reason::LimitExceeded, message).with_hint("use several objects"))
+    }
+
+    /// Puts the value in the key's place, or at the end if it has none; returns the old one. Whoever adds entries
+    /// has [checked](Self::check_room) that there is room.
+    pub(crate) fn insert(&mut self, key: Compact, value: V) -> Option<V> {
         let position = self.position(&key);
-        if let Some((_, old)) = position.and_then(|position| self.slots[position].entry.as_mut()) {
+        let there = position.and_then(|position| self.slots[position as usize].entry.as_mut());
+        if let Some((_, old)) = there {
             return Some(std::mem::replace(old, value));
         }
         let hash = self.hasher.hash_one(&key[..]);
-        let position = self.slots.len();
-        self.slots.push(Slot { ordinal: self.next_ordinal, hash, entry: Some((key, value)) });
+        let position = self.next_position();
+        self.slots.push(Slot { ordinal: self.next_ordinal, entry: Some((key, value)) });
         self.next_ordinal += 1;
-        let slots = &self.slots;
-        self.table.insert_unique(hash, position, |&position| slots[position].hash);
+        let (slots, hasher) = (&self.slots, &self.hasher);
+        self.table.insert_unique(hash, position, |&position| hash_at(slots, position, hasher));
         None
     }
 
@@ -74,17 +91,18 @@ impl<V> OrderedMap<V> {
         let slots = &self.slots;
         let found = self.table.find_entry(hash, |&position| is_at(slots, position, key)).ok()?;
         let (position, _) = found.remove();
-        let (_, value) = self.slots[position].entry.take()?;
+        let (_, value) = self.slots[position as usize].entry.take()?;
         self.tidy();
         Some(value)
     }
 
     /// Removes the entry that was inserted last.
-    pub(crate) fn pop_last(&mut self) -> Option<(Bytes, V)> {
+    pub(crate) fn pop_last(&mut self) -> Option<(Compact, V)> {
         // `tidy` leaves no tombstones at the end.
         let slot = self.slots.pop()?;
-        let position = self.slots.len();
-        if let Ok(found) = self.table.find_entry(slot.hash, |&p| p == position) {
+        let position = self.next_position();
+        let hash = slot.hash(&self.hasher);
+        if let Ok(found) = self.table.find_entry(hash, |&p| p == position) {
             found.remove();
         }
         self.tidy();
@@ -96,7 +114,7 @@ impl<V> OrderedMap<V> {
         self.table = HashTable::new();
     }
 
-    pub(crate) fn iter(&self) -> impl DoubleEndedIterator<Item = (&Bytes, &V)> {
+    pub(crate) fn iter(&self) -> impl DoubleEndedIterator<Item = (&Compact, &V)> {
         self.slots.iter().filter_map(|slot| slot.entry.as_ref().map(|(key, value)| (key, value)))
     }
 
@@ -106,9 +124,9 @@ impl<V> OrderedMap<V> {
         &self,
         cursor: Option<u64>,
         reverse: bool,
-    ) -> Box<dyn Iterator<Item = (u64, &Bytes, &V)> + '_> {
+    ) -> Box<dyn Iterator<Item = (u64, &Compact, &V)> + '_> {
         let live = |slot: &'_ Slot<V>| slot.entry.is_some();
-        fn entry<V>(slot: &Slot<V>) -> Option<(u64, &Bytes, &V)> {
+        fn entry<V>(slot: &Slot<V>) -> Option<(u64, &Compact, &V)> {
             slot.entry.as_ref().map(|(key, value)| (slot.ordinal, key, value))
         }
         if reverse {
@@ -147,7 +165,12 @@ impl<V> OrderedMap<V> {
         slots + block(self.table.allocation_size())
     }
 
-    fn position(&self, key: &[u8]) -> Option<usize> {
+    /// Where the next slot is going to be.
+    fn next_position(&self) -> Position {
+        Position::try_from(self.slots.len()).unwrap_or(Position::MAX)
+    }
+
+    fn position(&self, key: &[u8]) -> Option<Position> {
         let hash = self.hasher.hash_one(key);
         self.table.find(hash, |&position| is_at(&self.slots, position, key)).copied()
     }
@@ -161,15 +184,18 @@ impl<V> OrderedMap<V> {
         if self.slots.len() >= 32 && self.slots.len() >= 2 * self.len() {
             self.slots.retain(|slot| slot.entry.is_some());
             self.table.clear();
-            let slots = &self.slots;
-            for (position, slot) in slots.iter().enumerate() {
-                self.table.insert_unique(slot.hash, position, |&position| slots[position].hash);
+            let (slots, hasher) = (&self.slots, &self.hasher);
+            for (position, slot) in (0..).zip(slots) {
+                self.table.insert_unique(slot.hash(hasher), position, |&position| {
+                    hash_at(slots, position, hasher)
+                });
             }
         }
         if self.stands_empty(self.slots.len()) {
-            let (slots, wanted) = (&mut self.slots, 2 * self.table.len());
-            slots.shrink_to(wanted);
-            self.table.shrink_to(wanted, |&position| slots[position].hash);
+            let wanted = 2 * self.table.len();
+            self.slots.shrink_to(wanted);
+            let (slots, hasher) = (&self.slots, &self.hasher);
+            self.table.shrink_to(wanted, |&position| hash_at(slots, position, hasher));
         }
     }
 
@@ -179,8 +205,19 @@ impl<V> OrderedMap<V> {
     }
 }
 
-fn is_at<V>(slots: &[Slot<V>], position: usize, key: &[u8]) -> bool {
-    slots[position].entry.as_ref().is_some_and(|(found, _)| found == key)
+impl<V> Slot<V> {
+    /// Made anew where it is needed, as it takes less time than memory. A tombstone is in no table.
+    fn hash(&self, hasher: &FixedState) -> u64 {
+        self.entry.as_ref().map_or(0, |(key, _)| hasher.hash_one(&key[..]))
+    }
+}
+
+fn hash_at<V>(slots: &[Slot<V>], position: Position, hasher: &FixedState) -> u64 {
+    slots[position as usize].hash(hasher)
+}
+
+fn is_at<V>(slots: &[Slot<V>], position: Position, key: &[u8]) -> bool {
+    slots[position as usize].entry.as_ref().is_some_and(|(found, _)| found[..] == *key)
 }
 
 #[cfg(test)]
@@ -214,7 +251,7 @@ mod tests {
             for op in ops {
                 match op {
                     Op::Insert(key, value) => {
-                        let old = map.insert(Bytes::copy_from_slice(&[key]), value);
+                        let old = map.insert(Compact::new(&[key]), value);
                         if let Some(entry) = model.iter_mut().find(|(k, _)| *k == key) {
                             prop_assert_eq!(old, Some(entry.1));
                             entry.1 = value;
@@ -245,9 +282,25 @@ mod tests {
         }
 
         #[test]
+        fn a_full_map_takes_no_more_until_something_is_removed(more in 1_usize..10) {
+            let mut map = OrderedMap::new(0);
+            let key = |n: usize| Compact::new(&n.to_be_bytes());
+            for n in 0..MAX_SLOTS {
+                map.insert(key(n), n);
+            }
+            prop_assert!(map.check_room(0).is_ok());
+            prop_assert_eq!(map.check_room(more).unwrap_err().reason(), Reason::LimitExceeded);
+            prop_assert_eq!(map.get(&key(MAX_SLOTS - 1)), Some(&(MAX_SLOTS - 1)));
+            for _ in 0..more {
+                map.pop_last();
+            }
+            prop_assert!(map.check_room(more).is_ok());
+        }
+
+        #[test]
         fn a_map_that_is_emptied_gives_its_memory_back(count in 100_usize..2000, how in 0..3_u8) {
             let mut map = OrderedMap::new(0);
-            let keys: Vec<Bytes> = (0..count).map(|n| Bytes::from(n.to_be_bytes().to_vec())).collect();
+            let keys: Vec<_> = (0..count).map(|n| Compact::new(&n.to_be_bytes())).collect();
             for key in &keys {
                 map.insert(key.clone(), ());
             }
@@ -267,7 +320,7 @@ mod tests {
         fn a_cursor_meets_what_stays_exactly_once(remove: Vec<u8>, page in 1_usize..20) {
             let mut map = OrderedMap::new(0);
             for key in 0..=255_u8 {
-                map.insert(Bytes::copy_from_slice(&[key]), ());
+                map.insert(Compact::new(&[key]), ());
             }
             let (mut seen, mut cursor, mut removals) = (Vec::new(), None, remove.iter());
             loop {

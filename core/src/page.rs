@@ -1,11 +1,11 @@
 //! Long replies, a page at a time.
 
-use bytes::Bytes;
 use mp_manager_proto::v1::{Page, PageRequest};
 
 use crate::{
     call::Answer,
-    stored::{Pin, Stored, share},
+    compact::Compact,
+    stored::{Pin, Stored},
 };
 
 /// How many elements a page has at most: small ones take longer than their bytes tell.
@@ -31,11 +31,11 @@ impl PageBuilder {
         self.room > 0 && self.elements > 0
     }
 
-    pub(crate) fn push(&mut self, key: Option<&Bytes>, value: Option<&Stored>) {
+    pub(crate) fn push(&mut self, key: Option<&Compact>, value: Option<&Stored>) {
         self.elements = self.elements.saturating_sub(1);
-        let bytes = 8 + key.map_or(0, Bytes::len) + value.map_or(0, Stored::length);
+        let bytes = 8 + key.map_or(0, |key| key.len()) + value.map_or(0, Stored::length);
         self.room = self.room.saturating_sub(bytes);
-        self.page.keys.extend(key.map(share));
+        self.page.keys.extend(key.map(Compact::share));
         if let Some(value) = value {
             self.page.values.push(value.to_wire());
             self.pins.extend(value.pins().iter().cloned());

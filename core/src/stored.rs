@@ -5,7 +5,10 @@ use std::{fmt, sync::Arc};
 use bytes::Bytes;
 use mp_manager_proto::v1::{Ref, Value};
 
-use crate::memory::block;
+use crate::{
+    compact::Compact,
+    memory::{block, shared},
+};
 
 /// An object that values can refer to. As long as a [`Pin`] on it exists, it lives.
 pub trait Referent: Send + Sync {
@@ -31,38 +34,35 @@ pub(crate) fn length(data: &[u8], references: usize) -> usize {
     data.len().max(references.saturating_mul(REFERENCE_BYTES))
 }
 
-/// Values of at most so many bytes are copied into replies. To share one, it would have to keep a count of those
-/// who do, for good, and that takes more memory than the copy takes time.
-const COPIED: usize = 512;
-
-/// The same bytes for somebody else.
-pub(crate) fn share(data: &Bytes) -> Bytes {
-    if data.len() <= COPIED { Bytes::copy_from_slice(data) } else { data.clone() }
-}
-
 /// A value inside an object, with a hold on every object it refers to.
 #[derive(Debug, Clone)]
 pub struct Stored {
-    data: Bytes,
-    pins: Option<Arc<[Pin]>>,
+    data: Compact,
+    /// Behind a thin pointer, as few have any.
+    pins: Option<Arc<Vec<Pin>>>,
 }
 
 impl Stored {
     /// A value with what it refers to.
     pub(crate) fn new(data: Bytes, pins: Vec<Pin>) -> Self {
-        Self { data, pins: (!pins.is_empty()).then(|| pins.into()) }
+        let pins = (!pins.is_empty()).then(|| Arc::new(pins));
+        Self { data: data.into(), pins }
     }
 
     /// The encoded value.
     #[must_use]
-    pub fn data(&self) -> &Bytes {
+    pub fn data(&self) -> &[u8] {
+        &self.data
+    }
+
+    pub(crate) fn compact(&self) -> &Compact {
         &self.data
     }
 
     /// The objects it refers to.
     #[must_use]
     pub fn pins(&self) -> &[Pin] {
-        self.pins.as_deref().unwrap_or_default()
+        self.pins.as_deref().map_or(&[], Vec::as_slice)
     }
 
     /// How long it is on the wire, about.
@@ -72,19 +72,21 @@ impl Stored {
 
     /// The memory it takes beside itself, about.
     pub(crate) fn bytes(&self) -> usize {
-        let pins = self.pins().len();
-        let pins = if pins == 0 { 0 } else { block((pins + 1) * size_of::<Pin>()) };
-        block(self.data.len()) + pins
+        let pins = self.pins();
+        let pins =
+            if pins.is_empty() { 0 } else { shared::<Vec<Pin>>() + block(size_of_val(pins)) };
+        self.data.bytes() + pins
     }
 
     /// Whether a value takes no more memory in its place.
     pub(crate) fn has_room_for(&self, value: &Value) -> bool {
-        block(value.data.len()) <= block(self.data.len()) && value.refs.len() <= self.pins().len()
+        Compact::bytes_of(value.data.len()) <= self.data.bytes()
+            && value.refs.len() <= self.pins().len()
     }
 
     pub(crate) fn to_wire(&self) -> Value {
         Value {
-            data: share(&self.data),
+            data: self.data.share(),
             refs: self.pins().iter().map(|pin| pin.reference()).collect(),
         }
     }

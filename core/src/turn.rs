@@ -10,12 +10,9 @@ use mp_manager_proto::{
 
 use crate::{
     call::{Answer, CallId, SessionId},
+    compact::Compact,
     stored::{self, Pin, Stored},
 };
-
-/// Values at least this long are kept where they were received; shorter ones are copied, so that a
-/// small value does not keep a large frame in memory.
-const COPY_BELOW: usize = 1 << 20;
 
 /// Everything here that can grow has one of these limits.
 #[derive(Debug, Clone)]
@@ -211,7 +208,7 @@ impl<'a> Turn<'a> {
                 })
             })
             .collect::<Result<_, _>>()?;
-        Ok(Stored::new(copy(value.data), pins))
+        Ok(Stored::new(value.data, pins))
     }
 
     /// As [`store`](Self::store), for a field that the operation cannot do without.
@@ -224,7 +221,7 @@ impl<'a> Turn<'a> {
     }
 
     /// Makes a key at rest of one from the wire.
-    pub(crate) fn key(&self, key: Bytes) -> Result<Bytes, Error> {
+    pub(crate) fn key(&self, key: Bytes) -> Result<Compact, Error> {
         let max = self.limits.max_key_bytes;
         if key.len() > max {
             return Err(Error::new(
@@ -234,7 +231,7 @@ impl<'a> Turn<'a> {
             .with_hint("use a hash of it as the key, or raise the server's --max-key-bytes"));
         }
         check_key(&key)?;
-        Ok(copy(key))
+        Ok(key.into())
     }
 }
 
@@ -256,10 +253,6 @@ fn not_a_key(error: &KeyError) -> Error {
         "write numbers and lengths in the fewest bytes, strings in UTF-8, -0.0 as 0.0, and the \
          entries of maps sorted by their encoded keys",
     )
-}
-
-fn copy(bytes: Bytes) -> Bytes {
-    if bytes.len() < COPY_BELOW { Bytes::copy_from_slice(&bytes) } else { bytes }
 }
 
 /// A message without a field that its operation cannot do without.

@@ -14,9 +14,9 @@ use mp_manager_proto::{
 
 use crate::{
     call::{Answer, Applied, Call},
+    compact::Compact,
     cost::{self, Cost, times},
     machine::{Machine, unsupported},
-    memory::block,
     ordered::OrderedMap,
     page::PageBuilder,
     stored::Stored,
@@ -37,27 +37,27 @@ impl Dict {
         Self { entries: OrderedMap::new(seed), bytes: 0 }
     }
 
-    fn insert(&mut self, key: Bytes, value: Stored) -> Option<Stored> {
-        let (key_len, value_bytes) = (key.len(), value.bytes());
+    fn insert(&mut self, key: Compact, value: Stored) -> Option<Stored> {
+        let (key_bytes, value_bytes) = (key.bytes(), value.bytes());
         let old = self.entries.insert(key, value);
         self.bytes += value_bytes;
         match &old {
             Some(old) => self.bytes -= old.bytes(),
-            None => self.bytes += block(key_len),
+            None => self.bytes += key_bytes,
         }
         old
     }
 
     fn remove(&mut self, key: &[u8]) -> Option<Stored> {
         let value = self.entries.remove(key)?;
-        self.bytes -= block(key.len()) + value.bytes();
+        self.bytes -= Compact::bytes_of(key.len()) + value.bytes();
         Some(value)
     }
 
     fn pop_item(&mut self) -> Answer {
         let Some((key, value)) = self.entries.pop_last() else { return Answer::absent() };
-        self.bytes -= block(key.len()) + value.bytes();
-        Answer::entry(key, &value)
+        self.bytes -= key.bytes() + value.bytes();
+        Answer::entry(key.share(), &value)
     }
 
     fn get_or_insert(&mut self, entry: Entry, turn: &Turn<'_>) -> Applied {
@@ -127,18 +127,18 @@ impl Dict {
     fn add_many(&mut self, op: DictAddMany, turn: &Turn<'_>) -> Applied {
         let sum_type = known_type(op.sum_type)?;
         // The sums are made beside the dict, as one that cannot be made refuses all of them.
-        let mut sums: BTreeMap<Bytes, Stored> = BTreeMap::new();
+        let mut sums: BTreeMap<Vec<u8>, Stored> = BTreeMap::new();
         let mut order = Vec::with_capacity(op.entries.len());
         for entry in op.entries {
             let (key, delta) = store_entry(entry, turn)?;
-            let there = sums.get(&key).or_else(|| self.entries.get(&key));
-            let sum = Self::sum(there, &delta, sum_type)?;
-            if sums.insert(key.clone(), sum).is_none() {
+            let made = sums.get(&key[..]);
+            let sum = Self::sum(made.or_else(|| self.entries.get(&key)), &delta, sum_type)?;
+            if sums.insert(key.to_vec(), sum).is_none() {
                 order.push(key);
             }
         }
         for key in order {
-            if let Some(sum) = sums.remove(&key) {
+            if let Some(sum) = sums.remove(&key[..]) {
                 self.insert(key, sum);
             }
         }
@@ -209,6 +209,7 @@ impl Machine for Dict {
     type Op = Op;
 
     fn apply(&mut self, _call: Call, op: Op, turn: &mut Turn<'_>) -> Applied {
+        self.entries.check_room(added_by(&op))?;
         match op {
             Op::Get(key) => {
                 check_key(&key)?;
@@ -311,7 +312,17 @@ impl Machine for Dict {
     }
 }
 
-fn store_entry(entry: Entry, turn: &Turn<'_>) -> Result<(Bytes, Stored), Error> {
+/// How many entries an operation adds at most.
+fn added_by(op: &Op) -> usize {
+    match op {
+        Op::Insert(_) | Op::GetOrInsert(_) | Op::CompareAndSwap(_) | Op::Add(_) => 1,
+        Op::Extend(op) => op.entries.len(),
+        Op::AddMany(op) => op.entries.len(),
+        _ => 0,
+    }
+}
+
+fn store_entry(entry: Entry, turn: &Turn<'_>) -> Result<(Compact, Stored), Error> {
     Ok((turn.key(entry.key)?, turn.store_required(entry.value)?))
 }
 
@@ -360,8 +371,14 @@ mod tests {
         Value { data: value::encode(&n).unwrap().into(), refs: Vec::new() }
     }
 
+    /// Every other one is too long to have its place in the structure.
     fn key(n: u8) -> Bytes {
-        value::encode_key(&n).unwrap().into()
+        let key = if n.is_multiple_of(2) {
+            value::encode_key(&n)
+        } else {
+            value::encode_key(&format!("{n:040}"))
+        };
+        key.unwrap().into()
     }
 
     fn entry(k: u8, v: i64) -> Entry {
@@ -540,7 +557,8 @@ mod tests {
                 };
                 prop_assert_eq!(page.keys, model.iter().map(|e| key(e.0)).collect::<Vec<_>>());
                 prop_assert_eq!(page.values, model.iter().map(|e| wire(e.1)).collect::<Vec<_>>());
-                prop_assert_eq!(dict.bytes == 0, model.is_empty());
+                let bytes = |(key, value): (&Compact, &Stored)| key.bytes() + value.bytes();
+                prop_assert_eq!(dict.bytes, dict.entries.iter().map(bytes).sum::<usize>());
             }
         }
     }

@@ -1,13 +1,12 @@
 //! A Namespace: attributes by name.
 
-use bytes::Bytes;
 use mp_manager_proto::v1::{Attribute, Error, ObjectInfo, PageRequest, Reason, namespace_op::Op};
 
 use crate::{
     call::{Answer, Applied, Call},
+    compact::Compact,
     cost::Cost,
     machine::Machine,
-    memory::block,
     ordered::OrderedMap,
     page::PageBuilder,
     stored::Stored,
@@ -30,20 +29,21 @@ impl Namespace {
     }
 
     fn set(&mut self, attribute: Attribute, turn: &Turn<'_>) -> Applied {
+        self.attributes.check_room(1)?;
         let name = attribute_name(attribute.name, turn)?;
         let value = turn.store_required(attribute.value)?;
-        let (name_len, value_bytes) = (name.len(), value.bytes());
+        let (name_bytes, value_bytes) = (name.bytes(), value.bytes());
         self.bytes += value_bytes;
         match self.attributes.insert(name, value) {
             Some(old) => self.bytes -= old.bytes(),
-            None => self.bytes += block(name_len),
+            None => self.bytes += name_bytes,
         }
         Answer::done().into()
     }
 
     fn delete(&mut self, name: &str) -> bool {
         let Some(value) = self.attributes.remove(name.as_bytes()) else { return false };
-        self.bytes -= block(name.len()) + value.bytes();
+        self.bytes -= Compact::bytes_of(name.len()) + value.bytes();
         true
     }
 
@@ -98,7 +98,7 @@ impl Machine for Namespace {
     }
 }
 
-fn attribute_name(name: String, turn: &Turn<'_>) -> Result<Bytes, Error> {
+fn attribute_name(name: String, turn: &Turn<'_>) -> Result<Compact, Error> {
     let max = turn.limits().max_key_bytes;
     if name.len() > max {
         return Err(Error::new(
@@ -111,11 +111,12 @@ fn attribute_name(name: String, turn: &Turn<'_>) -> Result<Bytes, Error> {
         return Err(Error::new(Reason::InvalidArgument, "the attribute's name is empty")
             .with_hint("give it a name"));
     }
-    Ok(name.into())
+    Ok(Compact::new(name.as_bytes()))
 }
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
     use mp_manager_proto::v1::{Empty, reply};
     use proptest::prelude::*;
 
@@ -145,7 +146,7 @@ mod tests {
     }
 
     fn step() -> impl Strategy<Value = Step> {
-        let name = || "[a-dä]{1,2}";
+        let name = || "[a-dä]{1,2}|long{16}[a-d]{1,2}";
         prop_oneof![
             1 => name().prop_map(Step::Get),
             3 => (name(), 0..9_i64).prop_map(|(name, n)| Step::Set(name, n)),
@@ -189,7 +190,8 @@ mod tests {
                     model.iter().map(|(name, n)| (name.clone().into(), number(*n))).unzip();
                 prop_assert_eq!(&page.keys, &names);
                 prop_assert_eq!(page.values, values);
-                prop_assert_eq!(namespace.bytes == 0, model.is_empty());
+                let bytes = |(name, value): (&Compact, &Stored)| name.bytes() + value.bytes();
+                prop_assert_eq!(namespace.bytes, namespace.attributes.iter().map(bytes).sum::<usize>());
             }
             let names = Op::Names(PageRequest { reverse: true, ..PageRequest::default() });
             let Ok(reply::Result::Page(page)) = apply(&mut namespace, names) else {

@@ -12,7 +12,7 @@ use crate::{
     description::add_holders,
     machine::deleted,
     memory::{branches, tree},
-    stored::{Stored, share},
+    stored::Stored,
     turn::{Turn, missing_value},
     waiters::Waiters,
 };
@@ -295,7 +295,7 @@ impl Message {
 
     fn to_wire(&self) -> PipeMessage {
         let content = if self.raw {
-            Content::Raw(share(self.content.data()))
+            Content::Raw(self.content.compact().share())
         } else {
             Content::Value(self.content.to_wire())
         };

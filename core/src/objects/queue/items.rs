@@ -2,14 +2,14 @@
 
 use std::{cmp::Ordering, collections::BTreeMap};
 
-use bytes::Bytes;
 use mp_manager_proto::{
     order::{self, OrderError},
     v1::{Delivery, Error, QueueItem, QueueOrder, Reason},
 };
 
 use crate::{
-    memory::{branches, shared, tree},
+    compact::Compact,
+    memory::{branches, tree},
     stored::{Pin, Stored},
     turn::Turn,
 };
@@ -22,6 +22,8 @@ pub(super) struct Items {
     /// Only in a priority queue: what comes back must have an order against what came meanwhile.
     away: BTreeMap<Place, ()>,
     last_ticket: u64,
+    /// What the keys of both take, beside their places.
+    key_bytes: usize,
 }
 
 /// What was put, and how often it was handed out.
@@ -36,7 +38,7 @@ pub(super) struct Item {
 #[derive(Debug, Clone)]
 pub(super) struct Place {
     /// What a priority queue orders by.
-    key: Option<Bytes>,
+    key: Option<Compact>,
     ticket: u64,
 }
 
@@ -49,7 +51,8 @@ pub(super) struct Taken {
 
 impl Items {
     pub(super) fn new(order: QueueOrder) -> Self {
-        Self { order, waiting: BTreeMap::new(), away: BTreeMap::new(), last_ticket: 0 }
+        let (waiting, away) = (BTreeMap::new(), BTreeMap::new());
+        Self { order, waiting, away, last_ticket: 0, key_bytes: 0 }
     }
 
     pub(super) fn order(&self) -> QueueOrder {
@@ -93,6 +96,7 @@ impl Items {
         for item in items {
             self.last_ticket += 1;
             let place = self.place(&item, self.last_ticket);
+            self.key_bytes += place.bytes();
             self.waiting.insert(place, item);
         }
     }
@@ -121,25 +125,27 @@ impl Items {
 
     /// Puts an item back in its place.
     pub(super) fn put_back(&mut self, taken: Taken) {
-        self.away.remove(&taken.place);
+        if self.away.remove(&taken.place).is_none() {
+            self.key_bytes += taken.place.bytes();
+        }
         self.waiting.insert(taken.place, taken.item);
     }
 
     /// An item will not come back.
     pub(super) fn forget(&mut self, taken: &Taken) {
-        self.away.remove(&taken.place);
+        if self.away.remove(&taken.place).is_some() {
+            self.key_bytes -= taken.place.bytes();
+        }
     }
 
     /// The memory it takes beside its items, about.
     pub(super) fn branches(&self) -> usize {
-        // A key is shared by an item and its place.
-        let keys =
-            if self.order == QueueOrder::Priority { self.len() * shared::<Bytes>() } else { 0 };
-        branches::<Place, Item>(self.len()) + tree::<Place, ()>(self.away.len()) + keys
+        branches::<Place, Item>(self.len()) + tree::<Place, ()>(self.away.len()) + self.key_bytes
     }
 
     /// Everything that waits leaves.
     pub(super) fn drain(&mut self) -> impl Iterator<Item = Item> + use<> {
+        self.key_bytes -= self.waiting.keys().map(Place::bytes).sum::<usize>();
         std::mem::take(&mut self.waiting).into_values()
     }
 
@@ -167,8 +173,8 @@ impl Item {
         size_of::<(Place, Self)>() + self.value.bytes() + priority
     }
 
-    fn key(&self) -> &Bytes {
-        self.priority.as_ref().unwrap_or(&self.value).data()
+    fn key(&self) -> &Compact {
+        self.priority.as_ref().unwrap_or(&self.value).compact()
     }
 }
 
@@ -178,7 +184,7 @@ impl Taken {
     }
 
     pub(super) fn bytes(&self) -> usize {
-        self.item.bytes()
+        self.item.bytes() + self.place.bytes()
     }
 
     pub(super) fn to_wire(&self) -> Delivery {
@@ -198,6 +204,11 @@ impl Taken {
 }
 
 impl Place {
+    /// The memory it takes beside itself.
+    fn bytes(&self) -> usize {
+        self.key.as_ref().map_or(0, Compact::bytes)
+    }
+
     fn compare_keys(&self, other: &Self) -> Result<Ordering, OrderError> {
         match (&self.key, &other.key) {
             (Some(a), Some(b)) => order::compare(a, b),
@@ -287,7 +298,7 @@ mod tests {
         #[test]
         fn what_has_an_order_is_kept_in_it(keys in prop::collection::vec(key(), 0..24)) {
             let mut items = Items::new(QueueOrder::Priority);
-            let mut inside: Vec<Bytes> = Vec::new();
+            let mut inside: Vec<Compact> = Vec::new();
             for (n, key) in keys.iter().enumerate() {
                 let item = item(key);
                 let bytes = item.key().clone();
@@ -305,7 +316,7 @@ mod tests {
             }
             for place in std::mem::take(&mut items.away).into_keys() {
                 let item = Item {
-                    value: Stored::new(place.key.clone().unwrap(), Vec::new()),
+                    value: Stored::new(place.key.as_ref().unwrap().share(), Vec::new()),
                     priority: None,
                     deliveries: 1,
                 };
