@@ -44,6 +44,12 @@ impl EncodedFrame {
         ClientFrame::decode(&self.0[..]).unwrap_or_default()
     }
 
+    /// The bytes, for those that do not send them.
+    #[must_use]
+    pub fn into_bytes(self) -> Bytes {
+        self.0.into()
+    }
+
     /// Copies it to where it is sent from.
     pub fn put(&self, buffer: &mut impl BufMut) {
         buffer.put_slice(&self.0);

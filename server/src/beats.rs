@@ -14,19 +14,19 @@ use crate::{connection::BeatsPlace, host::Host};
 
 /// Answers each beat once its session was heard, and ends with the session, or when that is resumed
 /// on another connection.
-pub(crate) struct Beats {
+pub(crate) struct Beats<I = Streaming<Beat>> {
     host: Arc<Host>,
     attachment: Attachment,
-    inbound: Streaming<Beat>,
+    inbound: I,
     /// Its place on its connection; `None` once it is over, so that another one can be opened.
     place: Option<BeatsPlace>,
 }
 
-impl Beats {
+impl<I: Stream<Item = Result<Beat, Status>> + Unpin> Beats<I> {
     pub(crate) fn new(
         host: Arc<Host>,
         (attachment, place): (Attachment, BeatsPlace),
-        inbound: Streaming<Beat>,
+        inbound: I,
     ) -> Self {
         Self { host, attachment, inbound, place: Some(place) }
     }
@@ -45,7 +45,7 @@ impl Beats {
     }
 }
 
-impl Stream for Beats {
+impl<I: Stream<Item = Result<Beat, Status>> + Unpin> Stream for Beats<I> {
     type Item = Result<Beat, Status>;
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {

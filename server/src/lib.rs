@@ -34,6 +34,7 @@ mod handshake;
 mod host;
 mod http;
 mod identity;
+mod inside;
 mod lanes;
 mod leases;
 mod listener;
@@ -56,6 +57,7 @@ pub use authkeys::MAX_AUTHKEYS;
 pub use error::{ServeError, TlsError};
 pub use handle::Handle;
 pub use identity::{CERTIFICATE_NAME, kept_certificate};
+pub use inside::{Begun, Inside};
 pub use mp_manager_proto::{
     address::Address,
     authkey::Authkey,

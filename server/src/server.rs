@@ -18,6 +18,7 @@ use crate::{
     handle::{Handle, Probe},
     host::Host,
     identity::Own,
+    inside::Inside,
     leases,
     listener::Listener,
     metrics::Metrics,
@@ -95,6 +96,12 @@ impl Server {
     #[must_use]
     pub fn metrics_url(&self) -> Option<String> {
         self.metrics.as_ref().map(Metrics::url)
+    }
+
+    /// What begins sessions of this process. It has to be called on the runtime that the server runs on.
+    #[must_use]
+    pub fn inside(&self) -> Inside {
+        Inside::new(&self.host)
     }
 
     /// What changes it while it runs.

@@ -39,12 +39,12 @@ const LOOKS_AT_THE_CLOCK: usize = 4;
 const TIME_PER_POLL: Duration = Duration::from_millis(1);
 
 /// Yields the server's frames of one session, on one of its connections.
-pub(crate) struct SessionStream {
+pub(crate) struct SessionStream<I = Streaming<Bytes>> {
     /// `None` while it is away.
     speaker: Option<Box<Speaker>>,
     /// A thread that may take its time has the speaker.
     away: Option<JoinHandle<Box<Speaker>>>,
-    inbound: Streaming<Bytes>,
+    inbound: I,
     /// The frame that is taken in next, if it is decoded elsewhere.
     heavy: Option<HeavyFrame>,
     /// The last poll did not come to its end: whoever asks again at once has to let others run.
@@ -75,11 +75,11 @@ enum Fault {
     Frame(Error),
 }
 
-impl SessionStream {
+impl<I: Stream<Item = Result<Bytes, Status>> + Unpin> SessionStream<I> {
     pub(crate) fn new(
         host: Arc<Host>,
         attachment: &Attachment,
-        inbound: Streaming<Bytes>,
+        inbound: I,
         connection: Arc<Connection>,
     ) -> Self {
         let (stream, work) = (attachment.stream(), Work::default());
@@ -151,7 +151,7 @@ impl SessionStream {
 
 /// The next frame, decoded. One that is heavy keeps those after it waiting, and nobody else.
 fn poll_frame(
-    inbound: &mut Streaming<Bytes>,
+    inbound: &mut (impl Stream<Item = Result<Bytes, Status>> + Unpin),
     next: &mut Option<HeavyFrame>,
     host: &Host,
     cx: &mut Context<'_>,
@@ -278,7 +278,7 @@ impl Speaker {
     }
 }
 
-impl Stream for SessionStream {
+impl<I: Stream<Item = Result<Bytes, Status>> + Unpin> Stream for SessionStream<I> {
     type Item = Result<ServerFrame, Status>;
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {

@@ -347,7 +347,10 @@ impl Builder {
         let embedded = Embedded::start(authkeys.to_vec()).await?;
         // What a file says later is not what the manager has.
         let authkeys = Authkeys::new(authkeys.to_vec())?;
-        let target = self.target(embedded.address.clone(), authkeys, Tls::default());
+        let target = Target {
+            inside: Some(embedded.inside.clone()),
+            ..self.target(embedded.address.clone(), authkeys, Tls::default())
+        };
         let embedded = Some(embedded);
         self.establish(target, |thread, target| Running { thread, embedded, target }).await
     }
@@ -379,6 +382,8 @@ impl Builder {
             lease: self.lease,
             reconnect_timeout: self.reconnect_timeout.unwrap_or(RECONNECT_TIMEOUT),
             reopen: !self.session_must_last,
+            #[cfg(feature = "embedded")]
+            inside: None,
         }
     }
 

@@ -22,6 +22,8 @@ use mp_manager_proto::{
     },
     version,
 };
+#[cfg(feature = "embedded")]
+use mp_manager_server::Inside;
 use rustls::pki_types::CertificateDer;
 use tokio::{
     net::{TcpStream, UnixStream},
@@ -66,6 +68,10 @@ pub(crate) struct Target {
     pub(crate) reconnect_timeout: Duration,
     /// Whether to go on with a new session when one is lost.
     pub(crate) reopen: bool,
+    /// The manager is in this process: the session begins there. If it ever has to be resumed, that is done at
+    /// the address, as by anybody else.
+    #[cfg(feature = "embedded")]
+    pub(crate) inside: Option<Inside>,
 }
 
 /// A connection that is authenticated.
@@ -367,16 +373,24 @@ async fn next_step(inbound: &mut Streaming<HandshakeResponse>, target: &Target) 
 
 fn hello(target: &Target, authkey: &Authkey) -> Result<Hello> {
     Ok(Hello {
-        lease_ms: target
-            .lease
-            .map_or(0, |lease| u64::try_from(lease.as_millis()).unwrap_or(u64::MAX).max(1)),
-        process: Some(Process {
-            name: target.process_name.clone().unwrap_or_else(process_name),
-            pid: std::process::id(),
-            host: host_name(),
-        }),
+        lease_ms: lease_ms(target),
+        process: Some(process(target)),
         ..greeting(authkey, &target.address)?
     })
+}
+
+/// The lease to ask for; 0 for the manager's default.
+pub(crate) fn lease_ms(target: &Target) -> u64 {
+    target.lease.map_or(0, |lease| u64::try_from(lease.as_millis()).unwrap_or(u64::MAX).max(1))
+}
+
+/// How this process is called.
+pub(crate) fn process(target: &Target) -> Process {
+    Process {
+        name: target.process_name.clone().unwrap_or_else(process_name),
+        pid: std::process::id(),
+        host: host_name(),
+    }
 }
 
 /// What every handshake begins with.

@@ -4,6 +4,8 @@
 //! however it ends, the session ends with it: nobody waits for what nobody does.
 
 use std::{
+    future::poll_fn,
+    pin::Pin,
     sync::{Arc, Weak},
     thread,
     time::Duration,
@@ -11,24 +13,28 @@ use std::{
 
 use mp_manager_proto::{
     address::Address,
-    frame::FrameCodec,
+    frame::{EncodedFrame, FrameCodec},
     tasks::Tasks,
     tls::certificate_to_pem,
     v1::{Beat, Error as Refusal, Reason, ServerFrame, manager_client::ManagerClient},
 };
+#[cfg(feature = "embedded")]
+use mp_manager_server::Inside;
 use tokio::{
     sync::mpsc,
     task::JoinHandle,
     time::{sleep, timeout},
 };
 use tonic::{
-    Streaming,
+    Status, Streaming,
     client::Grpc,
     codegen::{http::uri::PathAndQuery, tokio_stream},
     transport::Channel,
 };
 
-use super::connect::{Authenticated, Target, authenticate, cannot_connect, explain};
+use super::connect::{
+    Authenticated, Target, authenticate, cannot_connect, explain, lease_ms, process,
+};
 use crate::{
     error::{Error, Result},
     protocol::{Connected, Established, Policy, Step, closed, driver_ended},
@@ -58,6 +64,10 @@ pub(crate) async fn open(target: &Target) -> Result<(Arc<Link>, JoinHandle<()>)>
         end_is_death: matches!(target.address, Address::Unix(_)),
     };
     let session = Session::new(Clock::system(), policy);
+    #[cfg(feature = "embedded")]
+    if let Some(inside) = &target.inside {
+        return open_inside(target, inside, session);
+    }
     let authenticated = authenticate(target, &session).await?;
     let link = Link::new(Arc::clone(&session), target.address.to_string());
     let connection = Connection { target: target.clone(), session, link: Arc::downgrade(&link) };
@@ -65,6 +75,36 @@ pub(crate) async fn open(target: &Target) -> Result<(Arc<Link>, JoinHandle<()>)>
     let streams = connection.open_streams(authenticated, number).await?;
     let driver = tokio::spawn(Driver(connection).run(streams));
     Ok((link, driver))
+}
+
+/// Opens a session with a manager in this process: what both say goes from one to the other as it is.
+#[cfg(feature = "embedded")]
+fn open_inside(
+    target: &Target,
+    inside: &Inside,
+    session: Arc<Session>,
+) -> Result<(Arc<Link>, JoinHandle<()>)> {
+    use tokio_stream::StreamExt;
+
+    let asked = session.now();
+    let begun = inside
+        .begin(process(target), lease_ms(target))
+        .map_err(|refusal| cannot_connect(&target.address, refusal.message))?;
+    // Child processes have to prove it.
+    if let Some(authkey) = target.authkeys.in_turn().into_iter().next() {
+        target.authkeys.accept(authkey);
+    }
+    let Connected { connection: number, .. } =
+        session.connected(&begun.welcome, &begun.challenge, asked);
+    let outgoing = Outgoing { session: Arc::clone(&session), connection: number };
+    let (beats, outbound) = mpsc::channel(2);
+    let (frames, answers) = begun.streams(outgoing.map(EncodedFrame::into_bytes), Beats(outbound));
+    let (_, tasks) = Tasks::new();
+    let streams =
+        Streams { number, tasks, frames: Box::pin(frames), beats, answers: Box::pin(answers) };
+    let link = Link::new(Arc::clone(&session), target.address.to_string());
+    let connection = Connection { target: target.clone(), session, link: Arc::downgrade(&link) };
+    Ok((link, tokio::spawn(Driver(connection).run(streams))))
 }
 
 struct Connection {
@@ -128,7 +168,7 @@ async fn say_goodbye(target: Target, abandoned: Established) -> Result<()> {
     let mut streams = connection.open_streams(authenticated, number).await?;
     // Until the manager has ended it.
     let Streams { tasks, frames, .. } = &mut streams;
-    tasks.drive(async { while let Ok(Some(_)) = frames.message().await {} }).await;
+    tasks.drive(async { while let Some(Ok(_)) = next(frames).await {} }).await;
     Ok(())
 }
 
@@ -136,9 +176,17 @@ async fn say_goodbye(target: Target, abandoned: Established) -> Result<()> {
 struct Streams {
     number: u64,
     tasks: Tasks,
-    frames: Streaming<ServerFrame>,
+    frames: Said<ServerFrame>,
     beats: mpsc::Sender<Beat>,
-    answers: Streaming<Beat>,
+    answers: Said<Beat>,
+}
+
+/// What the manager says, however it comes.
+type Said<T> = Pin<Box<dyn tokio_stream::Stream<Item = Result<T, Status>> + Send>>;
+
+/// The next of it.
+async fn next<T>(said: &mut Said<T>) -> Option<Result<T, Status>> {
+    poll_fn(|cx| said.as_mut().poll_next(cx)).await
 }
 
 /// How a conversation ended.
@@ -167,6 +215,7 @@ impl Connection {
             return Err(cannot_connect(&self.target.address, message));
         };
         let (frames, beats, answers) = opened?;
+        let (frames, answers) = (Box::pin(frames), Box::pin(answers));
         Ok(Streams { number, tasks, frames, beats, answers })
     }
 
@@ -227,26 +276,26 @@ impl Connection {
         let Streams { number, tasks, frames, beats, answers } = streams;
         let hear = async {
             loop {
-                match frames.message().await {
-                    Ok(Some(frame)) => {
+                match next(frames).await {
+                    Some(Ok(frame)) => {
                         let hold = Link::holding(&self.link);
                         if let Some(why) = self.session.receive(*number, frame, hold) {
                             return End::Farewell(why);
                         }
                     }
-                    Ok(None) => return End::Gone("the manager ended the connection".into()),
-                    Err(status) => return End::Gone(explain(&status)),
+                    None => return End::Gone("the manager ended the connection".into()),
+                    Some(Err(status)) => return End::Gone(explain(&status)),
                 }
             }
         };
         let answered = async {
             loop {
-                match answers.message().await {
-                    Ok(Some(beat)) => {
+                match next(answers).await {
+                    Some(Ok(beat)) => {
                         self.session.beat_answered(*number, beat.number, beat.echo);
                     }
                     // Whatever it is, the other stream says it better.
-                    Ok(None) | Err(_) => std::future::pending().await,
+                    None | Some(Err(_)) => std::future::pending().await,
                 }
             }
         };
@@ -420,6 +469,7 @@ mod tests {
             lease: None,
             reconnect_timeout: LONG,
             reopen: true,
+            inside: None,
         }
     }
 

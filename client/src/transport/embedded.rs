@@ -3,7 +3,7 @@
 use std::{env::temp_dir, thread};
 
 use mp_manager_proto::{address::Address, authkey::Authkey};
-use mp_manager_server::{Options, ServeError, Server};
+use mp_manager_server::{Inside, Options, ServeError, Server};
 use tokio::{sync::oneshot, task::spawn_blocking};
 
 use crate::{
@@ -14,6 +14,8 @@ use crate::{
 /// A server on threads of its own, which ends when this is dropped.
 pub(crate) struct Embedded {
     pub(crate) address: Address,
+    /// Begins sessions of this process.
+    pub(crate) inside: Inside,
     /// The server ends when this is dropped.
     #[expect(dead_code, reason = "kept to be dropped")]
     stop: oneshot::Sender<()>,
@@ -34,12 +36,12 @@ impl Embedded {
             .name("mp-manager-server".into())
             .spawn(move || serve(options, stopped, started))
             .map_err(|error| cannot_start(&error))?;
-        let (address, directory) = start.await.map_err(|error| cannot_start(&error))??;
-        Ok(Self { address, stop, directory })
+        let (address, inside, directory) = start.await.map_err(|error| cannot_start(&error))??;
+        Ok(Self { address, inside, stop, directory })
     }
 }
 
-type Started = oneshot::Sender<Result<(Address, Option<PrivateDirectory>)>>;
+type Started = oneshot::Sender<Result<(Address, Inside, Option<PrivateDirectory>)>>;
 
 fn serve(options: Options, stopped: oneshot::Receiver<()>, started: Started) {
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -62,7 +64,7 @@ fn serve(options: Options, stopped: oneshot::Receiver<()>, started: Started) {
                 return;
             }
         };
-        let _ = started.send(Ok((server.address().clone(), directory)));
+        let _ = started.send(Ok((server.address().clone(), server.inside(), directory)));
         // Nobody waits for it.
         spawn_blocking(|| sweep(&temp_dir()));
         let serving = server.run(async {
