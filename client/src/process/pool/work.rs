@@ -5,6 +5,7 @@
 
 use std::{
     any::Any,
+    cell::Cell,
     collections::VecDeque,
     future, mem,
     os::fd::OwnedFd,
@@ -178,7 +179,8 @@ struct Executing {
     token: u64,
     start: u32,
     timeout_us: u64,
-    began: Instant,
+    /// `None` while what was done of its arguments is skipped: that is no time of a task.
+    began: Option<Instant>,
 }
 
 /// The next task of a chunk, and the one at which it stops. Two threads change it: what is given back must
@@ -248,7 +250,7 @@ impl Shared {
                     idle_looks = 0;
                     self.send_due();
                     let timeout = Duration::from_micros(current.timeout_us);
-                    let elapsed = current.began.elapsed();
+                    let elapsed = current.began.map_or(Duration::ZERO, |began| began.elapsed());
                     if current.timeout_us > 0 && elapsed >= timeout.saturating_add(GRACE) {
                         self.end_for(current, timeout);
                     }
@@ -329,7 +331,8 @@ impl Shared {
             if let Some(next) = state.waiting.pop_front() {
                 let PoolTicket { token, start, timeout_us, count, .. } = next.0;
                 self.position.reset(count);
-                state.current = Some(Executing { token, start, timeout_us, began: Instant::now() });
+                let began = (start == 0).then(Instant::now);
+                state.current = Some(Executing { token, start, timeout_us, began });
                 if !state.is_watched {
                     self.begun.notify_one();
                 }
@@ -384,11 +387,13 @@ struct Ran {
     kept: Vec<Box<dyn Any + Send>>,
     /// It has only paused, to be reported: where the arguments of the next task begin.
     goes_on_at: Option<usize>,
+    /// When the first of the tasks began.
+    began: Instant,
 }
 
 impl Ran {
     fn of(report: PoolReport) -> Self {
-        Self { reports: vec![report], kept: Vec::new(), goes_on_at: None }
+        Self { reports: vec![report], kept: Vec::new(), goes_on_at: None, began: Instant::now() }
     }
 }
 
@@ -434,13 +439,13 @@ impl Executor {
         let entry = find(&ticket);
         let mut offset = None;
         loop {
-            let began = Instant::now();
             let mut ran = match &entry {
                 Ok(entry) => self.run_chunk(entry, &ticket, offset),
                 Err(failure) => Ran::of(refused(&ticket, failure.clone())),
             };
             let count = ran.reports.iter().map(|report| report.count).sum::<u32>();
             self.left = self.left.saturating_sub(u64::from(count));
+            let began = ran.began;
             let elapsed = began.elapsed();
             self.pace = elapsed / count.max(1);
             if let Some(report) = ran.reports.first_mut() {
@@ -468,23 +473,25 @@ impl Executor {
         note(start, notes_each || ticket.count == 1);
         let args = ticket.args.as_ref().map(|value| value.data.clone()).unwrap_or_default();
         let link = Arc::clone(shared.pool.object().link());
+        let began = Cell::new(Instant::now());
         let mut on_start = |index: usize| {
             if index == start && start > 0 && offset.is_none() {
                 // What came before these took a while to skip.
                 shared.begin_now();
+                began.set(Instant::now());
             }
             if notes_each && index > start {
                 note(index, true);
             }
         };
-        let (began, mut done, mut pauses) = (Instant::now(), 0, false);
+        let (mut done, mut pauses) = (0, false);
         let (pause_after, looks_at) =
             if notes_each { (REPORT_AFTER, 1) } else { (PAUSE_AFTER, LOOKS_AT) };
         let mut stop = |result_bytes: usize| {
             done += 1;
             let ends =
                 shared.position.advance() || done >= *left || result_bytes >= MAX_CHUNK_BYTES;
-            pauses = !ends && done % looks_at == 0 && began.elapsed() >= pause_after;
+            pauses = !ends && done % looks_at == 0 && began.get().elapsed() >= pause_after;
             ends || pauses
         };
         let mut chunk = Chunk {
@@ -507,7 +514,7 @@ impl Executor {
                 if pauses {
                     reports.iter_mut().for_each(|report| report.returns_rest = false);
                 }
-                Ran { reports, kept, goes_on_at }
+                Ran { reports, kept, goes_on_at, began: began.get() }
             }
             Err(error) => {
                 let failure = TaskFailure::Undecodable { message: error.to_string() };
@@ -531,7 +538,7 @@ impl Shared {
     /// The task that is being executed begins only now.
     fn begin_now(&self) {
         if let Some(current) = &mut self.lock().current {
-            current.began = Instant::now();
+            current.began = Some(Instant::now());
         }
     }
 
