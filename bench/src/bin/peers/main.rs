@@ -10,6 +10,7 @@
 
 mod chart;
 mod client;
+mod measured;
 mod report;
 mod rows;
 mod sample;
@@ -27,9 +28,9 @@ use mp_manager_bench::{daemon::built_with_this, statistics::Summary};
 
 use crate::{
     client::{Client, echo},
+    measured::Measured,
     report::{Line, Report},
     rows::{ROWS, Row, SERIES},
-    sample::Measured,
     server::Programs,
 };
 

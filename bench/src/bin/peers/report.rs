@@ -9,8 +9,8 @@ use mp_manager_bench::statistics::{Summary, median};
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    measured::Measured,
     rows::{Metric, Row},
-    sample::Measured,
 };
 
 /// All of it, for programs.

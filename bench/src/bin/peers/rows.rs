@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::{client::Work, sample::Measured, server::Side};
+use crate::{client::Work, measured::Measured, server::Side};
 
 /// What is compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]

@@ -15,26 +15,10 @@ use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use crate::{
     client::Sample,
     error,
+    measured::Measured,
     rows::Row,
     server::{PYTHON, Programs, Server, Side},
 };
-
-/// What was measured of one side in one round.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Measured {
-    /// Operations per second, of all clients.
-    pub(crate) rate: f64,
-    /// What all of them took.
-    pub(crate) seconds: f64,
-    /// Of the first client, in microseconds.
-    pub(crate) p50: Option<f64>,
-    pub(crate) bytes: Option<f64>,
-    /// Microseconds of the server's processor time for each operation.
-    pub(crate) server_cpu: f64,
-    /// How often the server's threads were switched, for each operation.
-    pub(crate) switches: f64,
-    pub(crate) server_kib: u64,
-}
 
 /// As long as it lives, this thread and what it starts have one processor.
 struct Pinned(CpuSet);
