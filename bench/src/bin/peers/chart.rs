@@ -8,7 +8,7 @@ const BAR: f64 = 18.0;
 const GAP: f64 = 8.0;
 const LEFT: f64 = 330.0;
 const WIDTH: f64 = 320.0;
-/// What is better than that by a factor ends the bar.
+/// Bars end at this factor.
 const MOST: f64 = 32.0;
 const STYLE: &str = "<style>text{font:12px sans-serif;fill:#444}.n{font-weight:bold}.g{stroke:#bbb}\
     .a{fill:#2a7ab8}.b{fill:#c96a2b}.l{fill:none;stroke:#2a7ab8;stroke-width:2}\

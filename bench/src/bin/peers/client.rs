@@ -33,7 +33,7 @@ const BATCHES: u64 = 4;
 /// Says that nothing follows.
 const LAST: u64 = u64::MAX;
 
-/// What a client does.
+/// The work of a client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Work {
     /// Tasks on one connection, each alternating between insert and get
@@ -109,7 +109,7 @@ pub(crate) struct Client {
     server: Option<u32>,
 }
 
-/// What a client measured.
+/// The figures that a client prints.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct Sample {
     /// Operations within the time that counts.
@@ -125,7 +125,7 @@ pub(crate) struct Sample {
     pub(crate) bytes: Option<f64>,
 }
 
-/// What callers have measured within one round.
+/// The operations of all callers in one round.
 #[derive(Default)]
 struct Round {
     operations: u64,
@@ -354,7 +354,7 @@ impl Client {
         .await
     }
 
-    /// What the server has resident, in bytes.
+    /// The server's resident memory in bytes.
     fn resident(&self) -> io::Result<f64> {
         let server = self.server.ok_or_else(|| error("there is no server to look at"))?;
         Ok(mp_manager_bench::process::memory_kib_of(server)? as f64 * 1024.0)

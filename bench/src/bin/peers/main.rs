@@ -115,7 +115,7 @@ fn error(why: impl Display) -> io::Error {
     io::Error::other(why.to_string())
 }
 
-/// What a run measures with.
+/// The programs and the settings of a run.
 struct Run {
     programs: Programs,
     rounds: u32,
@@ -123,7 +123,7 @@ struct Run {
     is_quick: bool,
 }
 
-/// Measures what is wanted, and whether all of it could be.
+/// Measures the rows that are asked for. False if one of them failed.
 fn table(options: &Options) -> io::Result<bool> {
     let programs = Programs::find(match &options.daemon {
         Some(daemon) => daemon.clone(),

@@ -1,11 +1,11 @@
 //! The figures of one sample.
 
-/// What was measured of one side in one round.
+/// One side's figures in one round.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Measured {
     /// Operations per second, of all clients.
     pub(crate) rate: f64,
-    /// What all of them took.
+    /// The time that the work took.
     pub(crate) seconds: f64,
     /// Of the first client, in microseconds.
     pub(crate) p50: Option<f64>,

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use crate::{client::Work, measured::Measured, server::Side};
 
-/// What is compared.
+/// The figure that a row compares.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub(crate) enum Metric {
     /// Operations per second; the more the better. All others: the less the better.
@@ -15,7 +15,7 @@ pub(crate) enum Metric {
     ServerCpu,
     /// The server's resident bytes for each operation.
     Bytes,
-    /// What everything took, in ms.
+    /// The time of the whole work, in ms.
     Milliseconds,
 }
 
@@ -23,7 +23,7 @@ pub(crate) enum Metric {
 #[derive(Debug)]
 pub(crate) struct Row {
     pub(crate) name: &'static str,
-    /// What is done.
+    /// Describes the work.
     pub(crate) what: &'static str,
     pub(crate) work: Work,
     /// Of tasks, connections, entries, bytes, as the work has it.
@@ -35,7 +35,7 @@ pub(crate) struct Row {
     /// Ours, and what it is compared with; without that, ours is compared with what is wanted.
     pub(crate) sides: &'static [Side],
     pub(crate) metric: Metric,
-    /// What ours has to be, as a multiple of the other: a line that falls short of it says so.
+    /// The multiple of the other that ours must reach; a line that does not says `short`.
     pub(crate) goal: f64,
     /// Where it is to go.
     pub(crate) aim: f64,
@@ -212,7 +212,7 @@ pub(crate) const ROWS: &[Row] = &[
     .wants(Rate, 0.75, 0.9),
 ];
 
-/// What is looked at as it grows: ours alone.
+/// A figure of ours beside more and more of something.
 pub(crate) struct Series {
     pub(crate) name: &'static str,
     pub(crate) what: &'static str,

@@ -24,7 +24,7 @@ const MANY: [&str; 4] = ["--max-connections", "20000", "--max-objects", "2000000
 /// By then a server listens.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// What is measured, and what it is compared with.
+/// A server of a row: one of ours, or a peer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Side {
     Ours,
@@ -194,7 +194,7 @@ impl Server {
         }
     }
 
-    /// What it has used so far.
+    /// Reads the server's processor time, switches and memory.
     pub(crate) fn usage(&self) -> io::Result<Usage> {
         self.process().map_or(Ok(Usage::default()), Process::usage)
     }

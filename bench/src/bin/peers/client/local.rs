@@ -1,4 +1,4 @@
-//! What there is only ours to be measured at.
+//! Work that only mp-manager is measured at.
 
 use std::{io, time::Instant};
 
@@ -52,9 +52,9 @@ pub(super) async fn open_objects(client: &Client) -> io::Result<Vec<Dict<u64, u6
     Ok(dicts)
 }
 
-/// What a session takes that does nothing.
+/// Measures the server's memory of an idle session.
 pub(super) async fn idle(client: &Client) -> io::Result<()> {
-    // What the first ones bring with them counts for none.
+    // The first sessions also grow the server's own tables.
     let first = open_sessions(&client.address, 20).await?;
     wait_for_start()?;
     let (before, began) = (client.resident()?, Instant::now());

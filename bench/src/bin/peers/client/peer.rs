@@ -1,4 +1,4 @@
-//! What a client needs of a server to do its work.
+//! The operations that a row's work consists of.
 
 use std::{future::ready, io};
 
@@ -6,7 +6,7 @@ use crate::error;
 
 /// One connection to a server, or a part of it that a task has.
 ///
-/// What a server has nothing for is refused: no row asks for it.
+/// A server refuses the operations that it does not have; no row asks for them.
 pub(super) trait Peer: Clone + Send + Sync + 'static {
     fn connect(address: &str) -> impl Future<Output = io::Result<Self>> + Send;
 
@@ -60,7 +60,7 @@ fn refused<T>(method: &str) -> io::Result<T> {
     Err(error(format!("this server has no {method}")))
 }
 
-/// What is written in all servers.
+/// The value of every entry, on all servers.
 pub(super) const VALUE: &str = "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx";
 
 /// A key of 11 bytes.
