@@ -72,7 +72,7 @@ pub(crate) async fn open(target: &Target) -> Result<(Arc<Link>, JoinHandle<()>)>
     let link = Link::new(Arc::clone(&session), target.address.to_string());
     let connection = Connection { target: target.clone(), session, link: Arc::downgrade(&link) };
     let Connected { connection: number, .. } = connection.connected(&authenticated);
-    let streams = connection.open_streams(authenticated, number).await?;
+    let streams = connection.open_streams(authenticated, number, target.timeout).await?;
     let driver = tokio::spawn(Driver(connection).run(streams));
     Ok((link, driver))
 }
@@ -165,7 +165,8 @@ async fn say_goodbye(target: Target, abandoned: Established) -> Result<()> {
     let connection = Connection { target, session, link: Weak::new() };
     let Connected { connection: number, .. } = connection.connected(&authenticated);
     connection.session.say_goodbye();
-    let mut streams = connection.open_streams(authenticated, number).await?;
+    let allowed = connection.target.timeout;
+    let mut streams = connection.open_streams(authenticated, number, allowed).await?;
     // Until the manager has ended it.
     let Streams { tasks, frames, .. } = &mut streams;
     tasks.drive(async { while let Some(Ok(_)) = next(frames).await {} }).await;
@@ -206,9 +207,13 @@ impl Connection {
         self.session.connected(welcome, challenge, *asked)
     }
 
-    async fn open_streams(&self, authenticated: Authenticated, number: u64) -> Result<Streams> {
+    async fn open_streams(
+        &self,
+        authenticated: Authenticated,
+        number: u64,
+        allowed: Duration,
+    ) -> Result<Streams> {
         let Authenticated { client, channel, mut tasks, .. } = authenticated;
-        let allowed = self.target.timeout;
         let opening = tasks.drive(self.open_both(client, channel, number));
         let Ok(opened) = timeout(allowed, opening).await else {
             let message = format!("no answer within {allowed:?}");
@@ -363,11 +368,8 @@ impl Connection {
             let message = "the session is lost, and no other was wanted";
             return Err(Attempt::Refused(Refusal::new(Reason::SessionEnded, message)));
         }
-        let opened = timeout(target.timeout, self.open_streams(authenticated, number)).await;
-        let result = match opened {
-            Ok(result) => result.map_err(Attempt::from),
-            Err(_) => Err(Attempt::Failed("no answer in time".into())),
-        };
+        let opened = self.open_streams(authenticated, number, target.timeout).await;
+        let result = opened.map_err(Attempt::from);
         if let Err(Attempt::Failed(why)) = &result {
             self.session.disconnected(Refusal::new(Reason::SessionEnded, why));
         }
