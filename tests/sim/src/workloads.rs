@@ -236,6 +236,15 @@ impl Context {
         }
     }
 
+    /// As [`expect`](Self::expect), of a call with a timeout. While the server stands still, calls that were given
+    /// up stay open, so that there may be no room for another one until its time is over.
+    fn expect_in_time<T>(&self, operation: &str, result: Result<T>) -> Option<T> {
+        match result {
+            Err(Error::LimitExceeded(_)) if !self.is_answered_in_time() => None,
+            result => self.expect(operation, result),
+        }
+    }
+
     /// Whether whatever is asked now is answered before a client's own clock would end its call.
     fn is_answered_in_time(&self) -> bool {
         self.is_quick && self.world.now() > self.times.calm_from + 6 * SECOND + 2 * self.times.lease
@@ -288,11 +297,13 @@ async fn lock(my: Context, rounds: u64) {
         let acquired = if my.world.one_in(3) {
             let timeout = Duration::from_micros(my.world.below(3 * SECOND));
             let acquire = my.timed("acquire_timeout", timeout, lock.acquire_timeout(timeout));
-            my.patiently(acquire).await
+            let acquired = my.patiently(acquire).await;
+            acquired.and_then(|result| my.expect_in_time("acquire", result)).flatten()
         } else {
-            my.patiently(async { lock.acquire().await.map(Some) }).await
+            let acquired = my.patiently(lock.acquire()).await;
+            acquired.and_then(|result| my.expect("acquire", result))
         };
-        let Some(guard) = acquired.and_then(|result| my.expect("acquire", result)).flatten() else {
+        let Some(guard) = acquired else {
             continue;
         };
         let token = guard.token();
@@ -466,7 +477,7 @@ async fn produce(my: Context, rounds: u64) {
             result => {
                 // It may come about as long as its session goes on, also after what comes next.
                 my.oracle.borrow_mut().queue.doubt(item);
-                let _ = result.map(|result| my.expect("put", result));
+                let _ = result.map(|result| my.expect_in_time("put", result));
             }
         }
     }
@@ -484,10 +495,8 @@ async fn consume(my: Context) {
         if my.world.one_in(2) && !is_last {
             let lease = my.timed("lease_timeout", timeout, queue.lease_timeout(timeout));
             let leased = my.patiently(lease).await;
-            let Some(leased) = leased.and_then(|result| my.expect("lease", result)).flatten()
-            else {
-                continue;
-            };
+            let leased = leased.and_then(|result| my.expect_in_time("lease", result));
+            let Some(leased) = leased.flatten() else { continue };
             let item = *leased;
             my.note(format_args!("leases {item:?}"));
             my.oracle.borrow_mut().queue.received(consumer, item, leased.deliveries());
@@ -512,7 +521,7 @@ async fn consume(my: Context) {
         }
         let get = my.timed("get_timeout", timeout, queue.get_counted_timeout(timeout));
         let got = my.patiently(get).await;
-        match got.and_then(|result| my.expect("get", result)) {
+        match got.and_then(|result| my.expect_in_time("get", result)) {
             Some(Some(received)) => {
                 my.note(format_args!("gets {:?}", received.value));
                 let mut oracle = my.oracle.borrow_mut();
@@ -568,7 +577,7 @@ async fn barrier(my: Context, rounds: u64) {
                 my.oracle.borrow_mut().barrier.passes(NAME, call, PARTIES, now);
             }
             Some(Err(Error::BarrierBroken(_))) => drop(barrier.reset().await),
-            Some(Err(error)) => _ = my.expect("wait", Err::<(), _>(error)),
+            Some(Err(error)) => _ = my.expect_in_time("wait", Err::<(), _>(error)),
             None => {}
         }
         drop(arrival);
@@ -646,7 +655,7 @@ async fn event(my: Context, rounds: u64) {
                 let timeout = Duration::from_micros(my.world.below(5 * SECOND));
                 let wait = my.timed("event.wait_timeout", timeout, event.wait_timeout(timeout));
                 let waited = my.patiently(wait).await;
-                let _ = waited.map(|result| my.expect("wait", result));
+                let _ = waited.map(|result| my.expect_in_time("wait", result));
             }
         }
     }

@@ -488,7 +488,7 @@ impl Worker<'_> {
                 my.staff.is_done(number);
                 return None;
             }
-            Some(result) => my.expect("take", result)?.unwrap_or_default(),
+            Some(result) => my.expect_in_time("take", result)?.unwrap_or_default(),
         };
         // Otherwise what came too late may be on its way back.
         if !tickets.is_empty() {
