@@ -71,6 +71,12 @@ impl Pools {
         }
     }
 
+    /// The processes that work: others in their place are as many.
+    pub(crate) fn workers(&self) -> Vec<usize> {
+        let works = |life: &&Rc<Life>| life.has_enlisted.get() && !life.is_dead.get();
+        self.lives.iter().filter(works).map(|life| life.process).collect()
+    }
+
     /// What a pool says while anything may happen.
     pub(crate) fn says(&mut self, status: &PoolStatus, names: &BTreeSet<String>) {
         let wrong = self.look_at_status(status, names).err();

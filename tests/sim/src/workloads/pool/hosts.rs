@@ -403,8 +403,8 @@ async fn operate(my: Context, _operating: Operating) {
 /// Compares the pool with what is known of it, once nothing changes any more.
 async fn inspect(my: &Context, pool: &Pool) {
     let census = || {
-        let stays = my.staff.hosts.stays.borrow();
-        my.oracle.borrow().pools.census(&stays)
+        let (stays, oracle) = (my.staff.hosts.stays.borrow(), my.oracle.borrow());
+        (oracle.pools.census(&stays), oracle.pools.workers())
     };
     loop {
         let before = census();
@@ -413,7 +413,7 @@ async fn inspect(my: &Context, pool: &Pool) {
         // Hosts still hire, or have sessions that they have lost.
         if before == census() {
             my.staff.hosts.is_inspected.set(true);
-            return my.oracle.borrow_mut().pools.says_at_rest(&status, &before);
+            return my.oracle.borrow_mut().pools.says_at_rest(&status, &before.0);
         }
     }
 }
