@@ -52,8 +52,7 @@ fn generate(mut config: Config, descriptors: FileDescriptorSet) -> Result<(), Bo
     Ok(())
 }
 
-/// The service as the server has it: the frames of a session come as they are, and are weighed before
-/// they are decoded.
+/// The service as the server has it: without sessions, which it serves itself.
 #[cfg(feature = "grpc")]
 fn generate_server() {
     use tonic_build::manual::{Builder, Method, Service};
@@ -71,12 +70,11 @@ fn generate_server() {
     };
     let prost = "tonic_prost::ProstCodec";
     let (request, response) = ("crate::v1::HandshakeRequest", "crate::v1::HandshakeResponse");
-    let (beat, frame) = ("crate::v1::Beat", "crate::v1::ServerFrame");
+    let beat = "crate::v1::Beat";
     let service = Service::builder()
         .name("Manager")
         .package("mp.manager.v1")
         .method(method("handshake", "Handshake", request, response, prost))
-        .method(method("session", "Session", "bytes::Bytes", frame, "crate::frame::RawCodec"))
         .method(method("keep_alive", "KeepAlive", beat, beat, prost))
         .build();
     Builder::new().build_client(false).compile(&[service]);

@@ -1,6 +1,7 @@
 //! The connection behind a session.
 
 pub(crate) mod authkeys;
+mod channel;
 pub(crate) mod connect;
 pub(crate) mod driver;
 #[cfg(feature = "embedded")]

@@ -3,28 +3,39 @@
 
 mod weight;
 
-use bytes::{BufMut, Bytes};
-use prost::Message;
+use bytes::Bytes;
+use prost::{DecodeError, Message};
 
 pub use weight::{Limits, Weight};
 
 use crate::{
     error::{Error, Reason},
-    v1::{ClientFrame, Request},
+    v1::{ClientFrame, Request, ServerFrame},
 };
 
 /// The number of the field that requests are in.
 const REQUESTS: u32 = 5;
 
+/// What comes before a message on a stream.
+pub(crate) const PREFIX: usize = 5;
+
 /// A [`ClientFrame`], encoded.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct EncodedFrame(Vec<u8>);
+
+impl Default for EncodedFrame {
+    fn default() -> Self {
+        Self::with_capacity(0)
+    }
+}
 
 impl EncodedFrame {
     /// A frame that is going to take about so many bytes.
     #[must_use]
     pub fn with_capacity(bytes: usize) -> Self {
-        Self(Vec::with_capacity(bytes))
+        let mut message = Vec::with_capacity(PREFIX + bytes);
+        message.resize(PREFIX, 0);
+        Self(message)
     }
 
     /// Adds a request after those that are there.
@@ -41,19 +52,31 @@ impl EncodedFrame {
     /// The frame itself, for those that do not send it: simulations and tests.
     #[must_use]
     pub fn decoded(&self) -> ClientFrame {
-        ClientFrame::decode(&self.0[..]).unwrap_or_default()
+        ClientFrame::decode(&self.0[PREFIX..]).unwrap_or_default()
     }
 
     /// The bytes, for those that do not send them.
     #[must_use]
     pub fn into_bytes(self) -> Bytes {
-        self.0.into()
+        Bytes::from(self.0).slice(PREFIX..)
     }
 
-    /// Copies it to where it is sent from.
-    pub fn put(&self, buffer: &mut impl BufMut) {
-        buffer.put_slice(&self.0);
+    /// The message that is sent on a stream; `None` if it is too long for that.
+    #[must_use]
+    pub fn into_message(mut self) -> Option<Bytes> {
+        let len = u32::try_from(self.0.len() - PREFIX).ok()?;
+        // It is not compressed.
+        self.0[1..PREFIX].copy_from_slice(&len.to_be_bytes());
+        Some(self.0.into())
     }
+}
+
+/// Decodes a server's frame.
+///
+/// # Errors
+/// If it is none.
+pub fn decode_answer(frame: Bytes) -> Result<ServerFrame, Error> {
+    ServerFrame::decode(frame).map_err(unreadable)
 }
 
 /// Decodes a frame that was [weighed](Limits::look).
@@ -61,80 +84,11 @@ impl EncodedFrame {
 /// # Errors
 /// If it is none.
 pub fn decode(frame: Bytes) -> Result<ClientFrame, Error> {
-    ClientFrame::decode(frame)
-        .map_err(|error| Error::new(Reason::Protocol, format!("a frame cannot be read: {error}")))
+    ClientFrame::decode(frame).map_err(unreadable)
 }
 
-/// What a `Session` call is made with, from frames that are encoded already.
-#[cfg(feature = "grpc")]
-#[derive(Debug, Clone, Copy, Default)]
-pub struct FrameCodec;
-
-/// What a `Session` call is served with: frames arrive as they are.
-#[cfg(feature = "grpc")]
-#[derive(Debug, Clone, Copy, Default)]
-pub struct RawCodec;
-
-#[cfg(feature = "grpc")]
-mod codec {
-    use bytes::{Buf, Bytes};
-    use tonic::{
-        Status,
-        codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder},
-    };
-    use tonic_prost::{ProstCodec, ProstDecoder, ProstEncoder};
-
-    use super::{EncodedFrame, FrameCodec, RawCodec};
-    use crate::v1::{ClientFrame, ServerFrame};
-
-    impl Codec for FrameCodec {
-        type Encode = EncodedFrame;
-        type Decode = ServerFrame;
-        type Encoder = Self;
-        type Decoder = ProstDecoder<ServerFrame>;
-
-        fn encoder(&mut self) -> Self {
-            *self
-        }
-
-        fn decoder(&mut self) -> Self::Decoder {
-            ProstCodec::<ClientFrame, ServerFrame>::default().decoder()
-        }
-    }
-
-    impl Encoder for FrameCodec {
-        type Item = EncodedFrame;
-        type Error = Status;
-
-        fn encode(&mut self, frame: EncodedFrame, into: &mut EncodeBuf<'_>) -> Result<(), Status> {
-            frame.put(into);
-            Ok(())
-        }
-    }
-
-    impl Codec for RawCodec {
-        type Encode = ServerFrame;
-        type Decode = Bytes;
-        type Encoder = ProstEncoder<ServerFrame>;
-        type Decoder = Self;
-
-        fn encoder(&mut self) -> Self::Encoder {
-            ProstCodec::<ServerFrame, ClientFrame>::default().encoder()
-        }
-
-        fn decoder(&mut self) -> Self {
-            *self
-        }
-    }
-
-    impl Decoder for RawCodec {
-        type Item = Bytes;
-        type Error = Status;
-
-        fn decode(&mut self, frame: &mut DecodeBuf<'_>) -> Result<Option<Bytes>, Status> {
-            Ok(Some(frame.copy_to_bytes(frame.remaining())))
-        }
-    }
+fn unreadable(error: DecodeError) -> Error {
+    Error::new(Reason::Protocol, format!("a frame cannot be read: {error}"))
 }
 
 #[cfg(test)]

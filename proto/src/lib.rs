@@ -1,8 +1,8 @@
 //! The contract between mp-manager's server and its clients: the messages on the wire, how values
 //! are encoded, how both sides prove that they know the authkey, and why a request may fail.
 //!
-//! Nothing in here does I/O. The gRPC stubs and the tasks of a connection are behind the feature `grpc`, the
-//! proofs behind `handshake` and what TLS needs behind `tls`, so that the core can use the messages alone.
+//! Nothing in here does I/O. The gRPC stubs, the tasks of a connection and its streams are behind the feature
+//! `grpc`, the proofs behind `handshake` and what TLS needs behind `tls`, so that the core can use the messages alone.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
@@ -15,6 +15,8 @@ pub mod error;
 pub mod frame;
 #[cfg(feature = "handshake")]
 pub mod handshake;
+#[cfg(feature = "grpc")]
+pub mod http2;
 pub mod key;
 pub mod kind;
 pub mod operation;
@@ -37,8 +39,8 @@ pub mod v1 {
     include!(concat!(env!("OUT_DIR"), "/mp.manager.v1.rs"));
 }
 
-/// The service as the server has it: as in [`v1`], but for the frames of a session, which come as they
-/// are, to be [weighed](frame::Limits::look) before they are [decoded](frame::decode).
+/// The service as the server has it: as in [`v1`], but without sessions. Their [messages](http2::Messages) come as
+/// they are, to be [weighed](frame::Limits::look) before they are [decoded](frame::decode).
 #[cfg(feature = "grpc")]
 #[allow(missing_docs, unreachable_pub, clippy::all, clippy::unwrap_used)]
 #[doc(hidden)]

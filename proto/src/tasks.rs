@@ -1,8 +1,8 @@
 //! Runs everything that belongs to a connection in one task: HTTP/2 itself, and each stream on it.
 //!
-//! hyper and tonic spawn a task for each, which costs more than what they do in it: a request would wake two of
-//! them after another, and its reply two more. Here all are polled by whoever [drives](Tasks::drive) them, and
-//! what one of them does for another one is taken up in the same poll.
+//! A task of the runtime for each would cost more than what they do in it: a request would wake two of them after
+//! another, and its reply two more. Here all are polled by whoever [drives](Tasks::drive) them, and what one of them
+//! does for another one is taken up in the same poll.
 
 use std::{
     fmt,
@@ -17,7 +17,6 @@ use std::{
 };
 
 use futures_util::{StreamExt, stream::FuturesUnordered, task::AtomicWaker};
-use hyper::rt::Executor;
 
 type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
 
@@ -81,8 +80,9 @@ impl Wake for Bell {
     }
 }
 
-impl<F: Future<Output = ()> + Send + 'static> Executor<F> for Spawner {
-    fn execute(&self, future: F) {
+impl Spawner {
+    /// Has a future polled with the others.
+    pub fn spawn(&self, future: impl Future<Output = ()> + Send + 'static) {
         lock(&self.0.new).push(Box::pin(future));
         self.0.raise(TASK);
     }
@@ -244,7 +244,7 @@ mod tests {
         let (spawner, mut tasks) = Tasks::new();
         let (asked, answered): (Arc<Place>, Arc<Place>) =
             (Arc::clone(&question), Arc::clone(&answer));
-        spawner.execute(async move {
+        spawner.spawn(async move {
             asked.wait().await;
             answered.put();
         });
@@ -268,7 +268,7 @@ mod tests {
         let (driver, (spawner, mut tasks)) = (Driver::default(), Tasks::new());
         let [waited, answered] = [(); 2].map(|()| Arc::<Place>::default());
         let (waits, answers) = (Arc::clone(&waited), Arc::clone(&answered));
-        spawner.execute(async move {
+        spawner.spawn(async move {
             waits.wait().await;
             answers.put();
         });
@@ -290,7 +290,7 @@ mod tests {
         assert!(driver.poll(driven.as_mut()).is_pending());
         let place: Arc<Place> = Arc::default();
         let puts = Arc::clone(&place);
-        spawner.execute(async move { puts.put() });
+        spawner.spawn(async move { puts.put() });
         assert_eq!(driver.wakes(), 1);
         assert!(driver.poll(driven).is_pending());
         assert!(place.is_there.load(Ordering::Relaxed));
@@ -299,7 +299,7 @@ mod tests {
     #[test]
     fn a_task_that_always_goes_on_lets_others_have_their_turn() {
         let (driver, (spawner, mut tasks)) = (Driver::default(), Tasks::new());
-        spawner.execute(poll_fn(|cx| {
+        spawner.spawn(poll_fn(|cx| {
             cx.waker().wake_by_ref();
             Poll::Pending
         }));
@@ -315,7 +315,7 @@ mod tests {
         let (driver, (spawner, mut tasks)) = (Driver::default(), Tasks::new());
         let place: Arc<Place> = Arc::default();
         let (waits, never) = (Arc::clone(&place), Arc::<Place>::default());
-        spawner.execute(async move { waits.wait().await });
+        spawner.spawn(async move { waits.wait().await });
         assert!(driver.poll(pin!(tasks.drive(never.wait()))).is_pending());
         assert!(!tasks.is_empty());
         let mut rest = pin!(tasks.take());

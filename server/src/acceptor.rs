@@ -247,7 +247,7 @@ pub(crate) async fn linger(mut wire: Wire) {
     let _ = timeout(LAST_WORDS, closed).await;
 }
 
-fn log_end(connection: &Connection, result: hyper::Result<()>) {
+fn log_end(connection: &Connection, result: Result<(), h2::Error>) {
     if let Err(error) = result {
         tracing::debug!(peer = connection.peer, %error, "connection ended");
     }

@@ -80,6 +80,11 @@ impl Connection {
         let _ = self.binding.set(binding);
     }
 
+    /// The server, as long as it is there.
+    pub(crate) fn host(&self) -> Option<Arc<Host>> {
+        self.host.upgrade()
+    }
+
     /// What a handshake is bound to; without it there is none.
     pub(crate) fn binding(&self) -> Option<&Binding> {
         self.binding.get()

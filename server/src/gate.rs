@@ -4,18 +4,22 @@
 
 use std::{
     convert::Infallible,
-    future::{Future, ready},
+    future::{Future, poll_fn},
     pin::Pin,
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
+    task::Poll,
     time::Duration,
 };
 
-use http::{Request, Response};
-use http_body_util::{BodyExt, Limited};
-use hyper::body::Incoming;
+use bytes::Bytes;
+use h2::{RecvStream, server::SendResponse};
+use http::{HeaderMap, HeaderValue, Request, Response, header::CONTENT_TYPE};
+use http_body::Body as _;
+use http_body_util::Limited;
+use mp_manager_proto::http2::{Incoming, Messages, Outbound, send_body};
 use tokio::time::Instant;
 use tonic::{Status, body::Body, service::Routes};
 
@@ -24,6 +28,7 @@ use crate::{
     connection::Connection,
     lock::lock,
     rate::{Bucket, Rate},
+    stream::SessionStream,
 };
 
 /// All a client has to say before it is in; `Hello` and `Proof` take a few hundred bytes.
@@ -41,6 +46,8 @@ const REQUESTS: Rate = Rate { burst: 64, interval: Duration::from_millis(100) };
 const MANAGER: &str = "/mp.manager.v1.Manager/";
 const HANDSHAKE: &str = "/mp.manager.v1.Manager/Handshake";
 const SESSION: &str = "/mp.manager.v1.Manager/Session";
+/// How messages are compressed.
+const ENCODING: &str = "grpc-encoding";
 
 /// Stands in front of all services, one for each connection.
 pub(crate) struct Gate {
@@ -95,35 +102,125 @@ impl Gate {
             permit.close();
         }
     }
-}
 
-impl hyper::service::Service<Request<Incoming>> for Gate {
-    type Response = Response<Body>;
-    type Error = Infallible;
-    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
+    pub(crate) fn connection(&self) -> &Arc<Connection> {
+        &self.connection
+    }
 
-    fn call(&self, request: Request<Incoming>) -> Self::Future {
+    /// Answers a request.
+    pub(crate) fn answer(
+        &self,
+        request: Request<RecvStream>,
+        respond: SendResponse<Bytes>,
+    ) -> impl Future<Output = ()> + Send + 'static {
         self.count();
-        let path = request.uri().path();
-        let is_session = path == SESSION;
         let place = Place::take(&self.at_a_time);
-        if let Err(refusal) = self.check(path, place.at_a_time) {
-            return Box::pin(ready(Ok(refusal.into_http())));
+        let answer = match self.check(request.uri().path(), place.at_a_time) {
+            Err(refusal) => Answer::Refusal(refusal),
+            Ok(()) if request.uri().path() == SESSION => self.session(request),
+            Ok(()) => Answer::Routed(self.route(request)),
+        };
+        let answered = async move {
+            let _place = place;
+            match answer {
+                Answer::Refusal(refusal) => refuse(respond, refusal),
+                Answer::Session(session) => session.serve(respond).await,
+                Answer::Routed(response) => serve(respond, response).await,
+            }
+        };
+        async move {
+            if let Err(error) = answered.await {
+                tracing::debug!(%error, "a request ended");
+            }
         }
+    }
+
+    /// A session's stream, if the connection may have one.
+    fn session(&self, request: Request<RecvStream>) -> Answer {
+        let encoding = request.headers().get(ENCODING);
+        if encoding.is_some_and(|encoding| encoding.as_bytes() != b"identity") {
+            return Answer::Refusal(Status::unimplemented("messages are not to be compressed"));
+        }
+        let Some(host) = self.connection.host() else {
+            return Answer::Refusal(Status::unavailable("the manager has ended"));
+        };
+        let Some(attachment) = self.connection.open_stream() else {
+            let message = "a connection has one Session stream";
+            return Answer::Refusal(Status::failed_precondition(message));
+        };
+        let max = host.limits().max_frame_bytes;
+        let messages = Messages::of_request(request.into_body(), max);
+        let frames = SessionStream::new(host, &attachment, messages, Arc::clone(&self.connection));
+        let end = SessionEnd(Arc::clone(&self.connection));
+        Answer::Session(Session { frames, end })
+    }
+
+    /// The response of the services, and what they say on its way.
+    fn route(&self, request: Request<RecvStream>) -> Routed {
+        let request = request.map(Incoming::new);
         let mut request = if self.connection.is_authenticated() {
             request.map(Body::new)
         } else {
             request.map(|body| Body::new(Limited::new(body, MAX_UNAUTHENTICATED_BYTES)))
         };
         request.extensions_mut().insert(Arc::clone(&self.connection));
-        let (mut routes, connection) = (self.routes.clone(), Arc::clone(&self.connection));
-        Box::pin(async move {
-            let response = tower::Service::call(&mut routes, request).await?;
-            // A refusal says so in its headers.
-            let begins = is_session && Status::from_header_map(response.headers()).is_none();
-            let session = begins.then(|| SessionEnd(connection));
-            Ok(response.map(|body| keep_with(body, (place, session))))
-        })
+        let mut routes = self.routes.clone();
+        Box::pin(async move { tower::Service::call(&mut routes, request).await })
+    }
+}
+
+/// How a request is answered.
+enum Answer {
+    Refusal(Status),
+    Session(Session),
+    Routed(Routed),
+}
+
+type Routed = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
+
+fn refuse(mut respond: SendResponse<Bytes>, refusal: Status) -> Result<(), h2::Error> {
+    let response = refusal.into_http::<()>();
+    respond.send_response(response, true).map(drop)
+}
+
+/// Sends a response as soon as it is there, unless the client gives the request up.
+async fn serve(mut respond: SendResponse<Bytes>, mut routed: Routed) -> Result<(), h2::Error> {
+    let response = poll_fn(|cx| match routed.as_mut().poll(cx) {
+        Poll::Ready(response) => Poll::Ready(Ok(response)),
+        Poll::Pending => respond.poll_reset(cx).map(|reason| Err(h2::Error::from(reason?))),
+    });
+    let Ok(response) = response.await?;
+    let (head, body) = response.into_parts();
+    let is_over = body.is_end_stream();
+    let stream = respond.send_response(Response::from_parts(head, ()), is_over)?;
+    if is_over { Ok(()) } else { send_body(body, stream).await }
+}
+
+/// A session's stream that is served.
+struct Session {
+    frames: SessionStream<Messages>,
+    end: SessionEnd,
+}
+
+impl Session {
+    async fn serve(self, mut respond: SendResponse<Bytes>) -> Result<(), h2::Error> {
+        let Self { mut frames, end } = self;
+        let mut response = Response::new(());
+        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+        let mut outbound = Outbound::new(respond.send_response(response, false)?);
+        let ended = poll_fn(|cx| frames.poll_send(&mut outbound, cx)).await;
+        drop(frames);
+        let ended = match ended {
+            Ok(status) => {
+                let mut trailers = HeaderMap::new();
+                // It has no metadata, which alone could not be said.
+                let _ = status.add_header(&mut trailers);
+                outbound.end(Some(trailers))
+            }
+            Err(error) => Err(error),
+        };
+        drop(end);
+        ended
     }
 }
 
@@ -153,12 +250,4 @@ impl Drop for SessionEnd {
     fn drop(&mut self) {
         self.0.session_is_over();
     }
-}
-
-/// A body that takes something with it when it is over.
-fn keep_with(body: Body, kept: impl Send + 'static) -> Body {
-    Body::new(body.map_frame(move |frame| {
-        let _ = &kept;
-        frame
-    }))
 }

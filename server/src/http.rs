@@ -3,14 +3,15 @@
 use std::{
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
-use hyper::server::conn::http2;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use bytes::Bytes;
+use h2::server::{self, Handshake};
 use mp_manager_proto::{
     FILE_DESCRIPTOR_SET,
+    http2::keep_alive,
     service::manager_server::ManagerServer,
     tasks::{Spawner, Tasks},
 };
@@ -57,24 +58,40 @@ pub(crate) struct Http {
 
 /// A connection that is served, with all its streams.
 pub(crate) struct Serving {
-    http: http2::Connection<TokioIo<Io>, Gate, Spawner>,
+    http: Accepting,
     streams: Tasks,
+}
+
+/// HTTP/2 itself: gives away the streams that come in.
+struct Accepting {
+    state: State,
+    gate: Gate,
+    spawner: Spawner,
+    is_closing: bool,
+}
+
+enum State {
+    Handshake(Handshake<Io, Bytes>),
+    Open(server::Connection<Io, Bytes>),
 }
 
 impl Serving {
     /// Takes no more requests, and ends with those there are.
     pub(crate) fn graceful_shutdown(&mut self) {
-        Pin::new(&mut self.http).graceful_shutdown();
+        self.http.is_closing = true;
+        if let State::Open(http) = &mut self.http.state {
+            http.graceful_shutdown();
+        }
         self.streams.wake_future();
     }
 }
 
 impl Future for Serving {
-    type Output = hyper::Result<()>;
+    type Output = Result<(), h2::Error>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let Self { http, streams } = self.get_mut();
-        streams.poll_with(cx, |cx| Pin::new(&mut *http).poll(cx))
+        streams.poll_with(cx, |cx| http.poll(cx))
     }
 }
 
@@ -85,6 +102,48 @@ impl Drop for Serving {
             && let Ok(runtime) = Handle::try_current()
         {
             runtime.spawn(self.streams.take());
+        }
+    }
+}
+
+impl Accepting {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), h2::Error>> {
+        loop {
+            let http = match &mut self.state {
+                State::Handshake(handshake) => {
+                    let http = ready!(Pin::new(handshake).poll(cx))?;
+                    self.state = State::Open(http);
+                    self.begin();
+                    continue;
+                }
+                State::Open(http) => http,
+            };
+            match ready!(http.poll_accept(cx)) {
+                Some(Ok((request, respond))) => {
+                    self.spawner.spawn(self.gate.answer(request, respond));
+                }
+                Some(Err(error)) => return Poll::Ready(Err(error)),
+                None => return Poll::Ready(Ok(())),
+            }
+        }
+    }
+
+    /// The client speaks HTTP/2.
+    fn begin(&mut self) {
+        let State::Open(http) = &mut self.state else { return };
+        if self.is_closing {
+            http.graceful_shutdown();
+        }
+        let connection = Arc::clone(self.gate.connection());
+        // The system says when the other end of a unix socket is gone; one that is silent only pauses.
+        if let Some(pings) = http.ping_pong()
+            && !connection.is_unix()
+        {
+            self.spawner.spawn(async move {
+                keep_alive(pings, PING_INTERVAL, PING_TIMEOUT).await;
+                tracing::debug!(peer = connection.peer, "it does not answer pings");
+                connection.permit.close();
+            });
         }
     }
 }
@@ -105,25 +164,19 @@ impl Http {
 
     pub(crate) fn serve(&self, io: Io, connection: Arc<Connection>) -> Serving {
         let (spawner, streams) = Tasks::new();
-        // The system says when the other end of a unix socket is gone; one that is silent only pauses.
-        let pings = (!connection.is_unix()).then_some(PING_INTERVAL);
         let gate = Gate::new(connection, self.routes.clone());
-        let mut http = http2::Builder::new(spawner);
-        http.timer(TokioTimer::new())
+        let handshake = server::Builder::new()
             .initial_connection_window_size(CONNECTION_WINDOW)
-            .initial_stream_window_size(STREAM_WINDOW)
-            .max_send_buf_size(MAX_SEND_BUFFER)
+            .initial_window_size(STREAM_WINDOW)
+            .max_send_buffer_size(MAX_SEND_BUFFER)
             .max_frame_size(MAX_FRAME)
             .max_header_list_size(MAX_HEADERS)
             .max_concurrent_streams(MAX_STREAMS)
-            .max_local_error_reset_streams(MAX_LOCAL_RESETS)
+            .max_local_error_reset_streams(Some(MAX_LOCAL_RESETS))
             .max_pending_accept_reset_streams(MAX_REMOTE_RESETS)
-            .keep_alive_interval(pings)
-            .keep_alive_timeout(PING_TIMEOUT)
-            // gRPC has no use for it, and it cannot be made while the clock is before 1970.
-            .auto_date_header(false);
-        let http = http.serve_connection(TokioIo::new(io), gate);
-        Serving { http, streams }
+            .handshake(io);
+        let state = State::Handshake(handshake);
+        Serving { http: Accepting { state, gate, spawner, is_closing: false }, streams }
     }
 }
 

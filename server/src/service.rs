@@ -1,17 +1,14 @@
-//! The gRPC service: opens the streams, and leaves the rest to them.
+//! The gRPC service but for sessions, which the gate serves: opens the streams, and leaves the rest to them.
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use mp_manager_core::v1::{Beat, HandshakeRequest, HandshakeResponse, handshake_response};
 use mp_manager_proto::service::manager_server::Manager;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
-use crate::{
-    beats::Beats, connection::Connection, handshake::Handshake, host::Host, stream::SessionStream,
-};
+use crate::{beats::Beats, connection::Connection, handshake::Handshake, host::Host};
 
 /// The service `mp.manager.v1.Manager`.
 pub(crate) struct Service {
@@ -21,7 +18,6 @@ pub(crate) struct Service {
 #[tonic::async_trait]
 impl Manager for Service {
     type HandshakeStream = ReceiverStream<Result<HandshakeResponse, Status>>;
-    type SessionStream = SessionStream;
     type KeepAliveStream = Beats;
 
     async fn handshake(
@@ -42,18 +38,6 @@ impl Manager for Service {
         let handshake = Handshake { host: Arc::clone(&self.host), connection, inbound, outbound };
         tokio::spawn(handshake.run());
         Ok(Response::new(ReceiverStream::new(responses)))
-    }
-
-    async fn session(
-        &self,
-        request: Request<Streaming<Bytes>>,
-    ) -> Result<Response<SessionStream>, Status> {
-        let connection = connection(&request)?;
-        let attachment = connection
-            .open_stream()
-            .ok_or_else(|| Status::failed_precondition("a connection has one Session stream"))?;
-        let (host, inbound) = (Arc::clone(&self.host), request.into_inner());
-        Ok(Response::new(SessionStream::new(host, &attachment, inbound, connection)))
     }
 
     async fn keep_alive(

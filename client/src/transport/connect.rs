@@ -1,14 +1,8 @@
 //! Getting in: a connection, the handshake on it, and the session's stream.
 
-use std::{
-    io,
-    path::PathBuf,
-    sync::{Mutex, PoisonError},
-    time::Duration,
-};
+use std::{io, path::PathBuf, time::Duration};
 
 use bytes::Bytes;
-use hyper_util::rt::TokioIo;
 use mp_manager_proto::{
     address::Address,
     authkey::Authkey,
@@ -30,13 +24,11 @@ use tokio::{
     sync::mpsc,
     time::timeout,
 };
-use tonic::{
-    Code, Status, Streaming,
-    transport::{Channel, Endpoint},
-};
+use tonic::{Code, Status, Streaming};
 
 use super::{
     authkeys::Authkeys,
+    channel::Channel,
     tls::{Connector, Secured, TlsFailure, Trouble},
 };
 use crate::{
@@ -46,12 +38,6 @@ use crate::{
         link::Session,
     },
 };
-
-/// As the server's: below it many small unread messages count as an attack.
-const CONNECTION_WINDOW: u32 = 16 << 20;
-const STREAM_WINDOW: u32 = 4 << 20;
-const PING_INTERVAL: Duration = Duration::from_secs(10);
-const PING_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// How to connect, and how hard to try.
 #[derive(Debug, Clone)]
@@ -131,7 +117,8 @@ async fn get_in(target: &Target, session: &Session) -> Result<Authenticated> {
         let (spawner, mut tasks) = Tasks::new();
         let opened = tasks.drive(open_channel(target, session.home, spawner)).await?;
         let channel = opened.channel;
-        let mut client = ManagerClient::new(channel.clone()).max_encoding_message_size(usize::MAX);
+        let mut client = ManagerClient::with_origin(channel.clone(), Channel::origin())
+            .max_encoding_message_size(usize::MAX);
         let asked = session.now();
         let resume = session.resume();
         let shaking = shake_hands(&mut client, target, &authkey, &opened.binding, resume);
@@ -175,20 +162,8 @@ struct Opened {
 
 async fn open_channel(target: &Target, home: Home, spawner: Spawner) -> Result<Opened> {
     let address = &target.address;
-    let mut endpoint = Endpoint::from_static("http://mp-manager")
-        .executor(spawner)
-        .initial_connection_window_size(CONNECTION_WINDOW)
-        .initial_stream_window_size(STREAM_WINDOW);
-    // The system says when a unix socket's other end is gone; one that is silent only pauses, and
-    // closing the socket would end the session.
-    if !matches!(address, Address::Unix(_)) {
-        endpoint = endpoint
-            .http2_keep_alive_interval(PING_INTERVAL)
-            .keep_alive_timeout(PING_TIMEOUT)
-            .keep_alive_while_idle(true);
-    }
     let mut certificate = None;
-    let (connected, binding, trouble) = match address {
+    let (opened, binding, trouble) = match address {
         Address::Tcp { .. } if target.connector.tls.is_set() && !address.is_local() => {
             return Err(Error::Configuration(format!(
                 "certificates are given, but {address} is plain text: use tls:// instead of tcp://"
@@ -196,7 +171,7 @@ async fn open_channel(target: &Target, home: Home, spawner: Spawner) -> Result<O
         }
         Address::Tcp { host, port } => {
             let stream = connect_tcp(address, host, *port, home).await?;
-            (endpoint.connect_with_connector(once(stream)).await, Binding::None, None)
+            (Channel::open(stream, spawner, true).await, Binding::None, None)
         }
         Address::Tls { host, port } => {
             let stream = connect_tcp(address, host, *port, home).await?;
@@ -208,18 +183,20 @@ async fn open_channel(target: &Target, home: Home, spawner: Spawner) -> Result<O
             let Secured { stream, binding, certificate: shown } = secured;
             certificate = Some(shown);
             let trouble = stream.trouble.clone();
-            (endpoint.connect_with_connector(once(stream)).await, binding, Some(trouble))
+            (Channel::open(stream, spawner, true).await, binding, Some(trouble))
         }
         Address::Unix(path) => {
             let stream = UnixStream::connect::<&PathBuf>(path)
                 .await
                 .map_err(|error| no_connection(address, &error))?;
+            // The system says when the other end is gone; one that is silent only pauses, and closing the socket
+            // would end the session.
             let stream = HomeBound::new(stream, home);
-            (endpoint.connect_with_connector(once(stream)).await, Binding::Unix, None)
+            (Channel::open(stream, spawner, false).await, Binding::Unix, None)
         }
         other => return Err(cannot_connect(other, "this kind of address is not known".into())),
     };
-    match connected {
+    match opened {
         Ok(channel) => Ok(Opened { channel, binding, trouble, certificate }),
         Err(error) => Err(cannot_connect(address, format!("{error} (is it a manager?)"))),
     }
@@ -246,30 +223,6 @@ fn explain_tls(address: &Address, trouble: &Trouble) -> Option<Error> {
     let Address::Tls { host, port } = address else { return None };
     let cause = trouble.explain(host, &plain(host, *port))?;
     Some(cannot_connect(address, cause))
-}
-
-/// A connector that gives out `stream`, once.
-fn once<S>(
-    stream: S,
-) -> impl tower::Service<
-    tonic::codegen::http::Uri,
-    Response = TokioIo<S>,
-    Error = io::Error,
-    Future: Send,
-> + Send
-+ 'static
-where
-    S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Send + Unpin + 'static,
-{
-    let stream = Mutex::new(Some(stream));
-    tower::service_fn(move |_| {
-        let taken = stream.lock().unwrap_or_else(PoisonError::into_inner).take();
-        std::future::ready(
-            taken.map(TokioIo::new).ok_or_else(|| {
-                io::Error::new(io::ErrorKind::NotConnected, "the connection is over")
-            }),
-        )
-    })
 }
 
 async fn shake_hands(

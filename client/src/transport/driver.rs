@@ -13,7 +13,6 @@ use std::{
 
 use mp_manager_proto::{
     address::Address,
-    frame::{EncodedFrame, FrameCodec},
     tasks::Tasks,
     tls::certificate_to_pem,
     v1::{Beat, Error as Refusal, Reason, ServerFrame, manager_client::ManagerClient},
@@ -25,15 +24,11 @@ use tokio::{
     task::JoinHandle,
     time::{sleep, timeout},
 };
-use tonic::{
-    Status, Streaming,
-    client::Grpc,
-    codegen::{http::uri::PathAndQuery, tokio_stream},
-    transport::Channel,
-};
+use tonic::{Status, Streaming, codegen::tokio_stream};
 
-use super::connect::{
-    Authenticated, Target, authenticate, cannot_connect, explain, lease_ms, process,
+use super::{
+    channel::{self, Channel},
+    connect::{Authenticated, Target, authenticate, cannot_connect, explain, lease_ms, process},
 };
 use crate::{
     error::{Error, Result},
@@ -47,7 +42,6 @@ use crate::{
 
 /// How often to look for calls whose timeouts have passed while there is no connection.
 const LOOK: Duration = Duration::from_millis(100);
-const SESSION: &str = "/mp.manager.v1.Manager/Session";
 
 /// A packet that is lost must not cost the lease: one attempt takes no longer than this.
 const LONGEST_ATTEMPT: Duration = Duration::from_secs(3);
@@ -98,7 +92,8 @@ fn open_inside(
         session.connected(&begun.welcome, &begun.challenge, asked);
     let outgoing = Outgoing { session: Arc::clone(&session), connection: number };
     let (beats, outbound) = mpsc::channel(2);
-    let (frames, answers) = begun.streams(outgoing.map(EncodedFrame::into_bytes), Beats(outbound));
+    let (frames, answers) = begun
+        .streams(outgoing.map(mp_manager_proto::frame::EncodedFrame::into_bytes), Beats(outbound));
     let (_, tasks) = Tasks::new();
     let streams =
         Streams { number, tasks, frames: Box::pin(frames), beats, answers: Box::pin(answers) };
@@ -229,22 +224,10 @@ impl Connection {
         mut client: ManagerClient<Channel>,
         channel: Channel,
         connection: u64,
-    ) -> Result<(Streaming<ServerFrame>, mpsc::Sender<Beat>, Streaming<Beat>)> {
-        let failed = |status: tonic::Status| cannot_connect(&self.target.address, explain(&status));
+    ) -> Result<(channel::Session, mpsc::Sender<Beat>, Streaming<Beat>)> {
+        let failed = |status: Status| cannot_connect(&self.target.address, explain(&status));
         let outgoing = Outgoing { session: Arc::clone(&self.session), connection };
-        // As the client would do it, but with frames that are encoded.
-        let mut grpc = Grpc::new(channel)
-            .max_encoding_message_size(usize::MAX)
-            .max_decoding_message_size(usize::MAX);
-        grpc.ready()
-            .await
-            .map_err(|error| failed(tonic::Status::unavailable(error.to_string())))?;
-        let path = PathAndQuery::from_static(SESSION);
-        let frames = grpc
-            .streaming(tonic::Request::new(outgoing), path, FrameCodec)
-            .await
-            .map_err(failed)?
-            .into_inner();
+        let frames = channel.session(outgoing).await.map_err(failed)?;
         let (beats, outbound) = mpsc::channel(2);
         let outbound = Beats(outbound);
         let answers = client.keep_alive(outbound).await.map_err(failed)?.into_inner();

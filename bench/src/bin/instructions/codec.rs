@@ -73,9 +73,7 @@ pub(crate) fn requests_encode(times: u32) -> io::Result<()> {
         let mut encoded = EncodedFrame::with_capacity(2048);
         requests.iter().for_each(|request| encoded.request(request));
         encoded.finish(&frame);
-        let mut buffer = Vec::with_capacity(2048);
-        encoded.put(&mut buffer);
-        black_box(buffer);
+        black_box(encoded.into_message());
     }
     Ok(())
 }
