@@ -6,7 +6,7 @@
 
 use std::{
     fmt,
-    future::poll_fn,
+    future::{pending, poll_fn},
     mem,
     pin::{Pin, pin},
     sync::{
@@ -27,31 +27,55 @@ const MAX_ROUNDS: usize = 4;
 /// The driver polls, and looks at the other flags before it ends.
 const POLLING: u8 = 1;
 /// The future beside the tasks was woken.
-const FUTURE: u8 = 2;
-/// A task was woken.
-const TASK: u8 = 4;
+const FUTURE: u8 = 1 << 1;
+/// The one beside that.
+const SIDE: u8 = 1 << 2;
+/// The busy task was woken.
+const BUSY: u8 = 1 << 3;
+/// Another task was woken.
+const TASK: u8 = 1 << 4;
+/// There are new tasks.
+const NEW: u8 = 1 << 5;
 
 /// Takes tasks in, which are polled by whoever has the [`Tasks`].
 #[derive(Clone)]
 pub struct Spawner(Arc<Shared>);
 
+/// What whoever drives tasks polls beside them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    /// What the tasks are there for.
+    Future,
+    /// What seldom happens: polled for itself, it costs nothing as long as it does not.
+    Side,
+}
+
 /// The tasks of one connection.
 pub struct Tasks {
+    busy: Option<Task>,
     running: FuturesUnordered<Task>,
     shared: Arc<Shared>,
-    wakes_future: Waker,
-    wakes_tasks: Waker,
+    future: Waker,
+    side: Waker,
+    is_busy: Waker,
+    others: Waker,
 }
 
 #[derive(Default)]
 struct Shared {
     /// Those that were never polled.
-    new: Mutex<Vec<Task>>,
+    new: Mutex<New>,
     flags: AtomicU8,
     driver: AtomicWaker,
 }
 
-/// Wakes one of the two.
+#[derive(Default)]
+struct New {
+    busy: Option<Task>,
+    others: Vec<Task>,
+}
+
+/// Wakes one of the parts.
 struct Bell {
     shared: Arc<Shared>,
     flag: u8,
@@ -83,8 +107,25 @@ impl Wake for Bell {
 impl Spawner {
     /// Has a future polled with the others.
     pub fn spawn(&self, future: impl Future<Output = ()> + Send + 'static) {
-        lock(&self.0.new).push(Box::pin(future));
-        self.0.raise(TASK);
+        lock(&self.0.new).others.push(Box::pin(future));
+        self.0.raise(NEW);
+    }
+
+    /// As [`spawn`](Self::spawn), for the one that has the most to do: it need not be looked for among the others. If
+    /// there are several, that holds for one of them.
+    pub fn spawn_busy(&self, future: impl Future<Output = ()> + Send + 'static) {
+        let mut new = lock(&self.0.new);
+        let before = new.busy.replace(Box::pin(future));
+        new.others.extend(before);
+        drop(new);
+        self.0.raise(NEW);
+    }
+}
+
+impl Spawner {
+    /// Has the future beside the tasks polled again: it was changed.
+    pub fn wake_future(&self) {
+        self.0.raise(FUTURE);
     }
 }
 
@@ -94,51 +135,82 @@ impl Tasks {
     pub fn new() -> (Spawner, Self) {
         let shared = Arc::<Shared>::default();
         let waker = |flag| Waker::from(Arc::new(Bell { shared: Arc::clone(&shared), flag }));
-        let (wakes_future, wakes_tasks) = (waker(FUTURE), waker(TASK));
+        let [future, side, is_busy, others] = [FUTURE, SIDE, BUSY, TASK].map(waker);
+        shared.raise(FUTURE | SIDE);
         let running = FuturesUnordered::new();
-        shared.raise(FUTURE);
-        (Spawner(Arc::clone(&shared)), Self { running, shared, wakes_future, wakes_tasks })
+        let tasks = Self {
+            busy: None,
+            running,
+            shared: Arc::clone(&shared),
+            future,
+            side,
+            is_busy,
+            others,
+        };
+        (Spawner(shared), tasks)
     }
 
     /// Polls a future to its end, and the tasks meanwhile.
     pub async fn drive<F: Future>(&mut self, future: F) -> F::Output {
-        let mut future = pin!(future);
-        self.wake_future();
-        poll_fn(|cx| self.poll_with(cx, |cx| future.as_mut().poll(cx))).await
+        self.drive_both(future, pending()).await
     }
 
-    /// Has the next poll come to the future, although nothing has woken it: it is another one, or was changed.
-    pub fn wake_future(&mut self) {
-        self.shared.flags.fetch_or(FUTURE, Ordering::AcqRel);
+    /// Polls two futures, each when it is woken, until one of them ends, and the tasks meanwhile.
+    pub async fn drive_both<T>(
+        &mut self,
+        future: impl Future<Output = T>,
+        side: impl Future<Output = T>,
+    ) -> T {
+        let (mut future, mut side) = (pin!(future), pin!(side));
+        self.shared.flags.fetch_or(FUTURE | SIDE, Ordering::AcqRel);
+        poll_fn(|cx| {
+            self.poll_with(cx, |part, cx| match part {
+                Part::Future => future.as_mut().poll(cx),
+                Part::Side => side.as_mut().poll(cx),
+            })
+        })
+        .await
     }
 
-    /// Polls the future and the tasks, those that were woken, until none of them is ready to go on.
+    /// Polls both parts and the tasks, those that were woken, until none of them is ready to go on.
     pub fn poll_with<T>(
         &mut self,
         cx: &mut Context<'_>,
-        mut poll_future: impl FnMut(&mut Context<'_>) -> Poll<T>,
+        mut poll: impl FnMut(Part, &mut Context<'_>) -> Poll<T>,
     ) -> Poll<T> {
-        self.shared.driver.register(cx.waker());
-        self.shared.flags.fetch_or(POLLING, Ordering::AcqRel);
+        let Self { busy, running, shared, future, side, is_busy, others } = self;
+        shared.driver.register(cx.waker());
+        shared.flags.fetch_or(POLLING, Ordering::AcqRel);
         // Also if one of them panics.
-        let _end = End { shared: &self.shared, waker: cx.waker() };
+        let _end = End { shared, waker: cx.waker() };
         for _ in 0..MAX_ROUNDS {
-            let woken = self.shared.flags.fetch_and(POLLING, Ordering::AcqRel);
+            let mut woken = shared.flags.fetch_and(POLLING, Ordering::AcqRel);
             if woken == POLLING {
                 break;
             }
-            if woken & FUTURE != 0
-                && let ready @ Poll::Ready(_) =
-                    poll_future(&mut Context::from_waker(&self.wakes_future))
+            for (flag, part, waker) in
+                [(FUTURE, Part::Future, &*future), (SIDE, Part::Side, &*side)]
             {
-                // Whoever polls next polls them: they are not woken twice.
-                self.shared.flags.fetch_or(woken & TASK, Ordering::AcqRel);
-                return ready;
+                if woken & flag == 0 {
+                    continue;
+                }
+                woken &= !flag;
+                if let ready @ Poll::Ready(_) = poll(part, &mut Context::from_waker(waker)) {
+                    // Whoever polls next polls the others: they are not woken twice.
+                    shared.flags.fetch_or(woken, Ordering::AcqRel);
+                    return ready;
+                }
+            }
+            if woken & NEW != 0 {
+                take_in(busy, running, shared);
+                woken |= BUSY | TASK;
+            }
+            if woken & BUSY != 0 {
+                poll_busy(busy, is_busy);
             }
             if woken & TASK != 0 {
-                self.running.extend(mem::take(&mut *lock(&self.shared.new)));
-                let cx = &mut Context::from_waker(&self.wakes_tasks);
-                while let Poll::Ready(Some(())) = self.running.poll_next_unpin(cx) {}
+                let cx = &mut Context::from_waker(others);
+                while let Poll::Ready(Some(())) = running.poll_next_unpin(cx) {}
             }
         }
         Poll::Pending
@@ -146,14 +218,36 @@ impl Tasks {
 
     /// Takes out the tasks that have not ended.
     pub fn take(&mut self) -> impl Future<Output = ()> + Send + 'static {
-        self.running.extend(mem::take(&mut *lock(&self.shared.new)));
+        take_in(&mut self.busy, &mut self.running, &self.shared);
+        self.running.extend(self.busy.take());
         mem::take(&mut self.running).collect()
     }
 
     /// Whether there are none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.running.is_empty() && lock(&self.shared.new).is_empty()
+        let new = lock(&self.shared.new);
+        self.busy.is_none()
+            && self.running.is_empty()
+            && new.busy.is_none()
+            && new.others.is_empty()
+    }
+}
+
+/// Takes in what is new.
+fn take_in(busy: &mut Option<Task>, running: &mut FuturesUnordered<Task>, shared: &Shared) {
+    let new = mem::take(&mut *lock(&shared.new));
+    running.extend(new.others);
+    if let Some(before) = new.busy.and_then(|task| busy.replace(task)) {
+        running.push(before);
+    }
+}
+
+fn poll_busy(busy: &mut Option<Task>, waker: &Waker) {
+    // It is gone if it panics.
+    let Some(mut task) = busy.take() else { return };
+    if task.as_mut().poll(&mut Context::from_waker(waker)).is_pending() {
+        *busy = Some(task);
     }
 }
 
@@ -297,6 +391,47 @@ mod tests {
     }
 
     #[test]
+    fn the_side_is_polled_when_it_is_woken_and_not_otherwise() {
+        let (driver, (spawner, mut tasks)) = (Driver::default(), Tasks::new());
+        let [side, other] = [(); 2].map(|()| Arc::<Place>::default());
+        let (waits, polls) = (Arc::clone(&other), AtomicUsize::new(0));
+        spawner.spawn(async move { waits.wait().await });
+        let mut waiting = pin!(side.wait());
+        let counted = poll_fn(|cx| {
+            polls.fetch_add(1, Ordering::Relaxed);
+            waiting.as_mut().poll(cx)
+        });
+        let mut driven = pin!(tasks.drive_both(pending(), counted));
+        assert!(driver.poll(driven.as_mut()).is_pending());
+        other.put();
+        assert!(driver.poll(driven.as_mut()).is_pending());
+        assert_eq!(polls.load(Ordering::Relaxed), 1);
+        side.put();
+        assert!(driver.poll(driven).is_ready());
+        assert_eq!(polls.load(Ordering::Relaxed), 2);
+    }
+
+    #[test]
+    fn busy_tasks_are_polled_as_the_others_however_many_there_are() {
+        let (driver, (spawner, mut tasks)) = (Driver::default(), Tasks::new());
+        let places = [(); 3].map(|()| [(); 2].map(|()| Arc::<Place>::default()));
+        let mut driven = pin!(tasks.drive(pending::<()>()));
+        for [waited, answered] in &places {
+            let (waits, answers) = (Arc::clone(waited), Arc::clone(answered));
+            spawner.spawn_busy(async move {
+                waits.wait().await;
+                answers.put();
+            });
+            assert!(driver.poll(driven.as_mut()).is_pending());
+        }
+        for [waited, answered] in &places {
+            waited.put();
+            assert!(driver.poll(driven.as_mut()).is_pending());
+            assert!(answered.is_there.load(Ordering::Relaxed));
+        }
+    }
+
+    #[test]
     fn a_task_that_always_goes_on_lets_others_have_their_turn() {
         let (driver, (spawner, mut tasks)) = (Driver::default(), Tasks::new());
         spawner.spawn(poll_fn(|cx| {
@@ -315,7 +450,7 @@ mod tests {
         let (driver, (spawner, mut tasks)) = (Driver::default(), Tasks::new());
         let place: Arc<Place> = Arc::default();
         let (waits, never) = (Arc::clone(&place), Arc::<Place>::default());
-        spawner.spawn(async move { waits.wait().await });
+        spawner.spawn_busy(async move { waits.wait().await });
         assert!(driver.poll(pin!(tasks.drive(never.wait()))).is_pending());
         assert!(!tasks.is_empty());
         let mut rest = pin!(tasks.take());

@@ -3,6 +3,7 @@
 use std::{
     convert::Infallible,
     io,
+    pin::Pin,
     sync::{Arc, Weak},
     time::Duration,
 };
@@ -19,7 +20,7 @@ use crate::{
     admission::{Admission, Cause},
     connection::{Connection, Io, Socket},
     host::Host,
-    http::Http,
+    http::{End, Http},
     listener::{Accepted, Listener, Stream},
     tls::{Wire, speaks_tls},
 };
@@ -134,16 +135,36 @@ async fn run(
     stream: Stream,
     connection: Arc<Connection>,
     http: Http,
-    stop: watch::Receiver<()>,
+    mut stop: watch::Receiver<()>,
     handshake_timeout: Duration,
 ) {
-    tokio::select! {
-        () = serve(stream, &connection, &http, stop) => {}
-        () = overstayed(&connection, handshake_timeout) => {
-            connection.permit.count(Cause::Overstayed);
-            tracing::debug!(peer = connection.peer, "no handshake in time");
+    let watched = Arc::clone(&connection);
+    let mut cut_off = Box::pin(async move {
+        tokio::select! {
+            () = overstayed(&watched, handshake_timeout) => {
+                watched.permit.count(Cause::Overstayed);
+                tracing::debug!(peer = watched.peer, "no handshake in time");
+            }
+            () = watched.permit.closed() => {}
         }
-        () = connection.permit.closed() => {}
+    });
+    let opened = tokio::select! {
+        opened = open(stream, &connection) => opened,
+        () = &mut cut_off => return,
+        _ = stop.changed() => return,
+    };
+    let socket = match opened {
+        Ok(socket) => socket,
+        Err(error) => {
+            tracing::debug!(peer = connection.peer, %error, "connection ended before it began");
+            return;
+        }
+    };
+    let io = Io::new(socket, Arc::clone(&connection));
+    let supervision = Box::pin(supervise(Arc::clone(&connection), cut_off, stop));
+    let served = http.serve(io, Arc::clone(&connection), supervision).await;
+    if let Err(error) = served {
+        tracing::debug!(peer = connection.peer, %error, "connection ended");
     }
 }
 
@@ -159,39 +180,28 @@ async fn overstayed(connection: &Connection, handshake_timeout: Duration) {
     }
 }
 
-async fn serve(
-    stream: Stream,
-    connection: &Arc<Connection>,
-    http: &Http,
+/// Waits until a connection that is served has to end.
+async fn supervise(
+    connection: Arc<Connection>,
+    mut cut_off: Pin<Box<dyn Future<Output = ()> + Send>>,
     mut stop: watch::Receiver<()>,
-) {
-    let opened = tokio::select! {
-        opened = open(stream, connection) => opened,
-        _ = stop.changed() => return,
-    };
-    let socket = match opened {
-        Ok(socket) => socket,
-        Err(error) => {
-            tracing::debug!(peer = connection.peer, %error, "connection ended before it began");
-            return;
-        }
-    };
-    let io = Io::new(socket, Arc::clone(connection));
-    let mut serving = Box::pin(http.serve(io, Arc::clone(connection)));
+) -> End {
     tokio::select! {
-        result = &mut serving => return log_end(connection, result),
-        () = connection.wait_for_end_of_session() => {
-            serving.graceful_shutdown();
+        () = &mut cut_off => End::AtOnce,
+        () = connection.wait_for_end_of_session() => End::Gracefully(Box::pin(async move {
             // Also a client that does not read has to go.
-            let _ = timeout(FAREWELL, &mut serving).await;
-            return;
-        }
-        told = stop.changed() => if told.is_err() { return },
-    }
-    serving.graceful_shutdown();
-    tokio::select! {
-        result = &mut serving => log_end(connection, result),
-        _ = stop.changed() => {}
+            let _ = timeout(FAREWELL, cut_off).await;
+        })),
+        told = stop.changed() => if told.is_err() {
+            End::AtOnce
+        } else {
+            End::Gracefully(Box::pin(async move {
+                tokio::select! {
+                    () = cut_off => {}
+                    _ = stop.changed() => {}
+                }
+            }))
+        },
     }
 }
 
@@ -245,10 +255,4 @@ pub(crate) async fn linger(mut wire: Wire) {
         copy(&mut wire, &mut sink()).await
     };
     let _ = timeout(LAST_WORDS, closed).await;
-}
-
-fn log_end(connection: &Connection, result: Result<(), h2::Error>) {
-    if let Err(error) = result {
-        tracing::debug!(peer = connection.peer, %error, "connection ended");
-    }
 }

@@ -19,7 +19,10 @@ use h2::{RecvStream, server::SendResponse};
 use http::{HeaderMap, HeaderValue, Request, Response, header::CONTENT_TYPE};
 use http_body::Body as _;
 use http_body_util::Limited;
-use mp_manager_proto::http2::{Incoming, Messages, Outbound, send_body};
+use mp_manager_proto::{
+    http2::{Incoming, Messages, Outbound, send_body},
+    tasks::Spawner,
+};
 use tokio::time::Instant;
 use tonic::{Status, body::Body, service::Routes};
 
@@ -107,12 +110,13 @@ impl Gate {
         &self.connection
     }
 
-    /// Answers a request.
+    /// Has a request answered by a task.
     pub(crate) fn answer(
         &self,
         request: Request<RecvStream>,
         respond: SendResponse<Bytes>,
-    ) -> impl Future<Output = ()> + Send + 'static {
+        spawner: &Spawner,
+    ) {
         self.count();
         let place = Place::take(&self.at_a_time);
         let answer = match self.check(request.uri().path(), place.at_a_time) {
@@ -120,18 +124,16 @@ impl Gate {
             Ok(()) if request.uri().path() == SESSION => self.session(request),
             Ok(()) => Answer::Routed(self.route(request)),
         };
-        let answered = async move {
-            let _place = place;
-            match answer {
-                Answer::Refusal(refusal) => refuse(respond, refusal),
-                Answer::Session(session) => session.serve(respond).await,
-                Answer::Routed(response) => serve(respond, response).await,
-            }
-        };
-        async move {
-            if let Err(error) = answered.await {
-                tracing::debug!(%error, "a request ended");
-            }
+        match answer {
+            Answer::Refusal(refusal) => log_end(refuse(respond, refusal)),
+            Answer::Session(session) => spawner.spawn_busy(async move {
+                log_end(session.serve(respond).await);
+                drop(place);
+            }),
+            Answer::Routed(response) => spawner.spawn(async move {
+                log_end(serve(respond, response).await);
+                drop(place);
+            }),
         }
     }
 
@@ -177,6 +179,12 @@ enum Answer {
 }
 
 type Routed = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
+
+fn log_end(ended: Result<(), h2::Error>) {
+    if let Err(error) = ended {
+        tracing::debug!(%error, "a request ended");
+    }
+}
 
 fn refuse(mut respond: SendResponse<Bytes>, refusal: Status) -> Result<(), h2::Error> {
     let response = refusal.into_http::<()>();

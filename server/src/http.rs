@@ -13,7 +13,7 @@ use mp_manager_proto::{
     FILE_DESCRIPTOR_SET,
     http2::keep_alive,
     service::manager_server::ManagerServer,
-    tasks::{Spawner, Tasks},
+    tasks::{Part, Spawner, Tasks},
 };
 use tokio::runtime::Handle;
 use tonic::{server::NamedService, service::Routes};
@@ -60,6 +60,18 @@ pub(crate) struct Http {
 pub(crate) struct Serving {
     http: Accepting,
     streams: Tasks,
+    supervision: Supervision,
+}
+
+/// Says when a connection that is served has to end.
+pub(crate) type Supervision = Pin<Box<dyn Future<Output = End> + Send>>;
+
+/// How a connection has to end that its client does not end.
+pub(crate) enum End {
+    /// Nothing more is said on it.
+    AtOnce,
+    /// It takes no more requests, and ends with those there are, or when this completes.
+    Gracefully(Pin<Box<dyn Future<Output = ()> + Send>>),
 }
 
 /// HTTP/2 itself: gives away the streams that come in.
@@ -75,23 +87,15 @@ enum State {
     Open(server::Connection<Io, Bytes>),
 }
 
-impl Serving {
-    /// Takes no more requests, and ends with those there are.
-    pub(crate) fn graceful_shutdown(&mut self) {
-        self.http.is_closing = true;
-        if let State::Open(http) = &mut self.http.state {
-            http.graceful_shutdown();
-        }
-        self.streams.wake_future();
-    }
-}
-
 impl Future for Serving {
     type Output = Result<(), h2::Error>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let Self { http, streams } = self.get_mut();
-        streams.poll_with(cx, |cx| http.poll(cx))
+        let Self { http, streams, supervision } = self.get_mut();
+        streams.poll_with(cx, |part, cx| match part {
+            Part::Future => http.poll(cx),
+            Part::Side => http.poll_end(supervision, cx).map(Ok),
+        })
     }
 }
 
@@ -107,6 +111,22 @@ impl Drop for Serving {
 }
 
 impl Accepting {
+    /// Does as the supervision says; ready at the end.
+    fn poll_end(&mut self, supervision: &mut Supervision, cx: &mut Context<'_>) -> Poll<()> {
+        while let End::Gracefully(rest) = ready!(supervision.as_mut().poll(cx)) {
+            self.is_closing = true;
+            if let State::Open(http) = &mut self.state {
+                http.graceful_shutdown();
+                self.spawner.wake_future();
+            }
+            *supervision = Box::pin(async move {
+                rest.await;
+                End::AtOnce
+            });
+        }
+        Poll::Ready(())
+    }
+
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), h2::Error>> {
         loop {
             let http = match &mut self.state {
@@ -120,7 +140,7 @@ impl Accepting {
             };
             match ready!(http.poll_accept(cx)) {
                 Some(Ok((request, respond))) => {
-                    self.spawner.spawn(self.gate.answer(request, respond));
+                    self.gate.answer(request, respond, &self.spawner);
                 }
                 Some(Err(error)) => return Poll::Ready(Err(error)),
                 None => return Poll::Ready(Ok(())),
@@ -162,7 +182,13 @@ impl Http {
         report(&self.health, ServingStatus::NotServing).await;
     }
 
-    pub(crate) fn serve(&self, io: Io, connection: Arc<Connection>) -> Serving {
+    /// Serves a connection until its client ends it, or its supervision.
+    pub(crate) fn serve(
+        &self,
+        io: Io,
+        connection: Arc<Connection>,
+        supervision: Supervision,
+    ) -> Serving {
         let (spawner, streams) = Tasks::new();
         let gate = Gate::new(connection, self.routes.clone());
         let handshake = server::Builder::new()
@@ -176,7 +202,11 @@ impl Http {
             .max_pending_accept_reset_streams(MAX_REMOTE_RESETS)
             .handshake(io);
         let state = State::Handshake(handshake);
-        Serving { http: Accepting { state, gate, spawner, is_closing: false }, streams }
+        Serving {
+            http: Accepting { state, gate, spawner, is_closing: false },
+            streams,
+            supervision,
+        }
     }
 }
 

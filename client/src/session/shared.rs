@@ -12,7 +12,7 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError, Weak,
         atomic::{AtomicU64, AtomicUsize, Ordering},
     },
-    task::{Poll, Waker},
+    task::{Poll, Waker, ready},
     time::Duration,
 };
 
@@ -427,13 +427,11 @@ impl<H: Counted> Shared<H> {
 
     /// The next frame for this connection, when there is something to say; `None` ends its stream.
     pub(crate) fn poll_frame(&self, connection: u64, waker: &Waker) -> Poll<Option<EncodedFrame>> {
+        let Some(mut locked) = self.home.lock(&self.locked) else { return Poll::Ready(None) };
+        let is_there = ready!(locked.machine.poll_frame(connection, waker));
         // A fork says nothing on the connection of the process that has it.
-        if !self.home.is_here() {
-            return Poll::Ready(None);
-        }
-        let mut locked = self.lock();
-        let poll = locked.machine.poll_frame(connection, waker);
-        poll.map(|is_there| is_there.map(|()| locked.machine.next_frame(self.now())))
+        let is_there = is_there.filter(|()| self.home.is_here());
+        Poll::Ready(is_there.map(|()| locked.machine.next_frame(self.now())))
     }
 
     /// When the next call ends by its own timeout, if no answer comes.

@@ -62,8 +62,8 @@ impl Channel {
         // Its streams say how it ended.
         let ended = async move { _ = connection.await };
         match pings {
-            None => spawner.spawn(ended),
-            Some(pings) => spawner.spawn(async move {
+            None => spawner.spawn_busy(ended),
+            Some(pings) => spawner.spawn_busy(async move {
                 tokio::select! {
                     biased;
                     () = ended => {}

@@ -287,14 +287,13 @@ impl Connection {
                 }
             }
         };
-        let conversation = async {
+        let beat = async {
             tokio::select! {
-                end = hear => end,
                 end = self.beat(beats) => end,
                 never = answered => never,
             }
         };
-        tasks.drive(conversation).await
+        tasks.drive_both(hear, beat).await
     }
 
     /// Says the beats, and notices when nothing comes back.
