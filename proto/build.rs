@@ -52,31 +52,22 @@ fn generate(mut config: Config, descriptors: FileDescriptorSet) -> Result<(), Bo
     Ok(())
 }
 
-/// The service as the server has it: without sessions, which it serves itself.
+/// The service as the server has it: without sessions and beats, which it serves itself.
 #[cfg(feature = "grpc")]
 fn generate_server() {
     use tonic_build::manual::{Builder, Method, Service};
 
-    let method = |name: &str, route: &str, input: &str, output: &str, codec: &str| {
-        Method::builder()
-            .name(name)
-            .route_name(route)
-            .input_type(input)
-            .output_type(output)
-            .codec_path(codec)
-            .client_streaming()
-            .server_streaming()
-            .build()
-    };
-    let prost = "tonic_prost::ProstCodec";
-    let (request, response) = ("crate::v1::HandshakeRequest", "crate::v1::HandshakeResponse");
-    let beat = "crate::v1::Beat";
-    let service = Service::builder()
-        .name("Manager")
-        .package("mp.manager.v1")
-        .method(method("handshake", "Handshake", request, response, prost))
-        .method(method("keep_alive", "KeepAlive", beat, beat, prost))
+    let handshake = Method::builder()
+        .name("handshake")
+        .route_name("Handshake")
+        .input_type("crate::v1::HandshakeRequest")
+        .output_type("crate::v1::HandshakeResponse")
+        .codec_path("tonic_prost::ProstCodec")
+        .client_streaming()
+        .server_streaming()
         .build();
+    let service =
+        Service::builder().name("Manager").package("mp.manager.v1").method(handshake).build();
     Builder::new().build_client(false).compile(&[service]);
 }
 

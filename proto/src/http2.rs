@@ -7,5 +7,5 @@ mod pings;
 
 pub use body::{Incoming, send_body};
 pub use messages::Messages;
-pub use outbound::{Outbound, message};
+pub use outbound::Outbound;
 pub use pings::keep_alive;

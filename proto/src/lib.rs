@@ -39,8 +39,9 @@ pub mod v1 {
     include!(concat!(env!("OUT_DIR"), "/mp.manager.v1.rs"));
 }
 
-/// The service as the server has it: as in [`v1`], but without sessions. Their [messages](http2::Messages) come as
-/// they are, to be [weighed](frame::Limits::look) before they are [decoded](frame::decode).
+/// The service as the server has it: as in [`v1`], but without sessions and their beats. Their
+/// [messages](http2::Messages) come as they are; frames are [weighed](frame::Limits::look) before they are
+/// [decoded](frame::decode).
 #[cfg(feature = "grpc")]
 #[allow(missing_docs, unreachable_pub, clippy::all, clippy::unwrap_used)]
 #[doc(hidden)]

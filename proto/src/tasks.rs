@@ -123,9 +123,12 @@ impl Spawner {
 }
 
 impl Spawner {
-    /// Has the future beside the tasks polled again: it was changed.
-    pub fn wake_future(&self) {
-        self.0.raise(FUTURE);
+    /// Has a part polled again: it was changed.
+    pub fn wake(&self, part: Part) {
+        self.0.raise(match part {
+            Part::Future => FUTURE,
+            Part::Side => SIDE,
+        });
     }
 }
 

@@ -8,13 +8,13 @@ use std::{
 
 use futures_core::Stream;
 use mp_manager_core::{engine::Attachment, v1::Beat};
-use tonic::{Status, Streaming};
+use tonic::Status;
 
 use crate::{connection::BeatsPlace, host::Host};
 
 /// Answers each beat once its session was heard, and ends with the session, or when that is resumed
 /// on another connection.
-pub(crate) struct Beats<I = Streaming<Beat>> {
+pub(crate) struct Beats<I> {
     host: Arc<Host>,
     attachment: Attachment,
     inbound: I,

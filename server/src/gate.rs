@@ -19,16 +19,21 @@ use h2::{RecvStream, server::SendResponse};
 use http::{HeaderMap, HeaderValue, Request, Response, header::CONTENT_TYPE};
 use http_body::Body as _;
 use http_body_util::Limited;
+use mp_manager_core::v1::Beat;
 use mp_manager_proto::{
     http2::{Incoming, Messages, Outbound, send_body},
     tasks::Spawner,
 };
+use prost::Message;
 use tokio::time::Instant;
+use tokio_stream::{Stream, StreamExt, adapters::Map};
 use tonic::{Status, body::Body, service::Routes};
 
 use crate::{
     admission::Cause,
+    beats::Beats,
     connection::Connection,
+    host::Host,
     lock::lock,
     rate::{Bucket, Rate},
     stream::SessionStream,
@@ -48,6 +53,7 @@ const REQUESTS: Rate = Rate { burst: 64, interval: Duration::from_millis(100) };
 
 const MANAGER: &str = "/mp.manager.v1.Manager/";
 const HANDSHAKE: &str = "/mp.manager.v1.Manager/Handshake";
+const KEEP_ALIVE: &str = "/mp.manager.v1.Manager/KeepAlive";
 const SESSION: &str = "/mp.manager.v1.Manager/Session";
 /// How messages are compressed.
 const ENCODING: &str = "grpc-encoding";
@@ -121,13 +127,22 @@ impl Gate {
         let place = Place::take(&self.at_a_time);
         let answer = match self.check(request.uri().path(), place.at_a_time) {
             Err(refusal) => Answer::Refusal(refusal),
-            Ok(()) if request.uri().path() == SESSION => self.session(request),
-            Ok(()) => Answer::Routed(self.route(request)),
+            Ok(()) => match request.uri().path() {
+                SESSION => self.session(request),
+                KEEP_ALIVE => self.beats(request),
+                _ => Ok(Answer::Routed(self.route(request))),
+            }
+            .unwrap_or_else(Answer::Refusal),
         };
         match answer {
             Answer::Refusal(refusal) => log_end(refuse(respond, refusal)),
-            Answer::Session(session) => spawner.spawn_busy(async move {
-                log_end(session.serve(respond).await);
+            Answer::Session(frames, end) => spawner.spawn_busy(async move {
+                log_end(stream(respond, frames, SessionStream::hears_nothing).await);
+                drop((end, place));
+            }),
+            Answer::Beats(beats) => spawner.spawn(async move {
+                // They end when nothing more comes in.
+                log_end(stream(respond, beats, |_| false).await);
                 drop(place);
             }),
             Answer::Routed(response) => spawner.spawn(async move {
@@ -138,23 +153,30 @@ impl Gate {
     }
 
     /// A session's stream, if the connection may have one.
-    fn session(&self, request: Request<RecvStream>) -> Answer {
-        let encoding = request.headers().get(ENCODING);
-        if encoding.is_some_and(|encoding| encoding.as_bytes() != b"identity") {
-            return Answer::Refusal(Status::unimplemented("messages are not to be compressed"));
-        }
-        let Some(host) = self.connection.host() else {
-            return Answer::Refusal(Status::unavailable("the manager has ended"));
-        };
-        let Some(attachment) = self.connection.open_stream() else {
-            let message = "a connection has one Session stream";
-            return Answer::Refusal(Status::failed_precondition(message));
-        };
+    fn session(&self, request: Request<RecvStream>) -> Result<Answer, Status> {
+        let host = self.host()?;
         let max = host.limits().max_frame_bytes;
-        let messages = Messages::of_request(request.into_body(), max);
+        let messages = messages(request, max)?;
+        let attachment = self
+            .connection
+            .open_stream()
+            .ok_or_else(|| Status::failed_precondition("a connection has one Session stream"))?;
         let frames = SessionStream::new(host, &attachment, messages, Arc::clone(&self.connection));
-        let end = SessionEnd(Arc::clone(&self.connection));
-        Answer::Session(Session { frames, end })
+        Ok(Answer::Session(frames, SessionEnd(Arc::clone(&self.connection))))
+    }
+
+    /// A session's beats, if the connection may have them.
+    fn beats(&self, request: Request<RecvStream>) -> Result<Answer, Status> {
+        let host = self.host()?;
+        let messages = messages(request, host.limits().max_frame_bytes)?;
+        let opened = self.connection.open_beats().ok_or_else(|| {
+            Status::failed_precondition("a connection has one KeepAlive stream at a time")
+        })?;
+        Ok(Answer::Beats(Beats::new(host, opened, messages.map(decode as _))))
+    }
+
+    fn host(&self) -> Result<Arc<Host>, Status> {
+        self.connection.host().ok_or_else(|| Status::unavailable("the manager has ended"))
     }
 
     /// The response of the services, and what they say on its way.
@@ -174,8 +196,24 @@ impl Gate {
 /// How a request is answered.
 enum Answer {
     Refusal(Status),
-    Session(Session),
+    Session(SessionStream<Messages>, SessionEnd),
+    Beats(Beats<Map<Messages, Decode>>),
     Routed(Routed),
+}
+
+type Decode = fn(Result<Bytes, Status>) -> Result<Beat, Status>;
+
+fn decode(message: Result<Bytes, Status>) -> Result<Beat, Status> {
+    Beat::decode(message?).map_err(|error| Status::internal(format!("a beat: {error}")))
+}
+
+/// What a client says in a request.
+fn messages(request: Request<RecvStream>, max: usize) -> Result<Messages, Status> {
+    let encoding = request.headers().get(ENCODING);
+    if encoding.is_some_and(|encoding| encoding.as_bytes() != b"identity") {
+        return Err(Status::unimplemented("messages are not to be compressed"));
+    }
+    Ok(Messages::of_request(request.into_body(), max))
 }
 
 type Routed = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
@@ -204,32 +242,33 @@ async fn serve(mut respond: SendResponse<Bytes>, mut routed: Routed) -> Result<(
     if is_over { Ok(()) } else { send_body(body, stream).await }
 }
 
-/// A session's stream that is served.
-struct Session {
-    frames: SessionStream<Messages>,
-    end: SessionEnd,
-}
-
-impl Session {
-    async fn serve(self, mut respond: SendResponse<Bytes>) -> Result<(), h2::Error> {
-        let Self { mut frames, end } = self;
-        let mut response = Response::new(());
-        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
-        let mut outbound = Outbound::new(respond.send_response(response, false)?);
-        let ended = poll_fn(|cx| frames.poll_send(&mut outbound, cx)).await;
-        drop(frames);
-        let ended = match ended {
-            Ok(status) => {
-                let mut trailers = HeaderMap::new();
-                // It has no metadata, which alone could not be said.
-                let _ = status.add_header(&mut trailers);
-                outbound.end(Some(trailers))
-            }
-            Err(error) => Err(error),
-        };
-        drop(end);
+/// Sends messages for as long as there are any, and the client has not reset the stream: as long as something may
+/// come in, that says so.
+async fn stream<S, M>(
+    mut respond: SendResponse<Bytes>,
+    mut messages: S,
+    hears_nothing: impl Fn(&S) -> bool,
+) -> Result<(), h2::Error>
+where
+    S: Stream<Item = Result<M, Status>> + Unpin,
+    M: Message,
+{
+    let mut response = Response::new(());
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+    let mut outbound = Outbound::new(respond.send_response(response, false)?);
+    let ended = poll_fn(|cx| {
+        let ended = outbound.poll_send_all(&mut messages, cx);
+        if ended.is_pending() && hears_nothing(&messages) {
+            return outbound.poll_reset(cx).map(|reason| Err(reason?.into()));
+        }
         ended
-    }
+    });
+    let status = ended.await?;
+    drop(messages);
+    let mut trailers = HeaderMap::new();
+    // It has no metadata, which alone could not be said.
+    let _ = status.add_header(&mut trailers);
+    outbound.end(Some(trailers))
 }
 
 /// A request's place among those of its connection, until its response is over.

@@ -80,6 +80,8 @@ struct Accepting {
     gate: Gate,
     spawner: Spawner,
     is_closing: bool,
+    /// Completes when the client does not answer.
+    pings: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
 }
 
 enum State {
@@ -111,13 +113,20 @@ impl Drop for Serving {
 }
 
 impl Accepting {
-    /// Does as the supervision says; ready at the end.
+    /// Does as the supervision says, and looks whether the client is there; ready at the end.
     fn poll_end(&mut self, supervision: &mut Supervision, cx: &mut Context<'_>) -> Poll<()> {
+        if let Some(pings) = &mut self.pings
+            && pings.as_mut().poll(cx).is_ready()
+        {
+            let peer = &self.gate.connection().peer;
+            tracing::debug!(peer, "connection ended: it does not answer pings");
+            return Poll::Ready(());
+        }
         while let End::Gracefully(rest) = ready!(supervision.as_mut().poll(cx)) {
             self.is_closing = true;
             if let State::Open(http) = &mut self.state {
                 http.graceful_shutdown();
-                self.spawner.wake_future();
+                self.spawner.wake(Part::Future);
             }
             *supervision = Box::pin(async move {
                 rest.await;
@@ -154,16 +163,12 @@ impl Accepting {
         if self.is_closing {
             http.graceful_shutdown();
         }
-        let connection = Arc::clone(self.gate.connection());
         // The system says when the other end of a unix socket is gone; one that is silent only pauses.
-        if let Some(pings) = http.ping_pong()
-            && !connection.is_unix()
-        {
-            self.spawner.spawn(async move {
-                keep_alive(pings, PING_INTERVAL, PING_TIMEOUT).await;
-                tracing::debug!(peer = connection.peer, "it does not answer pings");
-                connection.permit.close();
-            });
+        if !self.gate.connection().is_unix() {
+            let pings = http.ping_pong();
+            self.pings =
+                pings.map(|pings| Box::pin(keep_alive(pings, PING_INTERVAL, PING_TIMEOUT)) as _);
+            self.spawner.wake(Part::Side);
         }
     }
 }
@@ -203,7 +208,7 @@ impl Http {
             .handshake(io);
         let state = State::Handshake(handshake);
         Serving {
-            http: Accepting { state, gate, spawner, is_closing: false },
+            http: Accepting { state, gate, spawner, is_closing: false, pings: None },
             streams,
             supervision,
         }

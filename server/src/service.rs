@@ -1,14 +1,14 @@
-//! The gRPC service but for sessions, which the gate serves: opens the streams, and leaves the rest to them.
+//! What of the gRPC service is not on the way of operations: the handshake.
 
 use std::sync::Arc;
 
-use mp_manager_core::v1::{Beat, HandshakeRequest, HandshakeResponse, handshake_response};
+use mp_manager_core::v1::{HandshakeRequest, HandshakeResponse, handshake_response};
 use mp_manager_proto::service::manager_server::Manager;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
-use crate::{beats::Beats, connection::Connection, handshake::Handshake, host::Host};
+use crate::{connection::Connection, handshake::Handshake, host::Host};
 
 /// The service `mp.manager.v1.Manager`.
 pub(crate) struct Service {
@@ -18,7 +18,6 @@ pub(crate) struct Service {
 #[tonic::async_trait]
 impl Manager for Service {
     type HandshakeStream = ReceiverStream<Result<HandshakeResponse, Status>>;
-    type KeepAliveStream = Beats;
 
     async fn handshake(
         &self,
@@ -38,16 +37,6 @@ impl Manager for Service {
         let handshake = Handshake { host: Arc::clone(&self.host), connection, inbound, outbound };
         tokio::spawn(handshake.run());
         Ok(Response::new(ReceiverStream::new(responses)))
-    }
-
-    async fn keep_alive(
-        &self,
-        request: Request<Streaming<Beat>>,
-    ) -> Result<Response<Self::KeepAliveStream>, Status> {
-        let opened = connection(&request)?.open_beats().ok_or_else(|| {
-            Status::failed_precondition("a connection has one KeepAlive stream at a time")
-        })?;
-        Ok(Response::new(Beats::new(Arc::clone(&self.host), opened, request.into_inner())))
     }
 }
 

@@ -20,7 +20,7 @@ use mp_manager_core::{
     engine::{self, Attachment, ClientState, Started, Want, Work},
     v1::{ClientFrame, ServerFrame},
 };
-use mp_manager_proto::http2::{Messages, Outbound, message};
+use mp_manager_proto::http2::Messages;
 use tokio::task::{JoinHandle, spawn_blocking};
 use tonic::{Code, Status};
 
@@ -151,34 +151,9 @@ impl<I: Stream<Item = Result<Bytes, Status>> + Unpin> SessionStream<I> {
 }
 
 impl SessionStream<Messages> {
-    /// Sends what there is to say as the other end has room for it; the status to end with once all is said.
-    pub(crate) fn poll_send(
-        &mut self,
-        outbound: &mut Outbound,
-        cx: &mut Context<'_>,
-    ) -> Poll<Result<Status, h2::Error>> {
-        loop {
-            ready!(outbound.poll_ready(cx))?;
-            match Pin::new(&mut *self).poll_next(cx) {
-                Poll::Ready(Some(Ok(frame))) => match message(&frame) {
-                    Some(message) => outbound.give(message),
-                    None => {
-                        let status = Status::out_of_range("a reply has more than 4 GiB");
-                        return Poll::Ready(Ok(status));
-                    }
-                },
-                Poll::Ready(Some(Err(status))) => return Poll::Ready(Ok(status)),
-                Poll::Ready(None) => return Poll::Ready(Ok(Status::new(Code::Ok, ""))),
-                Poll::Pending => {
-                    // As long as something may come, that says that the stream is reset.
-                    if self.inbound.are_over() {
-                        let reset = ready!(outbound.poll_reset(cx))?;
-                        return Poll::Ready(Err(reset.into()));
-                    }
-                    return Poll::Pending;
-                }
-            }
-        }
+    /// Whether nothing more comes in.
+    pub(crate) fn hears_nothing(&self) -> bool {
+        self.inbound.are_over()
     }
 }
 

@@ -1,11 +1,16 @@
 //! What goes out on a stream.
 
-use std::task::{Context, Poll, ready};
+use std::{
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
 
 use bytes::Bytes;
+use futures_util::Stream;
 use h2::{Reason, SendStream};
 use http::HeaderMap;
 use prost::Message;
+use tonic::{Code, Status};
 
 use crate::frame::PREFIX;
 
@@ -52,6 +57,32 @@ impl Outbound {
         self.next = Some(data);
     }
 
+    /// Sends messages as the other end has room for them; the status to [end](Self::end) with once they are over.
+    ///
+    /// # Errors
+    /// If the stream was reset, or its connection has failed.
+    pub fn poll_send_all<M: Message>(
+        &mut self,
+        messages: &mut (impl Stream<Item = Result<M, Status>> + Unpin),
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Status, h2::Error>> {
+        loop {
+            ready!(self.poll_ready(cx))?;
+            let status = match ready!(Pin::new(&mut *messages).poll_next(cx)) {
+                Some(Ok(next)) => match message(&next) {
+                    Some(message) => {
+                        self.give(message);
+                        continue;
+                    }
+                    None => Status::out_of_range("a message has more than 4 GiB"),
+                },
+                Some(Err(status)) => status,
+                None => Status::new(Code::Ok, ""),
+            };
+            return Poll::Ready(Ok(status));
+        }
+    }
+
     /// Says that nothing follows, with trailers if there are any.
     ///
     /// # Errors
@@ -79,8 +110,7 @@ impl Outbound {
 }
 
 /// Encodes a message with what comes before it; `None` if it is too long for that.
-#[must_use]
-pub fn message(message: &impl Message) -> Option<Bytes> {
+fn message(message: &impl Message) -> Option<Bytes> {
     let len = message.encoded_len();
     let mut bytes = Vec::with_capacity(PREFIX + len);
     bytes.push(0);
