@@ -148,8 +148,10 @@ async fn run(
             () = watched.permit.closed() => {}
         }
     });
+    // Its room is needed for that long alone: TLS takes more than all the rest.
+    let opening = Box::pin(open(stream, &connection));
     let opened = tokio::select! {
-        opened = open(stream, &connection) => opened,
+        opened = opening => opened,
         () = &mut cut_off => return,
         _ = stop.changed() => return,
     };

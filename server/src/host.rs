@@ -22,7 +22,7 @@ use crate::{
 const FRAME_BYTES: usize = 1 << 20;
 
 /// Memory of a session with its connection when nothing is open: measured, as most of it belongs to HTTP/2.
-const SESSION_BYTES: usize = 44 << 10;
+const SESSION_BYTES: usize = 25 << 10;
 
 /// What the connections of a server share.
 pub(crate) struct Host {
