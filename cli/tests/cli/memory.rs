@@ -230,7 +230,7 @@ async fn calls_that_wait() {
 
 async fn connect_often(_: &Manager, daemon: &Daemon) -> Vec<Manager> {
     let mut managers = Vec::new();
-    for _ in 0..500 {
+    for _ in 0..700 {
         managers.push(connect(daemon).await);
     }
     managers
