@@ -254,7 +254,7 @@ fn operations_and_refusals_are_counted() {
         daemon.run(&["dict", "get", "d", "k"]).printed();
     }
     daemon.run(&["dict", "get", "d", "other"]).failed(3);
-    let large = format!("\"{}\"", "x".repeat(100_000));
+    let large = format!("\"{}\"", "x".repeat(110_000));
     daemon.run(&["dict", "set", "d", "large", &large]).printed();
     daemon.run(&["dict", "set", "d", "more", "1"]).failed(1);
     for _ in 0..2 {
