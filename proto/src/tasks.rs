@@ -14,6 +14,7 @@ use std::{
         atomic::{AtomicU8, Ordering},
     },
     task::{Context, Poll, Wake, Waker},
+    time::{Duration, Instant},
 };
 
 use futures_util::{StreamExt, stream::FuturesUnordered, task::AtomicWaker};
@@ -23,6 +24,8 @@ type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
 /// After so many rounds in one poll other tasks have their turn. A request and its reply take three: reading,
 /// the stream, writing.
 const MAX_ROUNDS: usize = 4;
+/// And after this long: what is large takes milliseconds to encode and to write.
+const MAX_TIME: Duration = Duration::from_millis(1);
 
 /// The driver polls, and looks at the other flags before it ends.
 const POLLING: u8 = 1;
@@ -186,7 +189,11 @@ impl Tasks {
         shared.flags.fetch_or(POLLING, Ordering::AcqRel);
         // Also if one of them panics.
         let _end = End { shared, waker: cx.waker() };
-        for _ in 0..MAX_ROUNDS {
+        let began = Instant::now();
+        for round in 0..MAX_ROUNDS {
+            if round > 0 && began.elapsed() >= MAX_TIME {
+                break;
+            }
             let mut woken = shared.flags.fetch_and(POLLING, Ordering::AcqRel);
             if woken == POLLING {
                 break;
