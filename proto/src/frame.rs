@@ -16,7 +16,7 @@ use crate::{
 /// The number of the field that requests are in.
 const REQUESTS: u32 = 5;
 
-/// What comes before a message on a stream.
+/// The length of the prefix that gRPC puts before a message: a compression flag and four bytes of length.
 pub(crate) const PREFIX: usize = 5;
 
 /// A [`ClientFrame`], encoded.

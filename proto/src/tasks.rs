@@ -24,7 +24,7 @@ type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
 /// After so many rounds in one poll other tasks have their turn. A request and its reply take three: reading,
 /// the stream, writing.
 const MAX_ROUNDS: usize = 4;
-/// And after this long: what is large takes milliseconds to encode and to write.
+/// And after this long: large messages take milliseconds to encode and to write.
 const MAX_TIME: Duration = Duration::from_millis(1);
 
 /// The driver polls, and looks at the other flags before it ends.
@@ -44,12 +44,12 @@ const NEW: u8 = 1 << 5;
 #[derive(Clone)]
 pub struct Spawner(Arc<Shared>);
 
-/// What whoever drives tasks polls beside them.
+/// The futures that a driver polls beside the tasks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Part {
-    /// What the tasks are there for.
+    /// The main future.
     Future,
-    /// What seldom happens: polled for itself, it costs nothing as long as it does not.
+    /// A future that is seldom woken: polled by its own wakes, it adds nothing to the polls of the main one.
     Side,
 }
 
@@ -206,7 +206,7 @@ impl Tasks {
                 }
                 woken &= !flag;
                 if let ready @ Poll::Ready(_) = poll(part, &mut Context::from_waker(waker)) {
-                    // Whoever polls next polls the others: they are not woken twice.
+                    // The next driver polls the others: nothing wakes them twice.
                     shared.flags.fetch_or(woken, Ordering::AcqRel);
                     return ready;
                 }

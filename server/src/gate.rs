@@ -55,7 +55,7 @@ const MANAGER: &str = "/mp.manager.v1.Manager/";
 const HANDSHAKE: &str = "/mp.manager.v1.Manager/Handshake";
 const KEEP_ALIVE: &str = "/mp.manager.v1.Manager/KeepAlive";
 const SESSION: &str = "/mp.manager.v1.Manager/Session";
-/// How messages are compressed.
+/// The header that names the compression of messages.
 const ENCODING: &str = "grpc-encoding";
 
 /// Stands in front of all services, one for each connection.
@@ -179,7 +179,7 @@ impl Gate {
         self.connection.host().ok_or_else(|| Status::unavailable("the manager has ended"))
     }
 
-    /// The response of the services, and what they say on its way.
+    /// Passes a request on to the services behind the gate.
     fn route(&self, request: Request<RecvStream>) -> Routed {
         let request = request.map(Incoming::new);
         let mut request = if self.connection.is_authenticated() {
@@ -207,7 +207,7 @@ fn decode(message: Result<Bytes, Status>) -> Result<Beat, Status> {
     Beat::decode(message?).map_err(|error| Status::internal(format!("a beat: {error}")))
 }
 
-/// What a client says in a request.
+/// The messages of a request.
 fn messages(request: Request<RecvStream>, max: usize) -> Result<Messages, Status> {
     let encoding = request.headers().get(ENCODING);
     if encoding.is_some_and(|encoding| encoding.as_bytes() != b"identity") {
@@ -242,8 +242,8 @@ async fn serve(mut respond: SendResponse<Bytes>, mut routed: Routed) -> Result<(
     if is_over { Ok(()) } else { send_body(body, stream).await }
 }
 
-/// Sends messages for as long as there are any, and the client has not reset the stream: as long as something may
-/// come in, that says so.
+/// Sends messages until they end or the client resets the stream. Reading from the client notices a reset as well,
+/// so this looks for one once the client has ended its half.
 async fn stream<S, M>(
     mut respond: SendResponse<Bytes>,
     mut messages: S,

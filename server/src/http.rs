@@ -157,7 +157,7 @@ impl Accepting {
         }
     }
 
-    /// The client speaks HTTP/2.
+    /// Begins to serve a client that has completed the HTTP/2 handshake.
     fn begin(&mut self) {
         let State::Open(http) = &mut self.state else { return };
         if self.is_closing {

@@ -1,4 +1,4 @@
-//! What of the gRPC service is not on the way of operations: the handshake.
+//! The handshake, as tonic serves it. The gate serves sessions and beats.
 
 use std::sync::Arc;
 

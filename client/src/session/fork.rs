@@ -149,7 +149,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for HomeBound<S> {
         self.socket.as_ref().is_some_and(AsyncWrite::is_write_vectored)
     }
 
-    /// There is nothing to do: a socket keeps nothing back. Asking who this process is would be a system call.
+    /// Sockets buffer nothing, so there is nothing to flush; asking for the process id would be a system call.
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(Ok(()))
     }

@@ -25,13 +25,13 @@ use crate::session::call::Outgoing;
 /// As the server's: below it many small unread messages count as an attack.
 const CONNECTION_WINDOW: u32 = 16 << 20;
 const STREAM_WINDOW: u32 = 4 << 20;
-/// What of a request is kept for a manager that does not read, beyond one message.
+/// How many bytes of a request are buffered for a manager that does not read, beyond one message.
 const MAX_SEND_BUFFER: usize = 1 << 20;
 const MAX_HEADERS: u32 = 16 << 10;
 const PING_INTERVAL: Duration = Duration::from_secs(10);
 const PING_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// What requests name as the server: it is known by its authkey, not by its name.
+/// The origin of requests. Managers are known by their authkey, so any name will do.
 const ORIGIN: &str = "http://mp-manager";
 const SESSION: &str = "http://mp-manager/mp.manager.v1.Manager/Session";
 const GRPC: HeaderValue = HeaderValue::from_static("application/grpc");

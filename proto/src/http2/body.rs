@@ -20,7 +20,7 @@ pub struct Incoming {
 }
 
 impl Incoming {
-    /// What comes on a stream.
+    /// The body that arrives on a stream.
     #[must_use]
     pub fn new(stream: RecvStream) -> Self {
         Self { stream, has_data: true }

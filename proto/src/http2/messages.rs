@@ -102,12 +102,12 @@ impl Stream for Messages {
     }
 }
 
-/// What has come and is not read. Messages that come whole are not copied.
+/// Bytes that have arrived and were not read. A message that arrives in one piece is not copied.
 #[derive(Debug, Default)]
 struct Buffer {
     /// The beginning of a message, if its rest has not come.
     partial: BytesMut,
-    /// What comes after that; empty as long as there is a partial message.
+    /// The bytes after it; empty as long as a message is partial.
     rest: Bytes,
 }
 

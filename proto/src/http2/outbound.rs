@@ -1,4 +1,4 @@
-//! What goes out on a stream.
+//! The sending half of a stream.
 
 use std::{
     pin::Pin,
