@@ -55,12 +55,10 @@ pub enum Part {
 
 /// The tasks of one connection.
 pub struct Tasks {
-    busy: Option<Task>,
     running: FuturesUnordered<Task>,
     shared: Arc<Shared>,
     future: Waker,
     side: Waker,
-    is_busy: Waker,
     others: Waker,
 }
 
@@ -68,6 +66,8 @@ pub struct Tasks {
 struct Shared {
     /// Those that were never polled.
     new: Mutex<New>,
+    /// It is taken out to be polled.
+    busy: Mutex<Option<Busy>>,
     flags: AtomicU8,
     driver: AtomicWaker,
 }
@@ -76,6 +76,12 @@ struct Shared {
 struct New {
     busy: Option<Task>,
     others: Vec<Task>,
+}
+
+/// The task that has the most to do, and what wakes it.
+struct Busy {
+    task: Task,
+    waker: Waker,
 }
 
 /// Wakes one of the parts.
@@ -94,6 +100,30 @@ impl Shared {
         if self.flags.fetch_or(flag, Ordering::AcqRel) == 0 {
             self.driver.wake();
         }
+    }
+
+    /// Takes in what is new.
+    fn take_in(self: &Arc<Self>, running: &mut FuturesUnordered<Task>) {
+        let new = mem::take(&mut *lock(&self.new));
+        running.extend(new.others);
+        let Some(task) = new.busy else { return };
+        let busy = Busy { task, waker: Bell::waker(self, BUSY) };
+        let before = lock(&self.busy).replace(busy);
+        running.extend(before.map(|busy| busy.task));
+    }
+
+    fn poll_busy(&self) {
+        // It is gone if it panics.
+        let Some(mut busy) = lock(&self.busy).take() else { return };
+        if busy.task.as_mut().poll(&mut Context::from_waker(&busy.waker)).is_pending() {
+            *lock(&self.busy) = Some(busy);
+        }
+    }
+}
+
+impl Bell {
+    fn waker(shared: &Arc<Shared>, flag: u8) -> Waker {
+        Waker::from(Arc::new(Self { shared: Arc::clone(shared), flag }))
     }
 }
 
@@ -126,6 +156,21 @@ impl Spawner {
 }
 
 impl Spawner {
+    /// Polls the busy task within a poll of the future, if it was woken; whether it was. The future has to look at all
+    /// that may have woken it after this: it is not polled again for that.
+    #[must_use]
+    pub fn poll_busy(&self) -> bool {
+        let before = self.0.flags.fetch_and(!BUSY, Ordering::AcqRel);
+        if before & BUSY == 0 {
+            return false;
+        }
+        self.0.poll_busy();
+        if before & FUTURE == 0 {
+            self.0.flags.fetch_and(!FUTURE, Ordering::AcqRel);
+        }
+        true
+    }
+
     /// Has a part polled again: it was changed.
     pub fn wake(&self, part: Part) {
         self.0.raise(match part {
@@ -140,19 +185,10 @@ impl Tasks {
     #[must_use]
     pub fn new() -> (Spawner, Self) {
         let shared = Arc::<Shared>::default();
-        let waker = |flag| Waker::from(Arc::new(Bell { shared: Arc::clone(&shared), flag }));
-        let [future, side, is_busy, others] = [FUTURE, SIDE, BUSY, TASK].map(waker);
+        let [future, side, others] = [FUTURE, SIDE, TASK].map(|flag| Bell::waker(&shared, flag));
         shared.raise(FUTURE | SIDE);
         let running = FuturesUnordered::new();
-        let tasks = Self {
-            busy: None,
-            running,
-            shared: Arc::clone(&shared),
-            future,
-            side,
-            is_busy,
-            others,
-        };
+        let tasks = Self { running, shared: Arc::clone(&shared), future, side, others };
         (Spawner(shared), tasks)
     }
 
@@ -184,20 +220,18 @@ impl Tasks {
         cx: &mut Context<'_>,
         mut poll: impl FnMut(Part, &mut Context<'_>) -> Poll<T>,
     ) -> Poll<T> {
-        let Self { busy, running, shared, future, side, is_busy, others } = self;
+        let Self { running, shared, future, side, others } = self;
         shared.driver.register(cx.waker());
         shared.flags.fetch_or(POLLING, Ordering::AcqRel);
         // Also if one of them panics.
         let _end = End { shared, waker: cx.waker() };
         let began = Instant::now();
         for round in 0..MAX_ROUNDS {
-            if round > 0 && began.elapsed() >= MAX_TIME {
+            let is_done = shared.flags.load(Ordering::Acquire) == POLLING;
+            if is_done || (round > 0 && began.elapsed() >= MAX_TIME) {
                 break;
             }
             let mut woken = shared.flags.fetch_and(POLLING, Ordering::AcqRel);
-            if woken == POLLING {
-                break;
-            }
             for (flag, part, waker) in
                 [(FUTURE, Part::Future, &*future), (SIDE, Part::Side, &*side)]
             {
@@ -212,11 +246,11 @@ impl Tasks {
                 }
             }
             if woken & NEW != 0 {
-                take_in(busy, running, shared);
+                shared.take_in(running);
                 woken |= BUSY | TASK;
             }
             if woken & BUSY != 0 {
-                poll_busy(busy, is_busy);
+                shared.poll_busy();
             }
             if woken & TASK != 0 {
                 let cx = &mut Context::from_waker(others);
@@ -228,8 +262,9 @@ impl Tasks {
 
     /// Takes out the tasks that have not ended.
     pub fn take(&mut self) -> impl Future<Output = ()> + Send + 'static {
-        take_in(&mut self.busy, &mut self.running, &self.shared);
-        self.running.extend(self.busy.take());
+        self.shared.take_in(&mut self.running);
+        let busy = lock(&self.shared.busy).take();
+        self.running.extend(busy.map(|busy| busy.task));
         mem::take(&mut self.running).collect()
     }
 
@@ -237,27 +272,19 @@ impl Tasks {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         let new = lock(&self.shared.new);
-        self.busy.is_none()
-            && self.running.is_empty()
+        self.running.is_empty()
             && new.busy.is_none()
             && new.others.is_empty()
+            && lock(&self.shared.busy).is_none()
     }
 }
 
-/// Takes in what is new.
-fn take_in(busy: &mut Option<Task>, running: &mut FuturesUnordered<Task>, shared: &Shared) {
-    let new = mem::take(&mut *lock(&shared.new));
-    running.extend(new.others);
-    if let Some(before) = new.busy.and_then(|task| busy.replace(task)) {
-        running.push(before);
-    }
-}
-
-fn poll_busy(busy: &mut Option<Task>, waker: &Waker) {
-    // It is gone if it panics.
-    let Some(mut task) = busy.take() else { return };
-    if task.as_mut().poll(&mut Context::from_waker(waker)).is_pending() {
-        *busy = Some(task);
+impl Drop for Tasks {
+    /// Drops the tasks here: their wakers, which they may have a part in, keep what they are in.
+    fn drop(&mut self) {
+        let new = mem::take(&mut *lock(&self.shared.new));
+        let busy = lock(&self.shared.busy).take();
+        drop((new, busy));
     }
 }
 
@@ -453,6 +480,57 @@ mod tests {
             assert!(driver.poll(driven.as_mut()).is_pending());
             assert_eq!(driver.wakes(), polls);
         }
+    }
+
+    #[test]
+    fn the_busy_task_goes_on_within_a_poll_of_the_future_which_takes_up_what_it_leaves() {
+        let (driver, (spawner, mut tasks)) = (Driver::default(), Tasks::new());
+        let [read, question, answer] = [(); 3].map(|()| Arc::<Place>::default());
+        let (asked, answers) = (Arc::clone(&question), Arc::clone(&answer));
+        spawner.spawn_busy(async move {
+            asked.wait().await;
+            answers.put();
+        });
+        let (begins, polls) = (Arc::clone(&read), AtomicUsize::new(0));
+        let mut reading = pin!(async move {
+            begins.wait().await;
+            question.put();
+            pending::<()>().await;
+        });
+        let mut answered = pin!(answer.wait());
+        let mut driven = pin!(tasks.drive(poll_fn(|cx| {
+            polls.fetch_add(1, Ordering::Relaxed);
+            let waits =
+                answered.as_mut().poll(cx).is_pending() && reading.as_mut().poll(cx).is_pending();
+            if waits && spawner.poll_busy() {
+                assert!(answer.is_there.load(Ordering::Relaxed));
+            }
+            Poll::<()>::Pending
+        })));
+        assert!(driver.poll(driven.as_mut()).is_pending());
+        read.put();
+        assert!(driver.poll(driven).is_pending());
+        assert!(answer.is_there.load(Ordering::Relaxed));
+        assert_eq!(polls.load(Ordering::Relaxed), 2);
+    }
+
+    #[test]
+    fn tasks_are_dropped_with_those_who_poll_them() {
+        let (driver, (spawner, mut tasks)) = (Driver::default(), Tasks::new());
+        let (place, alive) = (Arc::<Place>::default(), Arc::new(()));
+        for is_polled in [true, false] {
+            let (place, alive) = (Arc::clone(&place), Arc::clone(&alive));
+            // What it waits for keeps its waker, and that what it is in.
+            spawner.spawn_busy(async move {
+                place.wait().await;
+                drop(alive);
+            });
+            if is_polled {
+                assert!(driver.poll(pin!(tasks.drive(pending::<()>()))).is_pending());
+            }
+        }
+        drop(tasks);
+        assert_eq!(Arc::strong_count(&alive), 1);
     }
 
     #[test]

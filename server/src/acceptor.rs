@@ -18,7 +18,7 @@ use tokio::{
 
 use crate::{
     admission::{Admission, Cause},
-    connection::{Connection, Io, Socket},
+    connection::{Connection, Socket},
     host::Host,
     http::{End, Http},
     listener::{Accepted, Listener, Stream},
@@ -162,9 +162,8 @@ async fn run(
             return;
         }
     };
-    let io = Io::new(socket, Arc::clone(&connection));
     let supervision = Box::pin(supervise(Arc::clone(&connection), cut_off, stop));
-    let served = http.serve(io, Arc::clone(&connection), supervision).await;
+    let served = http.serve(socket, Arc::clone(&connection), supervision).await;
     if let Err(error) = served {
         tracing::debug!(peer = connection.peer, %error, "connection ended");
     }

@@ -11,7 +11,7 @@ use std::{
 };
 
 use mp_manager_core::{Error, engine::Attachment};
-use mp_manager_proto::handshake::Binding;
+use mp_manager_proto::{handshake::Binding, tasks::Spawner};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpStream, UnixStream},
@@ -214,13 +214,15 @@ pub(crate) struct Io {
     stretch: usize,
     /// On a unix socket, whose name is a path.
     authorities: Option<Authorities>,
+    /// Has the streams of the connection, which go on as soon as nothing more has to be read for them.
+    streams: Spawner,
 }
 
 impl Io {
-    pub(crate) fn new(socket: Socket, connection: Arc<Connection>) -> Self {
+    pub(crate) fn new(socket: Socket, connection: Arc<Connection>, streams: Spawner) -> Self {
         let authorities = matches!(socket, Socket::Unix(_)).then(Authorities::default);
         let allowance = Some(MAX_UNAUTHENTICATED_BYTES);
-        Self { socket, connection, allowance, stretch: 0, authorities }
+        Self { socket, connection, allowance, stretch: 0, authorities, streams }
     }
 
     /// Whether nothing more may be read. Who authenticates after all is told so, which has this
@@ -286,8 +288,12 @@ impl AsyncRead for Io {
             return Poll::Pending;
         }
         let before = buffer.filled().len();
-        let Poll::Ready(read) = on_socket!(self.as_mut(), socket => socket.poll_read(cx, buffer))
-        else {
+        let mut polled = on_socket!(self.as_mut(), socket => socket.poll_read(cx, buffer));
+        // HTTP/2 writes once it has nothing to read: what the session says to what was read is among that.
+        if polled.is_pending() && self.streams.poll_busy() {
+            polled = on_socket!(self.as_mut(), socket => socket.poll_read(cx, buffer));
+        }
+        let Poll::Ready(read) = polled else {
             self.stretch = 0;
             return Poll::Pending;
         };

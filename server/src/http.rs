@@ -24,7 +24,7 @@ use tonic_health::{
 };
 
 use crate::{
-    connection::{Connection, Io},
+    connection::{Connection, Io, Socket},
     gate::Gate,
     host::Host,
     reflection,
@@ -190,11 +190,12 @@ impl Http {
     /// Serves a connection until its client ends it, or its supervision.
     pub(crate) fn serve(
         &self,
-        io: Io,
+        socket: Socket,
         connection: Arc<Connection>,
         supervision: Supervision,
     ) -> Serving {
         let (spawner, streams) = Tasks::new();
+        let io = Io::new(socket, Arc::clone(&connection), spawner.clone());
         let gate = Gate::new(connection, self.routes.clone());
         let handshake = server::Builder::new()
             .initial_connection_window_size(CONNECTION_WINDOW)
