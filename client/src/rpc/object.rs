@@ -131,6 +131,7 @@ impl Object {
 
     /// Asks something that may wait. Returns the manager that was asked last, too: one that starts again is
     /// another.
+    #[cfg(feature = "process")]
     pub(crate) async fn ask_somewhere(
         &self,
         operation: &'static str,

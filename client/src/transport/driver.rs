@@ -28,7 +28,7 @@ use tonic::{Status, Streaming, codegen::tokio_stream};
 
 use super::{
     channel::{self, Channel},
-    connect::{Authenticated, Target, authenticate, cannot_connect, explain, lease_ms, process},
+    connect::{Authenticated, Target, authenticate, cannot_connect, explain},
 };
 use crate::{
     error::{Error, Result},
@@ -79,6 +79,8 @@ fn open_inside(
     session: Arc<Session>,
 ) -> Result<(Arc<Link>, JoinHandle<()>)> {
     use tokio_stream::StreamExt;
+
+    use super::connect::{lease_ms, process};
 
     let asked = session.now();
     let begun = inside
