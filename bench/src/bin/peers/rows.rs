@@ -172,8 +172,12 @@ pub(crate) const ROWS: &[Row] = &[
     row("py_16proc", "the same by 16 processes", Work::Tasks, 1, &[Ours, Python])
         .by(16)
         .wants(Rate, 5.0, 8.0),
-    row("py_lock", "acquire and release", Work::LockPair, 0, &[Ours, Python]).wants(Rate, 3.0, 5.0),
-    row("py_queue", "put and get", Work::QueuePair, 0, &[Ours, Python]).wants(Rate, 3.0, 5.0),
+    row("py_lock", "acquire and release by 16 processes", Work::LockPair, 0, &[Ours, Python])
+        .by(16)
+        .wants(Rate, 3.0, 5.0),
+    row("py_queue", "put and get by 16 processes", Work::QueuePair, 0, &[Ours, Python])
+        .by(16)
+        .wants(Rate, 3.0, 5.0),
     row("pool_apply", "a pool's tasks, one at a time", Work::PoolApply, 5_000, &[Embedded, Python])
         .wants(Rate, 1.5, 2.0),
     row(
