@@ -60,7 +60,7 @@ impl Command {
     /// Runs it to its end.
     pub(crate) fn run(self, options: &Options) -> Result<ExitCode, Error> {
         match self {
-            Self::Serve(serve) => block_on_threads(serve.run(options)),
+            Self::Serve(serve) => block_on(serve.run(options)),
             Self::Keygen(keygen) => done(keygen.run()),
             Self::Cert(cert) => done(block_on(cert.run(options))),
             Self::Ping(ping) => done(block_on(ping.run(options))),
@@ -93,12 +93,12 @@ fn done(result: Result<(), Error>) -> Result<ExitCode, Error> {
     }
 }
 
-/// Runs a client's command, on this thread alone.
+/// Runs a command, on this thread.
 fn block_on<T>(command: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
     block_on_runtime(&mut Builder::new_current_thread(), command)
 }
 
-/// Runs a command that serves, on this thread and others.
+/// Runs a command, on this thread and others.
 fn block_on_threads<T>(command: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
     block_on_runtime(&mut Builder::new_multi_thread(), command)
 }

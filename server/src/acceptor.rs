@@ -21,7 +21,8 @@ use crate::{
     connection::{Connection, Socket},
     host::Host,
     http::{End, Http},
-    listener::{Accepted, Listener, Stream},
+    listener::{Accepted, Detached, Listener, Stream},
+    threads::Threads,
     tls::{Wire, speaks_tls},
 };
 
@@ -44,6 +45,7 @@ const WARN_EVERY: Duration = Duration::from_secs(1);
 /// A listener, and the connections that came in through it.
 pub(crate) struct Acceptor {
     listener: Listener,
+    threads: Arc<Threads>,
     admission: Arc<Admission>,
     http: Http,
     host: Weak<Host>,
@@ -53,9 +55,10 @@ pub(crate) struct Acceptor {
 }
 
 impl Acceptor {
-    pub(crate) fn new(listener: Listener, host: &Arc<Host>) -> Self {
+    pub(crate) fn new(listener: Listener, threads: Arc<Threads>, host: &Arc<Host>) -> Self {
         Self {
             listener,
+            threads,
             admission: Arc::clone(&host.admission),
             http: Http::new(host),
             host: Arc::downgrade(host),
@@ -102,10 +105,14 @@ impl Acceptor {
             }
             Err(_) => return dismiss(&stream),
         };
+        let stream = match stream.detach() {
+            Ok(stream) => stream,
+            Err(error) => return tracing::warn!(peer = name, %error, "cannot serve a connection"),
+        };
         let host = Weak::clone(&self.host);
         let connection = Arc::new(Connection::new(name, permit, refusal, host));
         let (http, stop) = (self.http.clone(), self.stop.subscribe());
-        tokio::spawn(run(stream, connection, http, stop, self.handshake_timeout));
+        self.threads.spawn(run(stream, connection, http, stop, self.handshake_timeout));
     }
 
     async fn recover(&self, error: &io::Error, warned: &mut Option<Instant>) {
@@ -132,7 +139,7 @@ pub(crate) fn dismiss(stream: &Stream) {
 
 /// Runs a connection to its end. Whatever it waits for, dropping this closes it.
 async fn run(
-    stream: Stream,
+    stream: Detached,
     connection: Arc<Connection>,
     http: Http,
     mut stop: watch::Receiver<()>,
@@ -209,8 +216,8 @@ async fn supervise(
 /// Waits until the client has said something, or nothing will come any more, and comes through to
 /// what HTTP/2 is spoken on. It has buffers, and so has TLS, which are for those who have something to
 /// say; who may use a unix socket is taken at his word that he will.
-async fn open(stream: Stream, connection: &Connection) -> io::Result<Socket> {
-    let (stream, terminator) = match stream {
+async fn open(stream: Detached, connection: &Connection) -> io::Result<Socket> {
+    let (stream, terminator) = match stream.attach()? {
         Stream::Unix(stream) => {
             connection.bind(Binding::Unix);
             return Ok(Socket::Unix(stream));

@@ -16,6 +16,14 @@ pub enum ServeError {
         /// What the system said.
         source: io::Error,
     },
+    /// The system gives no threads that could serve connections.
+    #[error("cannot start {count} threads that serve connections: {source}")]
+    Threads {
+        /// How many there were to be.
+        count: usize,
+        /// What the system said.
+        source: io::Error,
+    },
     /// No authkey was given, or an empty one.
     #[error("a server needs an authkey, and none that is empty")]
     NoAuthkey,

@@ -27,7 +27,7 @@ pub(crate) type Probe = oneshot::Sender<()>;
 
 impl Handle {
     /// Completes when the server has shown that it serves: the task that accepts connections has had its turn,
-    /// and so has a thread that serves them, which has found no lock of the engine stuck. While it is not
+    /// and so have all threads that serve them, which have found no lock of the engine stuck. While it is not
     /// [run](crate::Server::run), or hangs, this waits. Cancel safe.
     ///
     /// False if the server is gone.

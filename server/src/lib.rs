@@ -51,6 +51,7 @@ mod socket_file;
 mod state_dir;
 mod stream;
 mod tally;
+mod threads;
 mod tls;
 
 pub use authkeys::MAX_AUTHKEYS;

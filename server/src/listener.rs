@@ -3,7 +3,8 @@
 use std::{
     future::poll_fn,
     io,
-    net::SocketAddr,
+    net::{self, SocketAddr},
+    os::unix::net as net_unix,
     sync::Arc,
     task::{Context, Poll, ready},
 };
@@ -30,6 +31,35 @@ pub(crate) enum Stream {
     Tcp(TcpStream),
     Tls(TcpStream, Arc<Terminator>),
     Unix(UnixStream),
+}
+
+/// The same, while it belongs to no runtime.
+pub(crate) enum Detached {
+    Tcp(net::TcpStream),
+    Tls(net::TcpStream, Arc<Terminator>),
+    Unix(net_unix::UnixStream),
+}
+
+impl Stream {
+    /// Takes it out of the current runtime.
+    pub(crate) fn detach(self) -> io::Result<Detached> {
+        Ok(match self {
+            Self::Tcp(stream) => Detached::Tcp(stream.into_std()?),
+            Self::Tls(stream, terminator) => Detached::Tls(stream.into_std()?, terminator),
+            Self::Unix(stream) => Detached::Unix(stream.into_std()?),
+        })
+    }
+}
+
+impl Detached {
+    /// Puts it into the current runtime.
+    pub(crate) fn attach(self) -> io::Result<Stream> {
+        Ok(match self {
+            Self::Tcp(stream) => Stream::Tcp(TcpStream::from_std(stream)?),
+            Self::Tls(stream, terminator) => Stream::Tls(TcpStream::from_std(stream)?, terminator),
+            Self::Unix(stream) => Stream::Unix(UnixStream::from_std(stream)?),
+        })
+    }
 }
 
 /// A bound socket.

@@ -1,11 +1,11 @@
 //! What a server can be told.
 
-use std::{path::PathBuf, time::Duration};
+use std::{num::NonZero, path::PathBuf, time::Duration};
 
 use mp_manager_core::session;
 use mp_manager_proto::{address::Address, authkey::Authkey, v1};
 
-use crate::{error::ServeError, tls::Tls};
+use crate::{error::ServeError, threads, tls::Tls};
 
 /// How a server is set up.
 #[derive(Debug, Clone)]
@@ -39,6 +39,9 @@ pub struct Options {
     /// Where metrics are served, in Prometheus' text format by plain HTTP at `/metrics`: an [`Address::Tcp`].
     /// Whoever can reach it can read them, the names of queues and pools included; nobody authenticates.
     pub metrics_address: Option<Address>,
+    /// Threads that serve connections; each connection stays on one of them. By default all processors but one, eight
+    /// at most. What takes long is done by others.
+    pub threads: NonZero<usize>,
 }
 
 impl Options {
@@ -63,6 +66,7 @@ impl Default for Options {
             shutdown_grace: Duration::from_secs(2),
             state_dir: None,
             metrics_address: None,
+            threads: threads::default_count(),
         }
     }
 }

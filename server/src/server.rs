@@ -25,6 +25,7 @@ use crate::{
     options::Options,
     reservation::Reservation,
     state_dir::StateDir,
+    threads::Threads,
     tls::Terminator,
 };
 
@@ -32,6 +33,7 @@ use crate::{
 pub struct Server {
     host: Arc<Host>,
     listener: Listener,
+    threads: Arc<Threads>,
     address: Address,
     terminator: Option<Arc<Terminator>>,
     metrics: Option<Metrics>,
@@ -70,6 +72,9 @@ impl Server {
             }
             _ => None,
         };
+        let count = options.threads;
+        let threads = Threads::start(count)
+            .map_err(|source| ServeError::Threads { count: count.get(), source })?;
         let now_us = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_micros();
         let now_us = u64::try_from(now_us).unwrap_or(u64::MAX / 2);
         let reserved = Reservation::new(state, now_us)?;
@@ -83,7 +88,16 @@ impl Server {
         let (probe, probes) = mpsc::channel(1);
         let host = Host::new(options, authkeys, server_id, reserved, random()?);
         let host = Arc::new(host);
-        Ok(Self { host, listener, address: bound, terminator, metrics, probe, probes })
+        Ok(Self {
+            host,
+            listener,
+            threads: Arc::new(threads),
+            address: bound,
+            terminator,
+            metrics,
+            probe,
+            probes,
+        })
     }
 
     /// Where it listens; a port of 0 has become the port that was picked.
@@ -121,25 +135,31 @@ impl Server {
     /// # Errors
     /// None so far: what can go wrong is noticed by [`bind`](Self::bind).
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<(), ServeError> {
-        let Self { host, listener, metrics, probe, probes, .. } = self;
+        let Self { host, listener, threads, metrics, probe, probes, .. } = self;
         // Otherwise nobody would ever be told that it is gone.
         drop(probe);
         tokio::select! {
-            never = answer(probes, &host) => match never {},
-            result = serve(&host, listener, metrics, shutdown) => result,
+            never = answer(probes, &threads, &host) => match never {},
+            result = serve(&host, (listener, &threads), metrics, shutdown) => result,
         }
     }
 }
 
-/// Shows whoever asks that the server serves, in the task that accepts connections and on a thread that serves
+/// Shows whoever asks that the server serves, in the task that accepts connections and on the threads that serve
 /// them.
-async fn answer(mut probes: mpsc::Receiver<Probe>, host: &Arc<Host>) -> Infallible {
+async fn answer(
+    mut probes: mpsc::Receiver<Probe>,
+    threads: &Threads,
+    host: &Arc<Host>,
+) -> Infallible {
     while let Some(probe) = probes.recv().await {
-        let host = Arc::clone(host);
+        let looks: Vec<_> = threads.runtimes().map(|runtime| runtime.spawn(look(host))).collect();
         tokio::spawn(async move {
-            // These need the locks that all share: of sessions, names, leases and deadlines.
-            let _ =
-                (host.engine.statistics(), host.engine.next_tick(), host.engine.next_deadline());
+            for look in looks {
+                if look.await.is_err() {
+                    return;
+                }
+            }
             // Whoever asked may have given up.
             let _ = probe.send(());
         });
@@ -147,17 +167,26 @@ async fn answer(mut probes: mpsc::Receiver<Probe>, host: &Arc<Host>) -> Infallib
     pending().await
 }
 
+/// Needs the locks that all share: of sessions, names, leases and deadlines.
+fn look(host: &Arc<Host>) -> impl Future<Output = ()> + Send + 'static {
+    let host = Arc::clone(host);
+    async move {
+        let engine = &host.engine;
+        let _ = (engine.statistics(), engine.next_tick(), engine.next_deadline());
+    }
+}
+
 /// Serves until `shutdown` completes or a client asks for it, and comes to an end.
 async fn serve(
     host: &Arc<Host>,
-    listener: Listener,
+    (listener, threads): (Listener, &Arc<Threads>),
     metrics: Option<Metrics>,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), ServeError> {
     let _metrics = metrics.map(|metrics| metrics.serve(host));
     tokio::spawn(deadlines::run(Arc::downgrade(host)));
     tokio::spawn(leases::run(Arc::downgrade(host)));
-    let acceptor = Acceptor::new(listener, host);
+    let acceptor = Acceptor::new(listener, Arc::clone(threads), host);
     tokio::select! {
         never = acceptor.accept() => match never {},
         never = host.reservation.keep(host.engine.reservation()) => match never {},

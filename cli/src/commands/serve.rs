@@ -1,6 +1,6 @@
 //! `mp-manager serve`
 
-use std::{path::PathBuf, process::ExitCode, time::Duration};
+use std::{num::NonZero, path::PathBuf, process::ExitCode, time::Duration};
 
 use clap::Args;
 use mp_manager_server::{Address, Identity, Limits, Pem, Server, Tls};
@@ -17,6 +17,9 @@ use crate::{
     reload::Reload,
     signals::{Signals, heeded},
 };
+
+/// More than these would be a slip of the finger.
+const MAX_THREADS: usize = 1024;
 
 /// Serve shared objects until SIGTERM or SIGINT
 ///
@@ -67,8 +70,20 @@ pub(crate) struct Serve {
     /// and pools are among them: use a loopback address, or one of a private network
     #[arg(long, value_name = "HOST:PORT", value_parser = http_address)]
     metrics_address: Option<Address>,
+    /// Threads that serve connections; each connection stays on one of them [default: all processors but one, 8 at most]
+    #[arg(long, value_name = "N", value_parser = threads, allow_negative_numbers = true)]
+    threads: Option<NonZero<usize>>,
     #[command(flatten)]
     limits: LimitOptions,
+}
+
+/// As many threads as a process can be expected to have.
+fn threads(text: &str) -> Result<NonZero<usize>, String> {
+    match text.parse() {
+        Ok(count @ 1..=MAX_THREADS) => NonZero::new(count),
+        _ => None,
+    }
+    .ok_or_else(|| format!("it is not a number from 1 to {MAX_THREADS}"))
 }
 
 /// An address that has no scheme: what is spoken there is HTTP.
@@ -160,6 +175,7 @@ impl Serve {
         server_options.shutdown_grace = self.shutdown_grace;
         server_options.state_dir = self.state_dir.clone().or_else(default_state_dir);
         server_options.metrics_address = self.metrics_address.clone();
+        server_options.threads = self.threads.unwrap_or(server_options.threads);
         let has_state_dir = server_options.state_dir.is_some();
         let connections = server_options.limits.max_connections;
         descriptors::allow(connections, connections, "lower --max-connections");

@@ -44,9 +44,8 @@ impl Embedded {
 type Started = oneshot::Sender<Result<(Address, Inside, Option<PrivateDirectory>)>>;
 
 fn serve(options: Options, stopped: oneshot::Receiver<()>, started: Started) {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(thread::available_parallelism().map_or(2, |n| n.get().min(4)))
-        .thread_name("mp-manager-server")
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .thread_name("mp-manager-blocking")
         .enable_all()
         .build();
     let runtime = match runtime {
