@@ -92,12 +92,15 @@ impl<I: Stream<Item = Result<Bytes, Status>> + Unpin> SessionStream<I> {
     fn take_in(&mut self, cx: &mut Context<'_>) {
         let (mut operations, until) = (0, Instant::now() + TIME_PER_POLL);
         while let Some(speaker) = &mut self.speaker {
-            let has_time =
-                operations == 0 || (operations < OPERATIONS_PER_POLL && Instant::now() < until);
+            let has_time = || match operations {
+                ..LOOKS_AT_THE_CLOCK => true,
+                LOOKS_AT_THE_CLOCK..OPERATIONS_PER_POLL => Instant::now() < until,
+                _ => false,
+            };
             let job = match speaker.stream.want(&speaker.host.engine) {
                 Want::Nothing => return,
                 Want::End(why) => Job::End(why),
-                Want::Start | Want::Frame if !has_time => {
+                Want::Start | Want::Frame if !has_time() => {
                     self.has_more = true;
                     cx.waker().wake_by_ref();
                     return;
