@@ -9,6 +9,8 @@ use crate::client::Task;
 
 const NAME: &str = "temporary";
 const GATE: &str = "gate";
+/// Longer than what a value has in itself: the object has memory beside its own.
+const CONTENTS: &str = "what takes memory until its object is deleted";
 
 pub(super) fn tasks(my: &Context, rounds: u64) -> Vec<Task> {
     let has_passed = Rc::new(Cell::new(false));
@@ -24,7 +26,8 @@ async fn create_and_delete(my: Context, rounds: u64) {
     for _ in 0..rounds {
         my.pause().await;
         let changes = my.oracle.borrow_mut().directory.creating(NAME);
-        let create = my.manager.value(NAME, &my.process).create_new().open();
+        let contents = (my.process, CONTENTS.to_owned());
+        let create = my.manager.value(NAME, &contents).create_new().open();
         let value = match my.patiently(create).await {
             Some(Ok(value)) => value,
             Some(Err(Error::AlreadyExists(_))) => {
@@ -42,14 +45,14 @@ async fn create_and_delete(my: Context, rounds: u64) {
         my.note(format_args!("has created the temporary value"));
         my.pause().await;
         match value.get().await {
-            Ok(creator) if creator != my.process => {
+            Ok((creator, _)) if creator != my.process => {
                 my.oracle.borrow_mut().directory.is_anothers(NAME, my.process, creator);
             }
             Err(Error::ObjectNotFound(_)) | Ok(_) => {}
             result => _ = my.expect("get", result),
         }
         if delete(&my).await
-            && let Ok(creator) = value.get().await
+            && let Ok((creator, _)) = value.get().await
         {
             my.oracle.borrow_mut().directory.outlives(NAME, creator);
         }
