@@ -21,6 +21,10 @@ use tokio::{
 /// More than these get in each other's way, as all share the same objects.
 const MAX_BY_DEFAULT: usize = 8;
 
+/// A thread looks what has arrived after so many polls, however much is left to do. The runtime's own number is fifteen
+/// times as high: beside one connection that keeps a thread busy, others would wait for as many of its polls.
+const POLLS_UNTIL_A_LOOK: u32 = 4;
+
 /// As many as serve connections if nobody says how many: all processors but one, which is left to what takes long, to
 /// accepting, and to the system's share of the network.
 pub(crate) fn default_count() -> NonZero<usize> {
@@ -68,6 +72,7 @@ impl Thread {
     fn start() -> io::Result<Self> {
         let runtime = Builder::new_current_thread()
             .thread_name("mp-manager-blocking")
+            .event_interval(POLLS_UNTIL_A_LOOK)
             .enable_all()
             .build()?;
         let (stop, stopped) = oneshot::channel();
