@@ -5,6 +5,11 @@ mod messages;
 mod outbound;
 mod pings;
 
+/// What small DATA frames that wait to be read may take, as h2 counts it: 256 bytes less their own for each. It is for
+/// as many of the smallest requests or replies as fill a stream's window of 4 MiB, so that nobody is cut off who keeps
+/// to the window, while the other end stands still.
+pub const DATA_FRAME_BUDGET: usize = 40 << 20;
+
 pub use body::{Incoming, send_body};
 pub use messages::Messages;
 pub use outbound::Outbound;

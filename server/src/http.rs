@@ -11,7 +11,7 @@ use bytes::Bytes;
 use h2::server::{self, Handshake};
 use mp_manager_proto::{
     FILE_DESCRIPTOR_SET,
-    http2::keep_alive,
+    http2::{DATA_FRAME_BUDGET, keep_alive},
     service::manager_server::ManagerServer,
     tasks::{Part, Spawner, Tasks},
 };
@@ -202,6 +202,7 @@ impl Http {
             .initial_window_size(STREAM_WINDOW)
             .max_send_buffer_size(MAX_SEND_BUFFER)
             .max_frame_size(MAX_FRAME)
+            .data_frame_budget(DATA_FRAME_BUDGET)
             .max_header_list_size(MAX_HEADERS)
             .max_concurrent_streams(MAX_STREAMS)
             .max_local_error_reset_streams(Some(MAX_LOCAL_RESETS))

@@ -13,7 +13,7 @@ use h2::{Reason, client};
 use http::{HeaderValue, Request, Response, header::CONTENT_TYPE};
 use mp_manager_proto::{
     frame::{EncodedFrame, decode_answer},
-    http2::{Incoming, Messages, Outbound, keep_alive, send_body},
+    http2::{DATA_FRAME_BUDGET, Incoming, Messages, Outbound, keep_alive, send_body},
     tasks::Spawner,
     v1::ServerFrame,
 };
@@ -55,6 +55,7 @@ impl Channel {
             .initial_window_size(STREAM_WINDOW)
             .max_send_buffer_size(MAX_SEND_BUFFER)
             .max_header_list_size(MAX_HEADERS)
+            .data_frame_budget(DATA_FRAME_BUDGET)
             .enable_push(false)
             .handshake(io)
             .await?;
