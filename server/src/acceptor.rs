@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use h2::Reason;
 use mp_manager_proto::handshake::Binding;
 use tokio::{
     io::{AsyncWriteExt, copy, sink},
@@ -172,6 +173,10 @@ async fn run(
     let supervision = Box::pin(supervise(Arc::clone(&connection), cut_off, stop));
     let served = http.serve(socket, Arc::clone(&connection), supervision).await;
     if let Err(error) = served {
+        // Otherwise nobody would learn why, as this is below what gRPC libraries tell their callers.
+        if error.is_library() && error.reason() == Some(Reason::ENHANCE_YOUR_CALM) {
+            connection.permit.log_refusal(&connection.peer, &format!("HTTP/2: {error}"));
+        }
         tracing::debug!(peer = connection.peer, %error, "connection ended");
     }
 }

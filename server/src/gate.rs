@@ -16,7 +16,7 @@ use std::{
 
 use bytes::Bytes;
 use h2::{RecvStream, server::SendResponse};
-use http::{HeaderMap, HeaderValue, Request, Response, header::CONTENT_TYPE};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header::CONTENT_TYPE};
 use http_body::Body as _;
 use http_body_util::Limited;
 use mp_manager_core::v1::Beat;
@@ -40,7 +40,7 @@ use crate::{
 };
 
 /// All a client has to say before it is in; `Hello` and `Proof` take a few hundred bytes.
-const MAX_UNAUTHENTICATED_BYTES: usize = 8 << 10;
+pub(crate) const MAX_UNAUTHENTICATED_BYTES: usize = 8 << 10;
 
 /// Requests at a time, whose responses may have to be kept until they are read. A client of ours has
 /// a session, its heartbeat, and for a moment the handshake.
@@ -124,12 +124,15 @@ impl Gate {
         spawner: &Spawner,
     ) {
         self.count();
+        if let Some(status) = not_grpc(&request) {
+            return log_end(reject(respond, status));
+        }
         let place = Place::take(&self.at_a_time);
         let answer = match self.check(request.uri().path(), place.at_a_time) {
             Err(refusal) => Answer::Refusal(refusal),
             Ok(()) => match request.uri().path() {
                 SESSION => self.session(request),
-                KEEP_ALIVE => self.beats(request),
+                KEEP_ALIVE => Ok(Answer::Beats(request)),
                 _ => Ok(Answer::Routed(self.route(request))),
             }
             .unwrap_or_else(Answer::Refusal),
@@ -140,11 +143,18 @@ impl Gate {
                 log_end(stream(respond, frames, SessionStream::hears_nothing).await);
                 drop((end, place));
             }),
-            Answer::Beats(beats) => spawner.spawn(async move {
-                // They end when nothing more comes in.
-                log_end(stream(respond, beats, |_| false).await);
-                drop(place);
-            }),
+            // In its turn after the tasks that were woken before: one whose stream was reset has left its place then.
+            Answer::Beats(request) => {
+                let connection = Arc::clone(&self.connection);
+                spawner.spawn(async move {
+                    log_end(match beats(&connection, request) {
+                        // They end when nothing more comes in.
+                        Ok(beats) => stream(respond, beats, |_| false).await,
+                        Err(refusal) => refuse(respond, refusal),
+                    });
+                    drop(place);
+                });
+            }
             Answer::Routed(response) => spawner.spawn(async move {
                 log_end(serve(respond, response).await);
                 drop(place);
@@ -154,7 +164,7 @@ impl Gate {
 
     /// A session's stream, if the connection may have one.
     fn session(&self, request: Request<RecvStream>) -> Result<Answer, Status> {
-        let host = self.host()?;
+        let host = host(&self.connection)?;
         let max = host.limits().max_frame_bytes;
         let messages = messages(request, max)?;
         let attachment = self
@@ -163,20 +173,6 @@ impl Gate {
             .ok_or_else(|| Status::failed_precondition("a connection has one Session stream"))?;
         let frames = SessionStream::new(host, &attachment, messages, Arc::clone(&self.connection));
         Ok(Answer::Session(frames, SessionEnd(Arc::clone(&self.connection))))
-    }
-
-    /// A session's beats, if the connection may have them.
-    fn beats(&self, request: Request<RecvStream>) -> Result<Answer, Status> {
-        let host = self.host()?;
-        let messages = messages(request, host.limits().max_frame_bytes)?;
-        let opened = self.connection.open_beats().ok_or_else(|| {
-            Status::failed_precondition("a connection has one KeepAlive stream at a time")
-        })?;
-        Ok(Answer::Beats(Beats::new(host, opened, messages.map(decode as _))))
-    }
-
-    fn host(&self) -> Result<Arc<Host>, Status> {
-        self.connection.host().ok_or_else(|| Status::unavailable("the manager has ended"))
     }
 
     /// Passes a request on to the services behind the gate.
@@ -197,8 +193,43 @@ impl Gate {
 enum Answer {
     Refusal(Status),
     Session(SessionStream<Messages>, SessionEnd),
-    Beats(Beats<Map<Messages, Decode>>),
+    Beats(Request<RecvStream>),
     Routed(Routed),
+}
+
+/// A session's beats, if the connection may have them.
+fn beats(
+    connection: &Arc<Connection>,
+    request: Request<RecvStream>,
+) -> Result<Beats<Map<Messages, Decode>>, Status> {
+    let host = host(connection)?;
+    let messages = messages(request, host.limits().max_frame_bytes)?;
+    let opened = connection.open_beats().ok_or_else(|| {
+        Status::failed_precondition("a connection has one KeepAlive stream at a time")
+    })?;
+    Ok(Beats::new(host, opened, messages.map(decode as _)))
+}
+
+fn host(connection: &Connection) -> Result<Arc<Host>, Status> {
+    connection.host().ok_or_else(|| Status::unavailable("the manager has ended"))
+}
+
+/// How HTTP answers a request that gRPC does not make.
+fn not_grpc(request: &Request<RecvStream>) -> Option<StatusCode> {
+    if request.method() != Method::POST {
+        return Some(StatusCode::METHOD_NOT_ALLOWED);
+    }
+    let kind = request.headers().get(CONTENT_TYPE).map_or(&[][..], HeaderValue::as_bytes);
+    match kind.strip_prefix(b"application/grpc") {
+        Some([] | [b'+' | b';', ..]) => None,
+        _ => Some(StatusCode::UNSUPPORTED_MEDIA_TYPE),
+    }
+}
+
+fn reject(mut respond: SendResponse<Bytes>, status: StatusCode) -> Result<(), h2::Error> {
+    let mut response = Response::new(());
+    *response.status_mut() = status;
+    respond.send_response(response, true).map(drop)
 }
 
 type Decode = fn(Result<Bytes, Status>) -> Result<Beat, Status>;

@@ -19,7 +19,7 @@ use mp_manager_proto::{
 use tokio::{sync::mpsc::Sender, task::spawn_blocking, time::timeout};
 use tonic::{Status, Streaming};
 
-use crate::{authkeys::Authkeys, connection::Connection, host::Host};
+use crate::{authkeys::Authkeys, connection::Connection, gate, host::Host};
 
 pub(crate) type Outgoing = Sender<Result<HandshakeResponse, Status>>;
 
@@ -127,7 +127,11 @@ impl Handshake {
             Ok(request) => Ok(request.and_then(|request| request.step)),
             Err(status) => Err(Error::new(
                 Reason::Protocol,
-                format!("the handshake cannot be read: {}", status.message()),
+                format!(
+                    "the handshake cannot be read, of which a connection may send {} bytes: {}",
+                    gate::MAX_UNAUTHENTICATED_BYTES,
+                    status.message()
+                ),
             )),
         }
     }

@@ -1,6 +1,8 @@
 //! What HTTP/2 can be misused for: floods of frames that cost their sender little.
 
-use mp_manager_proto::v1::{ClientFrame, Empty};
+use mp_manager_proto::v1::{
+    ClientFrame, DirectoryOp, Empty, Request as Asked, directory_op, request,
+};
 use mp_manager_tests::{
     AUTHKEY, TestServer,
     raw::RawConnection,
@@ -202,4 +204,83 @@ async fn a_connection_ends_with_its_session() {
     let mut wire = open(&server, true).await;
     wire.send(&wire::reset(3)).await.unwrap();
     within(wire.closed()).await;
+}
+
+/// What the server says on a stream first.
+async fn first_of(wire: &mut Wire, stream: u32) -> wire::Frame {
+    loop {
+        let frame = wire.next().await.unwrap().expect("the connection is open");
+        if frame.stream == stream {
+            return frame;
+        }
+    }
+}
+
+#[tokio::test]
+async fn beats_can_be_opened_again_as_soon_as_those_before_were_given_up() {
+    let server = TestServer::start();
+    let mut wire = open(&server, true).await;
+    for stream in (5..65).step_by(4) {
+        let both = [
+            wire::call(stream, path::KEEP_ALIVE),
+            wire::reset(stream),
+            wire::call(stream + 2, path::KEEP_ALIVE),
+        ];
+        wire.send(&both.concat()).await.unwrap();
+        let answer = within(first_of(&mut wire, stream + 2)).await;
+        assert_eq!(answer.kind, kind::HEADERS);
+        assert_eq!(answer.flags & wire::END_STREAM, 0, "it is refused: {:?}", answer.payload);
+        wire.send(&wire::reset(stream + 2)).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn whoever_keeps_to_the_window_is_not_cut_off_while_the_server_reads_nothing() {
+    const ENOUGH: u64 = 60_000;
+    let server = TestServer::start();
+    let mut wire = open(&server, true).await;
+    let ping =
+        || request::Op::Directory(DirectoryOp { op: Some(directory_op::Op::Ping(Empty {})) });
+    // Replies have room for some thousands; with no more room, the server takes no more requests.
+    for numbers in (1..=ENOUGH).collect::<Vec<_>>().chunks(1000) {
+        let frames = numbers.iter().flat_map(|&number| {
+            let requests = vec![Asked { seq: number, op: Some(ping()), ..Asked::default() }];
+            wire::message(3, &ClientFrame { number, requests, ..ClientFrame::default() })
+        });
+        let frames: Vec<u8> = frames.collect();
+        within(wire.send(&frames)).await.unwrap();
+    }
+    wire.send(&frame(kind::PING, 0, 0, b"all here")).await.unwrap();
+    within(async {
+        loop {
+            let frame = wire.next().await.unwrap().expect("the connection is open");
+            assert_ne!(frame.kind, kind::GO_AWAY, "{:?}", frame.payload);
+            if frame.kind == kind::PING && frame.flags & wire::ACK != 0 {
+                break;
+            }
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_is_no_request_of_grpc_is_refused_by_http() {
+    let server = TestServer::start();
+    let stranger = RawConnection::open(&server.address()).await;
+    for (method, content, status) in [
+        ("POST", "application/json", 415),
+        ("POST", "application/grpc-web", 415),
+        ("GET", "application/grpc", 405),
+        ("POST", "application/grpc+proto", 200),
+    ] {
+        let request = http::Request::builder()
+            .method(method)
+            .uri(path::HEALTH)
+            .header("content-type", content)
+            .body(tonic::body::Body::empty())
+            .unwrap();
+        let answer = tower::ServiceExt::oneshot(stranger.channel(), request);
+        let answer = within(answer).await.unwrap();
+        assert_eq!(answer.status(), status, "{method} {content}");
+    }
 }
