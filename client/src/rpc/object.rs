@@ -131,7 +131,7 @@ impl Object {
 
     /// Asks something that may wait. Returns the manager that was asked last, too: one that starts again is
     /// another.
-    #[cfg(feature = "process")]
+    #[cfg(any(feature = "process", feature = "simulation"))]
     pub(crate) async fn ask_somewhere(
         &self,
         operation: &'static str,
