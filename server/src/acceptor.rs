@@ -23,7 +23,7 @@ use crate::{
     host::Host,
     http::{End, Http},
     listener::{Accepted, Detached, Listener, Stream},
-    threads::Threads,
+    threads::{Place, Threads},
     tls::{Wire, speaks_tls},
 };
 
@@ -113,7 +113,8 @@ impl Acceptor {
         let host = Weak::clone(&self.host);
         let connection = Arc::new(Connection::new(name, permit, refusal, host));
         let (http, stop) = (self.http.clone(), self.stop.subscribe());
-        self.threads.spawn(run(stream, connection, http, stop, self.handshake_timeout));
+        let handshake_timeout = self.handshake_timeout;
+        self.threads.spawn(|place| run(stream, connection, http, stop, handshake_timeout, place));
     }
 
     async fn recover(&self, error: &io::Error, warned: &mut Option<Instant>) {
@@ -145,6 +146,7 @@ async fn run(
     http: Http,
     mut stop: watch::Receiver<()>,
     handshake_timeout: Duration,
+    _place: Place,
 ) {
     let watched = Arc::clone(&connection);
     let mut cut_off = Box::pin(async move {

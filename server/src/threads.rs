@@ -43,23 +43,23 @@ struct Thread {
     stop: oneshot::Sender<()>,
 }
 
-/// One of the tasks of a thread.
-struct Place(Arc<AtomicUsize>);
+/// Counts as a task of a thread until it is dropped.
+pub(crate) struct Place(Arc<AtomicUsize>);
 
 impl Threads {
     pub(crate) fn start(count: NonZero<usize>) -> io::Result<Self> {
         (0..count.get()).map(|_| Thread::start()).collect::<io::Result<_>>().map(Self)
     }
 
-    /// Runs a task on the thread that has the fewest.
-    pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+    /// Runs a task, which keeps its place to its end, on the thread that has the fewest.
+    pub(crate) fn spawn<T>(&self, task: impl FnOnce(Place) -> T)
+    where
+        T: Future<Output = ()> + Send + 'static,
+    {
         let load = |thread: &&Thread| thread.tasks.load(Ordering::Relaxed);
         let Some(thread) = self.0.iter().min_by_key(load) else { return };
-        let place = Place::take(&thread.tasks);
-        thread.runtime.spawn(async move {
-            task.await;
-            drop(place);
-        });
+        // A task around it that has the place would have room for it twice.
+        thread.runtime.spawn(task(Place::take(&thread.tasks)));
     }
 
     /// What runs tasks on each of them, beside those that are shared out.
@@ -114,7 +114,7 @@ mod tests {
         let (running, mut ran) = mpsc::unbounded_channel();
         for _ in 0..9 {
             let running = running.clone();
-            threads.spawn(async move {
+            threads.spawn(async move |_place| {
                 running.send(thread::current().id()).unwrap();
                 pending().await
             });
@@ -131,7 +131,7 @@ mod tests {
         let threads = Threads::start(NonZero::new(2).unwrap()).unwrap();
         for _ in 0..3 {
             let (end, ended) = oneshot::channel::<()>();
-            threads.spawn(async move { drop(end) });
+            threads.spawn(async move |_place| drop(end));
             let _ = ended.await;
         }
         // The last one's place is free once its task has been dropped, a moment later.
@@ -144,7 +144,7 @@ mod tests {
     async fn tasks_are_dropped_when_the_threads_end() {
         let threads = Threads::start(NonZero::<usize>::MIN).unwrap();
         let (kept, dropped) = oneshot::channel::<()>();
-        threads.spawn(async move {
+        threads.spawn(async move |_place| {
             let _kept = kept;
             pending().await
         });
