@@ -5,7 +5,7 @@ mod messages;
 mod outbound;
 mod pings;
 
-/// What small DATA frames that wait to be read may take, as h2 counts it: 256 bytes less their own for each. It is for
+/// The budget of h2 for small DATA frames that are not read yet: each takes 256 bytes less its own length. It allows
 /// as many of the smallest requests or replies as fill a stream's window of 4 MiB, so that nobody is cut off who keeps
 /// to the window, while the other end stands still.
 pub const DATA_FRAME_BUDGET: usize = 40 << 20;

@@ -520,7 +520,7 @@ mod tests {
         let (place, alive) = (Arc::<Place>::default(), Arc::new(()));
         for is_polled in [true, false] {
             let (place, alive) = (Arc::clone(&place), Arc::clone(&alive));
-            // What it waits for keeps its waker, and that what it is in.
+            // The place keeps the task's waker, and the waker keeps the tasks.
             spawner.spawn_busy(async move {
                 place.wait().await;
                 drop(alive);

@@ -62,7 +62,7 @@ impl Threads {
         thread.runtime.spawn(task(Place::take(&thread.tasks)));
     }
 
-    /// What runs tasks on each of them, beside those that are shared out.
+    /// The runtimes of the threads.
     pub(crate) fn runtimes(&self) -> impl Iterator<Item = &Handle> {
         self.0.iter().map(|thread| &thread.runtime)
     }
@@ -80,7 +80,7 @@ impl Thread {
         thread::Builder::new().name("mp-manager-serve".into()).spawn(move || {
             // It is never sent anything.
             let _ = runtime.block_on(stopped);
-            // What takes long goes on, and nobody waits for it.
+            // Blocking tasks go on, and nobody waits for them.
             runtime.shutdown_background();
         })?;
         Ok(Self { runtime: handle, tasks: Arc::default(), stop })

@@ -206,7 +206,7 @@ async fn a_connection_ends_with_its_session() {
     within(wire.closed()).await;
 }
 
-/// What the server says on a stream first.
+/// The next frame that the server sends on a stream.
 async fn first_of(wire: &mut Wire, stream: u32) -> wire::Frame {
     loop {
         let frame = wire.next().await.unwrap().expect("the connection is open");
