@@ -34,6 +34,7 @@ mod ordered;
 mod page;
 mod pending;
 mod pulse;
+mod replies;
 mod slice;
 mod stored;
 mod turn;

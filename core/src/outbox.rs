@@ -18,6 +18,7 @@ use crate::{
     losses::Losses,
     memory::{row, tree},
     pulse::Generation,
+    replies::{Place, Replies},
     session::{Load, Session, Settle, protocol},
     stored::{self, Pin},
 };
@@ -46,6 +47,8 @@ pub struct Outbox<H> {
     /// It has to reconcile before it is told anything.
     is_silent: bool,
     open: Calls<Open<H>>,
+    /// Those of the open calls that were answered.
+    replies: Replies<Kept<H>>,
     /// Those of the open calls that wait.
     parked: usize,
     /// And those whose reply hands something over.
@@ -62,7 +65,7 @@ pub struct Outbox<H> {
 #[derive(Debug)]
 enum Open<H> {
     Parked(H, Why),
-    Replied(Kept<H>),
+    Replied(Place),
 }
 
 /// Why a call is parked.
@@ -113,6 +116,8 @@ pub struct Settled<H> {
 #[must_use = "drop it outside all locks"]
 pub struct Remains<H> {
     open: Calls<Open<H>>,
+    /// Only to be dropped.
+    _replies: Replies<Kept<H>>,
     references: BTreeMap<ObjectId, (u64, Pin)>,
 }
 
@@ -150,6 +155,7 @@ impl<H> Default for Outbox<H> {
             generation: Session::FIRST,
             is_silent: false,
             open: Calls::default(),
+            replies: Replies::default(),
             parked: 0,
             handed_over: 0,
             unsent: VecDeque::new(),
@@ -226,12 +232,14 @@ impl<H> Outbox<H> {
             return pins;
         }
         let kept = Kept::new(result, pins, object);
-        self.queue(seq, kept.bytes);
-        let hands_over = kept.object.is_some();
-        if self.open.open(seq, Open::Replied(kept)) {
+        let (bytes, hands_over) = (kept.bytes, kept.object.is_some());
+        let reply = self.replies.insert(kept);
+        if self.open.open(seq, Open::Replied(reply)) {
+            self.queue(seq, bytes);
             self.handed_over += usize::from(hands_over);
+            return Vec::new();
         }
-        Vec::new()
+        self.replies.remove(reply).map_or_else(Vec::new, |kept| kept.pins)
     }
 
     /// Notes a reply as one to be sent.
@@ -246,7 +254,7 @@ impl<H> Outbox<H> {
     pub fn object(&self, seq: Seq) -> Option<&H> {
         match self.open.get(seq)? {
             Open::Parked(object, _) => Some(object),
-            Open::Replied(kept) => kept.object.as_ref(),
+            Open::Replied(reply) => self.replies.get(*reply)?.object.as_ref(),
         }
     }
 
@@ -262,21 +270,16 @@ impl<H> Outbox<H> {
     ) -> Result<Option<H>, Vec<Pin>> {
         let is_owned = result.as_ref().is_ok_and(|answer| answer.ownership);
         let (result, pins) = split(result);
-        let Some(open @ Open::Parked(..)) = self.open.get_mut(seq) else { return Err(pins) };
-        let kept = Kept::new(result, pins, None);
-        let bytes = kept.bytes;
-        let mut object = match std::mem::replace(open, Open::Replied(kept)) {
-            Open::Parked(object, why) => {
-                self.parked -= usize::from(why == Why::Waits);
-                Some(object)
-            }
-            Open::Replied(_) => None,
-        };
-        if is_owned && let Open::Replied(kept) = open {
-            kept.object = object.take();
-            self.handed_over += 1;
-        }
-        self.queue(seq, bytes);
+        let reply = self.replies.next();
+        let parked = self.open.get_mut(seq).filter(|open| matches!(open, Open::Parked(..)));
+        let parked = parked.map(|open| std::mem::replace(open, Open::Replied(reply)));
+        let Some(Open::Parked(object, why)) = parked else { return Err(pins) };
+        self.parked -= usize::from(why == Why::Waits);
+        self.handed_over += usize::from(is_owned);
+        let (owner, object) = if is_owned { (Some(object), None) } else { (None, Some(object)) };
+        let kept = Kept::new(result, pins, owner);
+        self.queue(seq, kept.bytes);
+        self.replies.insert(kept);
         Ok(object)
     }
 
@@ -327,7 +330,8 @@ impl<H> Outbox<H> {
             }
             let replied = |open: &Open<H>| matches!(open, Open::Replied(_));
             self.open.close_if(first, last, replied, |seq, open| {
-                let Open::Replied(kept) = open else { return };
+                let Open::Replied(reply) = open else { return };
+                let Some(kept) = self.replies.remove(reply) else { return };
                 self.unacknowledged_bytes -= kept.bytes;
                 self.unsent_bytes -= kept.unsent_bytes();
                 for pin in kept.pins {
@@ -350,7 +354,8 @@ impl<H> Outbox<H> {
                 self.parked -= usize::from(why == Why::Waits);
                 settled.cancelled.push((seq, object));
             }
-            Some(Open::Replied(kept)) => {
+            Some(Open::Replied(reply)) => {
+                let Some(kept) = self.replies.remove(reply) else { return };
                 self.unacknowledged_bytes -= kept.bytes;
                 self.unsent_bytes -= kept.unsent_bytes();
                 self.handed_over -= usize::from(kept.object.is_some());
@@ -384,8 +389,10 @@ impl<H> Outbox<H> {
     fn send_again(&mut self) {
         self.unsent.clear();
         self.unsent_bytes = 0;
-        for (seq, open) in self.open.iter_mut() {
-            if let Open::Replied(kept) = open {
+        for (seq, open) in self.open.iter() {
+            if let Open::Replied(reply) = open
+                && let Some(kept) = self.replies.get_mut(*reply)
+            {
                 kept.is_sent = false;
                 self.unsent_bytes += kept.bytes;
                 self.unsent.push_back(seq);
@@ -417,7 +424,9 @@ impl<H> Outbox<H> {
         into.reserve(self.unsent.len().min(1 + max_bytes / ENVELOPE));
         let (mut bytes, mut near) = (0, 0);
         while let Some(&seq) = self.unsent.front() {
-            if let Some(Open::Replied(kept)) = self.open.get_mut_near(seq, &mut near) {
+            if let Some(Open::Replied(reply)) = self.open.get_near(seq, &mut near)
+                && let Some(kept) = self.replies.get_mut(*reply)
+            {
                 let with_it = bytes + kept.bytes + ENVELOPE * (into.len() + 1);
                 if with_it > max_bytes && !into.is_empty() {
                     break;
@@ -458,6 +467,7 @@ impl<H> Outbox<H> {
     /// The memory it takes, about: what is sent is kept until it is acknowledged.
     pub(crate) fn bytes(&self) -> usize {
         self.open.bytes()
+            + self.replies.bytes()
             + self.unacknowledged_bytes
             + row::<Seq>(self.unsent.len(), self.unsent.capacity())
             + self.losses.bytes()
@@ -496,6 +506,7 @@ impl<H> Outbox<H> {
         self.losses = Losses::default();
         Remains {
             open: std::mem::take(&mut self.open),
+            _replies: std::mem::take(&mut self.replies),
             references: std::mem::take(&mut self.references),
         }
     }
