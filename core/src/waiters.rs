@@ -92,6 +92,12 @@ impl<T> Waiters<T> {
         std::mem::take(&mut self.line).into_values()
     }
 
+    /// Everyone leaves, those of one session after those of another, each in the order they called.
+    pub(crate) fn drain_by_session(&mut self) -> impl Iterator<Item = CallId> + use<T> {
+        self.line.clear();
+        std::mem::take(&mut self.places).into_keys()
+    }
+
     #[cfg(test)]
     pub(crate) fn iter(&self) -> impl Iterator<Item = (CallId, &T)> {
         self.line.values().map(|(call, with)| (*call, with))

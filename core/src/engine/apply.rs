@@ -427,7 +427,9 @@ impl Engine {
         let before = object.bytes();
         let result = f(object, &mut turn);
         self.objects.account(object.bytes(), before);
-        for (call, result) in turn.replies {
+        if turn.replies.len() > 1 {
+            work.then(Step::DeliverAll(turn.replies.into_iter()));
+        } else if let Some((call, result)) = turn.replies.pop() {
             work.then(Step::Deliver(call, result));
         }
         for (session, token) in turn.lost {

@@ -25,6 +25,14 @@ impl Engine {
                 work.drop_all_later(client.reply(seq, result, cell));
             }
             Step::Deliver(call, result) => self.deliver(call, result, work),
+            Step::DeliverAll(mut replies) => {
+                if let Some((call, result)) = replies.next() {
+                    self.deliver(call, result, work);
+                }
+                if !replies.as_slice().is_empty() {
+                    work.then(Step::DeliverAll(replies));
+                }
+            }
             Step::Lose(session, object, token) => {
                 if let Some(client) = self.client(session) {
                     client.lose(object, token);

@@ -24,6 +24,8 @@ pub enum Step {
     Reply(Arc<Client>, Seq, Result<Answer, Error>, Option<Arc<Cell>>),
     /// A parked call is answered.
     Deliver(CallId, Result<Answer, Error>),
+    /// Parked calls are answered, each in a step: what is still to come is the next one.
+    DeliverAll(std::vec::IntoIter<(CallId, Result<Answer, Error>)>),
     /// A session hears that its grant is gone.
     Lose(SessionId, ObjectId, u64),
     /// An object hears that what it handed over has arrived.
@@ -100,6 +102,7 @@ impl Step {
             | Self::Acknowledge(_, call)
             | Self::Cancel(_, call)
             | Self::Expire(_, call) => Some(call.session),
+            Self::DeliverAll(replies) => replies.as_slice().first().map(|(call, _)| call.session),
             Self::Lose(session, ..)
             | Self::EndSession(_, session)
             | Self::Forget(session)
@@ -116,6 +119,10 @@ impl Step {
         match self {
             Self::Reply(client, seq, ..) => ("reply", client.id(), *seq),
             Self::Deliver(call, _) => ("deliver", call.session, call.seq),
+            Self::DeliverAll(replies) => match replies.as_slice() {
+                [(call, _), ..] => ("deliver", call.session, call.seq),
+                [] => ("deliver", 0, 0),
+            },
             Self::Lose(session, _, token) => ("lose", *session, *token),
             Self::Acknowledge(_, call) => ("acknowledge", call.session, call.seq),
             Self::Cancel(_, call) => ("cancel", call.session, call.seq),

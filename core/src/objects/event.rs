@@ -33,7 +33,8 @@ impl Event {
 
     fn set(&mut self, turn: &mut Turn<'_>) -> Applied {
         self.set = true;
-        for (call, ()) in self.waiters.drain() {
+        // One session after the other: each hears of its calls in few frames.
+        for call in self.waiters.drain_by_session() {
             turn.reply(call, Answer::flag(true));
         }
         Answer::done().into()
