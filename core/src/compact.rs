@@ -3,6 +3,7 @@
 use std::{fmt, ops::Deref};
 
 use bytes::Bytes;
+use mp_manager_proto::parts::Parts;
 
 use crate::memory::block;
 
@@ -43,6 +44,14 @@ impl Compact {
         match &self.0 {
             Kind::Shared(bytes) => Bytes::clone(bytes),
             _ => Bytes::copy_from_slice(self),
+        }
+    }
+
+    /// As [`share`](Self::share), for one of many that go together.
+    pub(crate) fn share_by(&self, parts: &mut Parts) -> Bytes {
+        match &self.0 {
+            Kind::Shared(bytes) => Bytes::clone(bytes),
+            _ => parts.copy(self),
         }
     }
 
@@ -117,11 +126,13 @@ mod tests {
 
     #[test]
     fn bytes_of_every_length_come_back_as_they_were() {
+        let mut parts = Parts::default();
         for len in [0, 1, 22, 23, 512, 513, 70_000, COPY_BELOW] {
             let bytes: Vec<u8> = (0..len).map(|n| n as u8).collect();
             for compact in [Compact::new(&bytes), Compact::from(Bytes::from(bytes.clone()))] {
                 assert_eq!(compact[..], bytes[..]);
                 assert_eq!(compact.share(), bytes);
+                assert_eq!(compact.share_by(&mut parts), bytes);
                 assert_eq!(compact.clone(), compact);
             }
         }

@@ -1,6 +1,9 @@
 //! Long replies, a page at a time.
 
-use mp_manager_proto::v1::{Page, PageRequest};
+use mp_manager_proto::{
+    parts::Parts,
+    v1::{Page, PageRequest},
+};
 
 use crate::{
     call::Answer,
@@ -15,6 +18,7 @@ const MAX_ELEMENTS: u32 = 4096;
 pub(crate) struct PageBuilder {
     page: Page,
     pins: Vec<Pin>,
+    parts: Parts,
     room: usize,
     elements: u32,
 }
@@ -23,7 +27,8 @@ impl PageBuilder {
     /// A page with room for `bytes`, and for as many elements as were asked for, up to a limit.
     pub(crate) fn new(request: &PageRequest, bytes: usize) -> Self {
         let elements = if request.max == 0 { MAX_ELEMENTS } else { request.max.min(MAX_ELEMENTS) };
-        Self { page: Page::default(), pins: Vec::new(), room: bytes, elements }
+        let parts = Parts::default();
+        Self { page: Page::default(), pins: Vec::new(), parts, room: bytes, elements }
     }
 
     /// Whether another element has a place; the first always has.
@@ -35,9 +40,9 @@ impl PageBuilder {
         self.elements = self.elements.saturating_sub(1);
         let bytes = 8 + key.map_or(0, |key| key.len()) + value.map_or(0, Stored::length);
         self.room = self.room.saturating_sub(bytes);
-        self.page.keys.extend(key.map(Compact::share));
+        self.page.keys.extend(key.map(|key| key.share_by(&mut self.parts)));
         if let Some(value) = value {
-            self.page.values.push(value.to_wire());
+            self.page.values.push(value.to_wire_by(&mut self.parts));
             self.pins.extend(value.pins().iter().cloned());
         }
     }

@@ -3,7 +3,10 @@
 use std::{fmt, sync::Arc};
 
 use bytes::Bytes;
-use mp_manager_proto::v1::{Ref, Value};
+use mp_manager_proto::{
+    parts::Parts,
+    v1::{Ref, Value},
+};
 
 use crate::{
     compact::Compact,
@@ -87,6 +90,14 @@ impl Stored {
     pub(crate) fn to_wire(&self) -> Value {
         Value {
             data: self.data.share(),
+            refs: self.pins().iter().map(|pin| pin.reference()).collect(),
+        }
+    }
+
+    /// As [`to_wire`](Self::to_wire), for one of many that go together.
+    pub(crate) fn to_wire_by(&self, parts: &mut Parts) -> Value {
+        Value {
+            data: self.data.share_by(parts),
             refs: self.pins().iter().map(|pin| pin.reference()).collect(),
         }
     }

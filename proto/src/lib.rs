@@ -21,6 +21,7 @@ pub mod key;
 pub mod kind;
 pub mod operation;
 pub mod order;
+pub mod parts;
 pub mod reply;
 #[cfg(feature = "handshake")]
 pub mod suite;

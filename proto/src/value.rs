@@ -92,14 +92,27 @@ pub fn encode_into<T: Serialize + ?Sized>(
 /// # Errors
 /// As [`encode`], and for what cannot be a key.
 pub fn encode_key<T: Serialize + ?Sized>(key: &T) -> Result<Vec<u8>, CodecError> {
-    let bytes = encode(key)?;
-    if has_one_form(&bytes) {
-        return Ok(bytes);
+    let mut bytes = Vec::with_capacity(64);
+    encode_key_into(key, &mut bytes)?;
+    Ok(bytes)
+}
+
+/// Puts an encoded key in the place of `bytes`, as [`encode_key`]. After an error they may be anything.
+///
+/// # Errors
+/// As [`encode_key`].
+pub fn encode_key_into<T: Serialize + ?Sized>(
+    key: &T,
+    bytes: &mut Vec<u8>,
+) -> Result<(), CodecError> {
+    bytes.clear();
+    encode_into(key, bytes)?;
+    if !has_one_form(bytes)
+        && let Cow::Owned(canonical) = canonical(bytes)?
+    {
+        *bytes = canonical;
     }
-    match canonical(&bytes)? {
-        Cow::Borrowed(_) => Ok(bytes),
-        Cow::Owned(canonical) => Ok(canonical),
-    }
+    Ok(())
 }
 
 /// Decodes a value, to its last byte. A type that [can be made](crate::undecoded::UNDECODED) of what cannot

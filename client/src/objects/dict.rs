@@ -7,9 +7,12 @@ use std::{
 };
 
 use bytes::Bytes;
-use mp_manager_proto::v1::{
-    DictAdd, DictAddMany, DictCompareAndSwap, DictGetMany, DictOp, DictPage, Empty, Entries, Entry,
-    Keys, Kind, Page, PageRequest, Reason, Value, dict_op::Op, request,
+use mp_manager_proto::{
+    parts::Parts,
+    v1::{
+        DictAdd, DictAddMany, DictCompareAndSwap, DictGetMany, DictOp, DictPage, Empty, Entries,
+        Entry, Keys, Kind, Page, PageRequest, Reason, Value, dict_op::Op, request,
+    },
 };
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -374,11 +377,12 @@ where
         keys: impl IntoIterator<Item: AsValue<K>>,
         value: impl AsValue<V>,
     ) -> Result<()> {
-        let value = self.object.encode_value("from_keys", value)?;
+        let (value, mut parts) = (self.object.encode_value("from_keys", value)?, Parts::default());
         let entries = keys
             .into_iter()
             .map(|key| {
-                let key = self.object.encode_key("from_keys", key.encoded(Here))?;
+                let key = key.encoded(Here);
+                let key = self.object.encode_key_part("from_keys", key, &mut parts)?;
                 Ok(Entry { key, value: Some(value.clone()) })
             })
             .collect::<Result<_>>()?;
@@ -873,12 +877,14 @@ where
         operation: &'static str,
         entries: impl IntoIterator<Item: AsEntry<K, V>>,
     ) -> Result<Entries> {
-        let encode = |entry: &_| {
+        let mut parts = Parts::default();
+        let mut encode = |entry: &_| {
             AsEntry::with(
                 entry,
                 |key, value| {
-                    let key = self.object.encode_key(operation, key)?;
-                    Ok(Entry { key, value: Some(self.object.encode(operation, value)?) })
+                    let key = self.object.encode_key_part(operation, key, &mut parts)?;
+                    let value = self.object.encode_part(operation, value, &mut parts)?;
+                    Ok(Entry { key, value: Some(value) })
                 },
                 Here,
             )
@@ -895,7 +901,9 @@ where
     where
         Q: Serialize + ?Sized + 'a,
     {
-        let keys = keys.into_iter().map(|key| self.object.encode_key(operation, key));
+        let mut parts = Parts::default();
+        let encode = |key| self.object.encode_key_part(operation, key, &mut parts);
+        let keys = keys.into_iter().map(encode);
         Ok(Keys { keys: keys.collect::<Result<Vec<Bytes>>>()? })
     }
 

@@ -428,7 +428,7 @@ impl Manager {
         op: request::Op,
     ) -> Result<Reply> {
         let subject = self.subject(name);
-        let request = Request { op: Some(op), ..Request::default() };
+        let request = Box::new(Request { op: Some(op), ..Request::default() });
         match Call::new(&self.link.session, request, Scope::Any).await {
             Ok(arrived) => Ok(Reply::new(arrived, subject, operation)),
             Err(Failure::Refused(refusal)) => {

@@ -45,7 +45,7 @@ impl Manager {
     pub fn value<T: Serialize>(&self, name: impl Into<Name>, initial: &T) -> Open<Value<T>> {
         let name = name.into();
         let context = || self.context("open", name.0.as_deref());
-        let initial = object::encode(initial, self.link(), context);
+        let initial = object::encode(initial, None, self.link(), context);
         let parameters =
             initial.map(|initial| Parameters::Scalar(ScalarParameters { initial: Some(initial) }));
         Open::new(self, name, None).with(parameters)

@@ -4,6 +4,7 @@ use std::{borrow::Borrow, marker::PhantomData};
 
 use bytes::Bytes;
 use mp_manager_proto::{
+    parts::Parts,
     v1::{
         self, Combination, Empty, Kind, PageRequest, Reason, Relation, SetCombine, SetCompare,
         SetOp, request, set_op::Op,
@@ -789,7 +790,10 @@ where
     I: IntoIterator<Item: AsValue<T>>,
 {
     fn from(elements: I) -> Self {
-        let elements = elements.into_iter().map(|element| codec::encode_key(element.encoded(Here)));
+        let mut parts = Parts::default();
+        let elements = elements
+            .into_iter()
+            .map(|element| codec::encode_key(element.encoded(Here), Some(&mut parts)));
         Self(Elements::Local(elements.collect()))
     }
 }

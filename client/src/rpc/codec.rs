@@ -6,11 +6,13 @@
 
 use std::{
     cell::{Cell, RefCell},
+    mem,
     sync::Arc,
 };
 
 use bytes::Bytes;
 use mp_manager_proto::{
+    parts::Parts,
     v1::{Kind, Ref, Value},
     value::{self, CodecError, extension},
 };
@@ -26,6 +28,8 @@ thread_local! {
     static DECODING: RefCell<Option<Arc<Link>>> = const { RefCell::new(None) };
     /// How many references the encoding has: asked after each of many values, and so without a look at that.
     static COLLECTED: Cell<usize> = const { Cell::new(0) };
+    /// Where one of many values is encoded.
+    static BUFFER: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }
 
 struct Encoding {
@@ -36,14 +40,43 @@ struct Encoding {
     refs: Vec<Ref>,
 }
 
-/// Encodes a value that is going to the server `server`.
-pub(crate) fn encode<T: Serialize + ?Sized>(value: &T, server: u64) -> Result<Value, CodecError> {
+/// Longer bytes are not copied from where they were encoded.
+const COPIED: usize = 4096;
+
+/// Encodes something: into memory of its own, or into what it shares with others that go together with it.
+fn encoded(
+    parts: Option<&mut Parts>,
+    encode: impl FnOnce(&mut Vec<u8>) -> Result<(), CodecError>,
+) -> Result<Bytes, CodecError> {
+    let Some(parts) = parts else {
+        let mut bytes = Vec::with_capacity(64);
+        return encode(&mut bytes).map(|()| bytes.into());
+    };
+    // What is encoded may encode something itself, which finds no buffer here.
+    let mut buffer = BUFFER.take();
+    buffer.clear();
+    let bytes = encode(&mut buffer).map(|()| match buffer.len() {
+        ..=COPIED => parts.copy(&buffer),
+        _ => Bytes::from(mem::take(&mut buffer)),
+    });
+    if buffer.capacity() <= 2 * COPIED {
+        BUFFER.set(buffer);
+    }
+    bytes
+}
+
+/// Encodes a value that is going to the server `server`; one of many that go together into their `parts`.
+pub(crate) fn encode<T: Serialize + ?Sized>(
+    value: &T,
+    server: u64,
+    parts: Option<&mut Parts>,
+) -> Result<Value, CodecError> {
     let encoding = Encoding { server: Some(server), link: None, refs: Vec::new() };
     let (outer, collected) = (ENCODING.replace(Some(encoding)), COLLECTED.replace(0));
-    let encoded = value::encode(value);
+    let encoded = encoded(parts, |buffer| value::encode_into(value, buffer));
     let refs = ENCODING.replace(outer).map_or_else(Vec::new, |encoding| encoding.refs);
     COLLECTED.set(collected);
-    Ok(Value { data: encoded?.into(), refs })
+    Ok(Value { data: encoded?, refs })
 }
 
 /// Encodes a value for another process, and finds the session of the proxies in it, if there are any. They
@@ -104,9 +137,12 @@ pub(crate) fn collected() -> usize {
     COLLECTED.get()
 }
 
-/// Encodes a key.
-pub(crate) fn encode_key<T: Serialize + ?Sized>(key: &T) -> Result<Bytes, CodecError> {
-    value::encode_key(key).map(Bytes::from)
+/// Encodes a key; one of many that go together into their `parts`.
+pub(crate) fn encode_key<T: Serialize + ?Sized>(
+    key: &T,
+    parts: Option<&mut Parts>,
+) -> Result<Bytes, CodecError> {
+    encoded(parts, |buffer| value::encode_key_into(key, buffer))
 }
 
 /// Decodes a value that came by `link`, on which its proxies will work.

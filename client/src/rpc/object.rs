@@ -11,6 +11,7 @@ use std::{
 
 use bytes::Bytes;
 use mp_manager_proto::{
+    parts::Parts,
     v1::{DirectoryOp, Open, Reason, Ref, Request, Value, directory_op, request},
     value::{self, CodecError},
 };
@@ -64,12 +65,12 @@ impl Wait {
         }
     }
 
-    /// When an operation ends that waits so long and began at `now`; `None` if it waits as long as
-    /// it takes, or never waits.
-    fn deadline(self, op: &request::Op, now: impl FnOnce() -> Duration) -> Option<Deadline> {
+    /// When an operation ends that waits so long and began at `now`, if it is one with a timeout; `None` if
+    /// it waits as long as it takes, or never waits.
+    fn deadline(self, is_timed: bool, now: impl FnOnce() -> Duration) -> Option<Deadline> {
         let timeout_us = self.timeout_us()?;
         let timeout = Duration::from_micros(timeout_us);
-        (expiry(op) != Expiry::Untimed).then(|| Deadline::new(now(), timeout))
+        is_timed.then(|| Deadline::new(now(), timeout))
     }
 }
 
@@ -144,35 +145,37 @@ impl Object {
     }
 
     /// Asks something that may wait, and notes which manager is asked.
-    async fn ask_noting(
+    fn ask_noting(
         &self,
         operation: &'static str,
         op: request::Op,
         wait: Wait,
         asked: Option<&AtomicU64>,
-    ) -> Result<Reply> {
-        // It is one for all that it takes to find the object again.
-        let deadline = wait.deadline(&op, || self.link().session.now());
-        let mut op = Some(op);
-        loop {
-            let reference = self.reference();
-            if let Some(asked) = asked {
-                asked.store(reference.server, Ordering::Relaxed);
-            }
-            let request = Request {
-                object: reference.object,
-                timeout_us: wait.timeout_us(),
-                fence: self.fence.map(|fence| fence.for_server(reference.server)),
-                op: op.take(),
-                ..Request::default()
-            };
-            let scope = Scope::Server(reference.server);
-            match Call::within(&self.link().session, request, scope, deadline).await {
-                Err(Failure::Stale(unsent)) => {
-                    self.find_again(operation, reference.server, deadline).await?;
-                    op = unsent.op;
+    ) -> impl Future<Output = Result<Reply>> {
+        let is_timed = expiry(&op) != Expiry::Untimed;
+        // A future keeps what it was made of until it is done, so the operation is in a box from here on,
+        // and so is what hardly any call comes to.
+        let mut request =
+            Box::new(Request { timeout_us: wait.timeout_us(), op: Some(op), ..Request::default() });
+        async move {
+            // It is one for all that it takes to find the object again.
+            let deadline = wait.deadline(is_timed, || self.link().session.now());
+            loop {
+                let Ref { object, server, .. } = self.reference();
+                if let Some(asked) = asked {
+                    asked.store(server, Ordering::Relaxed);
                 }
-                result => return self.result(operation, result),
+                request.object = object;
+                request.fence = self.fence.map(|fence| fence.for_server(server));
+                let call =
+                    Call::within(&self.link().session, request, Scope::Server(server), deadline);
+                match call.await {
+                    Err(Failure::Stale(unsent)) => {
+                        Box::pin(self.find_again(operation, server, deadline)).await?;
+                        request = unsent;
+                    }
+                    result => return self.result(operation, result),
+                }
             }
         }
     }
@@ -186,7 +189,7 @@ impl Object {
         incarnation: u64,
     ) -> Result<Reply> {
         let object = self.reference().object;
-        let request = Request { object, op: Some(op), ..Request::default() };
+        let request = Box::new(Request { object, op: Some(op), ..Request::default() });
         let call = Call::new(&self.link().session, request, Scope::Session(incarnation));
         self.reply(operation, call).await
     }
@@ -248,7 +251,7 @@ impl Object {
         }
         let Some(open) = self.target.origin().cloned() else { return Err(self.gone(operation)) };
         let op = request::Op::Directory(DirectoryOp { op: Some(directory_op::Op::Open(open)) });
-        let request = Request { op: Some(op), ..Request::default() };
+        let request = Box::new(Request { op: Some(op), ..Request::default() });
         let call = Call::within(&self.link().session, request, Scope::Any, deadline);
         let reply = self.reply(operation, call).await?;
         let reference = reply.opened()?.r#ref.ok_or_else(|| reply.unexpected())?;
@@ -292,7 +295,17 @@ impl Object {
         operation: &'static str,
         value: &T,
     ) -> Result<Value> {
-        encode(value, self.link(), || self.context(operation))
+        encode(value, None, self.link(), || self.context(operation))
+    }
+
+    /// As [`encode`](Self::encode), for one of many that go together.
+    pub(crate) fn encode_part<T: Serialize + ?Sized>(
+        &self,
+        operation: &'static str,
+        value: &T,
+        parts: &mut Parts,
+    ) -> Result<Value> {
+        encode(value, Some(parts), self.link(), || self.context(operation))
     }
 
     /// Encodes a value as its caller has it.
@@ -310,7 +323,11 @@ impl Object {
         operation: &'static str,
         values: impl IntoIterator<Item: AsValue<V>>,
     ) -> Result<Vec<Value>> {
-        values.into_iter().map(|value| self.encode_value(operation, value)).collect()
+        let mut parts = Parts::default();
+        values
+            .into_iter()
+            .map(|value| self.encode_part(operation, value.encoded(Here), &mut parts))
+            .collect()
     }
 
     /// Whether what stands there is what a compare-and-swap expects, although its bytes are others: as
@@ -339,7 +356,17 @@ impl Object {
         operation: &'static str,
         key: &T,
     ) -> Result<Bytes> {
-        codec::encode_key(key).map_err(|error| self.key_error(operation, &error))
+        codec::encode_key(key, None).map_err(|error| self.key_error(operation, &error))
+    }
+
+    /// As [`encode_key`](Self::encode_key), for one of many that go together.
+    pub(crate) fn encode_key_part<T: Serialize + ?Sized>(
+        &self,
+        operation: &'static str,
+        key: &T,
+        parts: &mut Parts,
+    ) -> Result<Bytes> {
+        codec::encode_key(key, Some(parts)).map_err(|error| self.key_error(operation, &error))
     }
 
     /// The error for a key that cannot be encoded.
@@ -359,10 +386,11 @@ impl fmt::Display for Object {
 /// Encodes a value that is to go by `link`.
 pub(crate) fn encode<T: Serialize + ?Sized>(
     value: &T,
+    parts: Option<&mut Parts>,
     link: &Link,
     context: impl Fn() -> Context,
 ) -> Result<Value> {
-    let value = codec::encode(value, link.server_id()).map_err(|error| {
+    let value = codec::encode(value, link.server_id(), parts).map_err(|error| {
         Error::Encode(Box::new(Context { message: error.to_string(), ..context() }))
     })?;
     check_len(value.data.len(), link, context)?;

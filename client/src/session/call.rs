@@ -40,18 +40,18 @@ enum Phase {
 
 impl Call {
     /// The request's seq is given to it when it is sent.
-    pub(crate) fn new(session: &Arc<Session>, request: Request, scope: Scope) -> Self {
+    pub(crate) fn new(session: &Arc<Session>, request: Box<Request>, scope: Scope) -> Self {
         Self::within(session, request, scope, None)
     }
 
     /// A call that ends at its deadline, whatever its connection does.
     pub(crate) fn within(
         session: &Arc<Session>,
-        request: Request,
+        request: Box<Request>,
         scope: Scope,
         deadline: Option<Deadline>,
     ) -> Self {
-        let phase = Phase::New(Box::new(request), None);
+        let phase = Phase::New(request, None);
         Self { session: Arc::clone(session), scope, deadline, phase }
     }
 

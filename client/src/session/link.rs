@@ -245,7 +245,8 @@ mod tests {
         let (session, connection) = session();
         let owner = Link::new(Arc::clone(&session), "the tests".into());
 
-        let mut call = Call::new(&session, Request { object: 1, ..Request::default() }, Scope::Any);
+        let request = Box::new(Request { object: 1, ..Request::default() });
+        let mut call = Call::new(&session, request, Scope::Any);
         let cx = &mut Context::from_waker(Waker::noop());
         assert!(Pin::new(&mut call).poll(cx).is_pending());
         let Poll::Ready(Some(frame)) = session.poll_frame(connection, Waker::noop()) else {

@@ -5,6 +5,7 @@ use std::{borrow::Borrow, collections::BTreeMap};
 use bytes::Bytes;
 use mp_manager_proto::{
     order::{self, OrderError},
+    parts::Parts,
     v1::{
         DictAdd, DictAddMany, DictCompareAndSwap, DictGetMany, DictPage, ElementType, Entry, Error,
         ObjectInfo, Optional, Optionals, Reason, Value, dict_op::Op,
@@ -193,12 +194,12 @@ impl Dict {
     }
 
     fn optionals<S: Borrow<Stored>>(found: impl Iterator<Item = Option<S>>) -> Answer {
-        let mut pins = Vec::new();
+        let (mut pins, mut parts) = (Vec::new(), Parts::default());
         let items = found
             .map(|value| {
                 let value = value.as_ref().map(S::borrow);
                 pins.extend(value.iter().flat_map(|value| value.pins().iter().cloned()));
-                Optional { value: value.map(Stored::to_wire) }
+                Optional { value: value.map(|value| value.to_wire_by(&mut parts)) }
             })
             .collect();
         Answer::optionals(Optionals { items }, pins)

@@ -1,7 +1,8 @@
 //! A queue: FIFO, LIFO or by priority. What it hands out comes back if whoever took it is lost.
 
-use mp_manager_proto::v1::{
-    Error, ObjectInfo, QueueItem, QueueOrder, QueueParameters, Reason, queue_op::Op,
+use mp_manager_proto::{
+    parts::Parts,
+    v1::{Error, ObjectInfo, QueueItem, QueueOrder, QueueParameters, Reason, queue_op::Op},
 };
 
 use self::{
@@ -297,7 +298,11 @@ impl Queue {
         let pins = items.iter().flat_map(Taken::pins).collect();
         let answer = match (want, &items[..]) {
             (Want::One | Want::Lease, [taken]) => Answer::delivery(taken.to_wire(), pins),
-            (_, items) => Answer::deliveries(items.iter().map(Taken::to_wire).collect(), pins),
+            (_, items) => {
+                let mut parts = Parts::default();
+                let deliveries = items.iter().map(|taken| taken.to_wire_by(&mut parts));
+                Answer::deliveries(deliveries.collect(), pins)
+            }
         };
         let leased = matches!(want, Want::Lease);
         if !leased {

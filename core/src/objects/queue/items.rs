@@ -4,7 +4,8 @@ use std::{cmp::Ordering, collections::BTreeMap};
 
 use mp_manager_proto::{
     order::{self, OrderError},
-    v1::{Delivery, Error, QueueItem, QueueOrder, Reason},
+    parts::Parts,
+    v1::{Delivery, Error, QueueItem, QueueOrder, Reason, Value},
 };
 
 use crate::{
@@ -188,12 +189,19 @@ impl Taken {
     }
 
     pub(super) fn to_wire(&self) -> Delivery {
-        Delivery {
-            ticket: self.place.ticket,
-            value: Some(self.item.value.to_wire()),
-            deliveries: self.item.deliveries,
-            priority: self.item.priority.as_ref().map(Stored::to_wire),
-        }
+        let priority = self.item.priority.as_ref().map(Stored::to_wire);
+        self.delivery(self.item.value.to_wire(), priority)
+    }
+
+    /// As [`to_wire`](Self::to_wire), for one of many that go together.
+    pub(super) fn to_wire_by(&self, parts: &mut Parts) -> Delivery {
+        let priority = self.item.priority.as_ref().map(|priority| priority.to_wire_by(parts));
+        self.delivery(self.item.value.to_wire_by(parts), priority)
+    }
+
+    fn delivery(&self, value: Value, priority: Option<Value>) -> Delivery {
+        let deliveries = self.item.deliveries;
+        Delivery { ticket: self.place.ticket, value: Some(value), deliveries, priority }
     }
 
     /// Holds on what the item refers to.
