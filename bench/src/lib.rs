@@ -1,9 +1,11 @@
-//! Shared by the measurements: daemons as processes of their own, the work of their clients, and the
-//! statistics of several rounds.
+//! Shared by the measurements: daemons as processes of their own, the work of their clients, single
+//! operations, and the statistics of several rounds.
 
 pub mod counts;
 pub mod daemon;
 pub mod flat;
+#[cfg(feature = "instructions")]
+pub mod operations;
 pub mod process;
 pub mod statistics;
 pub mod work;

@@ -13,7 +13,7 @@ use std::{
 
 use tempfile::TempDir;
 
-use crate::rows::Row;
+use mp_manager_bench::operations::Row;
 
 /// Operations of the shorter run. Rows go through 1,024 keys: both runs use each of them equally often.
 const FEW: u32 = 1024;

@@ -11,18 +11,14 @@
 //! the operations take; what it takes to start is in both and cancels out.
 
 mod callgrind;
-mod client;
-mod codec;
-mod core;
-mod end_to_end;
-mod rows;
 
 use std::{io, path::PathBuf, process::ExitCode};
 
 use clap::Parser;
-use mp_manager_bench::counts::{Build, Counts};
-
-use crate::rows::{ROWS, Row};
+use mp_manager_bench::{
+    counts::{Build, Counts},
+    operations::{ROWS, Row},
+};
 
 /// Counts instructions per operation and compares them with a file.
 #[derive(Debug, Parser)]

@@ -35,7 +35,7 @@ struct Server {
     acknowledged: Seq,
 }
 
-pub(crate) fn dict_get(times: u32) -> io::Result<()> {
+pub(super) fn dict_get(times: u32) -> io::Result<()> {
     let (mut server, keys) = Server::with_dict()?;
     for n in 0..times {
         server.apply(get(&keys, n))?;
@@ -43,7 +43,7 @@ pub(crate) fn dict_get(times: u32) -> io::Result<()> {
     Ok(())
 }
 
-pub(crate) fn dict_insert(times: u32) -> io::Result<()> {
+pub(super) fn dict_insert(times: u32) -> io::Result<()> {
     let (mut server, keys) = Server::with_dict()?;
     for n in 0..times {
         server.apply(insert(&keys, n))?;
@@ -52,7 +52,7 @@ pub(crate) fn dict_insert(times: u32) -> io::Result<()> {
 }
 
 /// One operation is to acquire and to release.
-pub(crate) fn lock(times: u32) -> io::Result<()> {
+pub(super) fn lock(times: u32) -> io::Result<()> {
     let mut server = Server::new(Kind::Lock)?;
     for _ in 0..times {
         let Grant { token, .. } = granted(server.apply(acquire())?)?;
@@ -63,7 +63,7 @@ pub(crate) fn lock(times: u32) -> io::Result<()> {
 }
 
 /// One operation is to put an item and to get it.
-pub(crate) fn queue(times: u32) -> io::Result<()> {
+pub(super) fn queue(times: u32) -> io::Result<()> {
     let mut server = Server::new(Kind::Queue)?;
     for _ in 0..times {
         server.apply(put())?;
@@ -73,7 +73,7 @@ pub(crate) fn queue(times: u32) -> io::Result<()> {
     Ok(())
 }
 
-pub(crate) fn session_get(times: u32) -> io::Result<()> {
+pub(super) fn session_get(times: u32) -> io::Result<()> {
     let (mut server, keys) = Server::with_dict()?;
     for n in 0..times {
         server.answer([get(&keys, n)])?;
@@ -82,7 +82,7 @@ pub(crate) fn session_get(times: u32) -> io::Result<()> {
 }
 
 /// The same, 64 of them in a frame.
-pub(crate) fn session_get_many(times: u32) -> io::Result<()> {
+pub(super) fn session_get_many(times: u32) -> io::Result<()> {
     const PER_FRAME: u32 = 64;
     let (mut server, keys) = Server::with_dict()?;
     for frame in 0..times / PER_FRAME {
@@ -91,7 +91,7 @@ pub(crate) fn session_get_many(times: u32) -> io::Result<()> {
     Ok(())
 }
 
-pub(crate) fn session_lock(times: u32) -> io::Result<()> {
+pub(super) fn session_lock(times: u32) -> io::Result<()> {
     let mut server = Server::new(Kind::Lock)?;
     for _ in 0..times {
         let Grant { token, .. } = granted(only(server.answer([acquire()])?)?)?;
@@ -100,7 +100,7 @@ pub(crate) fn session_lock(times: u32) -> io::Result<()> {
     Ok(())
 }
 
-pub(crate) fn session_queue(times: u32) -> io::Result<()> {
+pub(super) fn session_queue(times: u32) -> io::Result<()> {
     let mut server = Server::new(Kind::Queue)?;
     for _ in 0..times {
         server.answer([put()])?;

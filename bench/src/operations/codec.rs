@@ -37,7 +37,7 @@ fn job() -> Job {
     }
 }
 
-pub(crate) fn value_encode(times: u32) -> io::Result<()> {
+pub(super) fn value_encode(times: u32) -> io::Result<()> {
     let job = job();
     for _ in 0..times {
         black_box(value::encode(black_box(&job)).map_err(io::Error::other)?);
@@ -45,7 +45,7 @@ pub(crate) fn value_encode(times: u32) -> io::Result<()> {
     Ok(())
 }
 
-pub(crate) fn value_decode(times: u32) -> io::Result<()> {
+pub(super) fn value_decode(times: u32) -> io::Result<()> {
     let bytes = value::encode(&job()).map_err(io::Error::other)?;
     for _ in 0..times {
         let job: Job = value::decode(black_box(&bytes)).map_err(io::Error::other)?;
@@ -55,7 +55,7 @@ pub(crate) fn value_decode(times: u32) -> io::Result<()> {
 }
 
 /// A string, which has one form, and a pair, whose canonical form has to be found.
-pub(crate) fn key_encode(times: u32) -> io::Result<()> {
+pub(super) fn key_encode(times: u32) -> io::Result<()> {
     for n in 0..times {
         if n % 2 == 0 {
             black_box(value::encode_key(black_box("alice")).map_err(io::Error::other)?);
@@ -67,7 +67,7 @@ pub(crate) fn key_encode(times: u32) -> io::Result<()> {
 }
 
 /// As the client writes a frame: request by request, and then the rest. One operation is one request.
-pub(crate) fn requests_encode(times: u32) -> io::Result<()> {
+pub(super) fn requests_encode(times: u32) -> io::Result<()> {
     let (frame, requests) = frame_and_requests();
     for _ in 0..times / PER_FRAME {
         let mut encoded = EncodedFrame::with_capacity(2048);
@@ -78,7 +78,7 @@ pub(crate) fn requests_encode(times: u32) -> io::Result<()> {
     Ok(())
 }
 
-pub(crate) fn requests_decode(times: u32) -> io::Result<()> {
+pub(super) fn requests_decode(times: u32) -> io::Result<()> {
     let (frame, requests) = frame_and_requests();
     let bytes = Bytes::from(ClientFrame { requests, ..frame }.encode_to_vec());
     for _ in 0..times / PER_FRAME {
@@ -88,7 +88,7 @@ pub(crate) fn requests_decode(times: u32) -> io::Result<()> {
 }
 
 /// A frame that is long enough to be weighed before it is decoded. One operation is one request.
-pub(crate) fn requests_weigh(times: u32) -> io::Result<()> {
+pub(super) fn requests_weigh(times: u32) -> io::Result<()> {
     const TOGETHER: u32 = 16;
     let limits = Limits { max_requests: 1024, max_open_requests: 65_536 };
     let (frame, requests) = frame_and_requests();
@@ -101,7 +101,7 @@ pub(crate) fn requests_weigh(times: u32) -> io::Result<()> {
 }
 
 /// One operation is one reply.
-pub(crate) fn replies_encode(times: u32) -> io::Result<()> {
+pub(super) fn replies_encode(times: u32) -> io::Result<()> {
     let frame = replies();
     for _ in 0..times / PER_FRAME {
         black_box(black_box(&frame).encode_to_vec());
@@ -109,7 +109,7 @@ pub(crate) fn replies_encode(times: u32) -> io::Result<()> {
     Ok(())
 }
 
-pub(crate) fn replies_decode(times: u32) -> io::Result<()> {
+pub(super) fn replies_decode(times: u32) -> io::Result<()> {
     let bytes = Bytes::from(replies().encode_to_vec());
     for _ in 0..times / PER_FRAME {
         black_box(ServerFrame::decode(bytes.clone()).map_err(io::Error::other)?);

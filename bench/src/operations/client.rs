@@ -21,7 +21,7 @@ use mp_manager_proto::v1::{
 const AT_A_TIME: u32 = 64;
 const SERVER: u64 = 1;
 
-pub(crate) fn get(times: u32) -> io::Result<()> {
+pub(super) fn get(times: u32) -> io::Result<()> {
     let client = Client::connect();
     let dict = client.dict()?;
     for n in 0..times {
@@ -31,7 +31,7 @@ pub(crate) fn get(times: u32) -> io::Result<()> {
 }
 
 /// The same, 64 calls at a time.
-pub(crate) fn get_many(times: u32) -> io::Result<()> {
+pub(super) fn get_many(times: u32) -> io::Result<()> {
     let client = Client::connect();
     let dict = client.dict()?;
     let keys: Vec<u64> = (0..AT_A_TIME.into()).collect();
@@ -50,7 +50,7 @@ pub(crate) fn get_many(times: u32) -> io::Result<()> {
     Ok(())
 }
 
-pub(crate) fn insert(times: u32) -> io::Result<()> {
+pub(super) fn insert(times: u32) -> io::Result<()> {
     let client = Client::connect();
     let dict = client.dict()?;
     for n in 0..times {
@@ -60,7 +60,7 @@ pub(crate) fn insert(times: u32) -> io::Result<()> {
 }
 
 /// One operation is to acquire and to release.
-pub(crate) fn lock(times: u32) -> io::Result<()> {
+pub(super) fn lock(times: u32) -> io::Result<()> {
     let client = Client::connect();
     let lock = client.finish(client.manager.lock("lock").into_future())?;
     for _ in 0..times {
@@ -71,7 +71,7 @@ pub(crate) fn lock(times: u32) -> io::Result<()> {
 }
 
 /// One operation is to put an item and to get it.
-pub(crate) fn queue(times: u32) -> io::Result<()> {
+pub(super) fn queue(times: u32) -> io::Result<()> {
     let client = Client::connect();
     let queue = client.finish(client.manager.queue::<String>("queue").into_future())?;
     for _ in 0..times {

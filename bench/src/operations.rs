@@ -1,17 +1,27 @@
-//! All rows.
+//! Single operations, whose instructions are counted and whose time is taken.
 
-use std::io;
+mod client;
+mod codec;
+mod core;
+mod end_to_end;
 
-use crate::{client, codec, core, end_to_end};
+use std::{fmt, io};
 
 /// One kind of operation.
 #[derive(Debug)]
-pub(crate) struct Row {
-    pub(crate) name: &'static str,
+pub struct Row {
+    /// The part that is measured, and the operation.
+    pub name: &'static str,
     /// How far counts of the same code lie apart, with room to spare.
-    pub(crate) tolerance_percent: f64,
+    pub tolerance_percent: f64,
     /// Does so many operations.
-    pub(crate) work: fn(u32) -> io::Result<()>,
+    pub work: fn(u32) -> io::Result<()>,
+}
+
+impl fmt::Display for Row {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name)
+    }
 }
 
 const fn pure(name: &'static str, work: fn(u32) -> io::Result<()>) -> Row {
@@ -23,7 +33,8 @@ const fn with_io(name: &'static str, work: fn(u32) -> io::Result<()>) -> Row {
     Row { name, tolerance_percent: 2.0, work }
 }
 
-pub(crate) const ROWS: &[Row] = &[
+/// All of them.
+pub const ROWS: &[Row] = &[
     pure("core/dict-get", core::dict_get),
     pure("core/dict-insert", core::dict_insert),
     pure("core/lock", core::lock),
@@ -46,5 +57,16 @@ pub(crate) const ROWS: &[Row] = &[
     pure("client/lock", client::lock),
     pure("client/queue", client::queue),
     with_io("end-to-end/dict", end_to_end::dict),
+    with_io("end-to-end/dict-many", end_to_end::dict_many),
+    with_io("end-to-end/list", end_to_end::list),
+    with_io("end-to-end/set", end_to_end::set),
+    with_io("end-to-end/value", end_to_end::value),
+    with_io("end-to-end/queue", end_to_end::queue),
+    with_io("end-to-end/queue-many", end_to_end::queue_many),
+    with_io("end-to-end/pipe", end_to_end::pipe),
     with_io("end-to-end/lock", end_to_end::lock),
+    with_io("end-to-end/rlock", end_to_end::rlock),
+    with_io("end-to-end/semaphore", end_to_end::semaphore),
+    with_io("end-to-end/event", end_to_end::event),
+    with_io("end-to-end/barrier", end_to_end::barrier),
 ];
