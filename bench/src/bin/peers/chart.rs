@@ -2,11 +2,14 @@
 
 use std::{fmt::Write, fs, io, path::Path};
 
-use crate::report::{Line, Report};
+use crate::{
+    report::{Line, Report},
+    rows::SERIES,
+};
 
 const BAR: f64 = 18.0;
 const GAP: f64 = 8.0;
-const LEFT: f64 = 330.0;
+const LEFT: f64 = 390.0;
 const WIDTH: f64 = 320.0;
 /// Bars end at this factor.
 const MOST: f64 = 32.0;
@@ -45,12 +48,14 @@ fn ratios(report: &Report) -> String {
         LEFT + WIDTH / 2.0 + advantage.clamp(1.0 / MOST, MOST).ln() / MOST.ln() * WIDTH / 2.0
     };
     let mut svg = begin(LEFT + WIDTH + 60.0, height);
-    for mark in [0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0] {
+    for (mark, named) in
+        [(0.25, "¼"), (0.5, "½"), (1., "1"), (2., "2"), (4., "4"), (8., "8"), (16., "16")]
+    {
         let x = scale(mark);
         let _ = write!(
             svg,
             "<line class='g' x1='{x:.1}' x2='{x:.1}' y1='24' y2='{:.0}'/>\
-             <text x='{x:.1}' y='16' text-anchor='middle'>{mark}×</text>",
+             <text x='{x:.1}' y='16' text-anchor='middle'>{named}×</text>",
             height - 30.0
         );
     }
@@ -83,11 +88,14 @@ fn ratios(report: &Report) -> String {
 }
 
 fn series(name: &str, points: &[(u64, f64)]) -> String {
-    let (width, height, left, bottom) = (420.0, 220.0, 70.0, 180.0);
+    let (width, height, left, bottom) = (480.0, 220.0, 70.0, 180.0);
+    let what = SERIES.iter().find(|series| series.name == name).map_or(name, |series| series.what);
+    let first = points.first().map_or(1.0, |(x, _)| *x as f64).max(1.0);
     let most = points.iter().map(|(_, rate)| *rate).fold(1.0, f64::max);
-    let last = points.last().map_or(10.0, |(x, _)| *x as f64).max(10.0);
+    let last = points.last().map_or(10.0, |(x, _)| *x as f64).max(10.0 * first);
     let place = |x: u64, rate: f64| {
-        let x = left + (x as f64).max(1.0).ln() / last.ln() * (width - left - 30.0);
+        let x = left
+            + ((x as f64).max(first) / first).ln() / (last / first).ln() * (width - left - 30.0);
         (x, bottom - rate / most * (bottom - 30.0))
     };
     let mut svg = begin(width, height);
@@ -114,16 +122,26 @@ fn series(name: &str, points: &[(u64, f64)]) -> String {
         let (at, _) = place(x, 0.0);
         let _ = write!(
             svg,
-            "<text x='{at:.1}' y='{:.0}' text-anchor='middle'>{x}</text>",
-            bottom + 16.0
+            "<text x='{at:.1}' y='{:.0}' text-anchor='middle'>{}</text>",
+            bottom + 16.0,
+            short(x)
         );
     }
     let _ = write!(
         svg,
-        "<polyline class='l' points='{}'/><text x='8' y='16'>{name}: operations per second</text></svg>",
+        "<polyline class='l' points='{}'/><text x='8' y='16'>Operations per second, {what}</text></svg>",
         line.join(" ")
     );
     svg
+}
+
+/// A number as axes have it.
+fn short(n: u64) -> String {
+    match n {
+        ..1_000 => n.to_string(),
+        ..1_000_000 => format!("{}k", n / 1_000),
+        _ => format!("{}M", n / 1_000_000),
+    }
 }
 
 fn begin(width: f64, height: f64) -> String {

@@ -120,12 +120,18 @@ pub(crate) const ROWS: &[Row] = &[
     )
     .on_one_processor()
     .wants(Latency, 1.4, 1.2),
-    row("seq_redis", "the same", Work::Tasks, 1, &[Ours, Redis])
-        .on_one_processor()
-        .wants(Latency, 1.05, 0.95),
+    row(
+        "seq_redis",
+        "one caller, insert and get in turns, one processor",
+        Work::Tasks,
+        1,
+        &[Ours, Redis],
+    )
+    .on_one_processor()
+    .wants(Latency, 1.05, 0.95),
     row(
         "embedded_seq",
-        "the same, by an embedded manager's owner (µs)",
+        "an embedded manager's owner, insert and get in turns (µs)",
         Work::Tasks,
         1,
         &[Embedded],
@@ -148,7 +154,7 @@ pub(crate) const ROWS: &[Row] = &[
         &[Ours, Redis],
     )
     .wants(Rate, 1.1, 1.3),
-    row("cpu_op", "the server's CPU time there", Work::Connections, 64, &[Ours, Redis])
+    row("cpu_op", "64 connections: CPU time of the server", Work::Connections, 64, &[Ours, Redis])
         .wants(ServerCpu, 1.1, 0.9),
     row("bulk", "500 entries in a call, 4 in flight", Work::Bulk, 0, &[Ours, Redis])
         .wants(Rate, 1.3, 1.5),
@@ -164,12 +170,12 @@ pub(crate) const ROWS: &[Row] = &[
     row("handoff", "a lock between two processes, each hand-off", Work::HandOff, 2, &[Ours, Echo])
         .by(2)
         .wants(Latency, 2.0, 1.6),
-    row("handoff_etcd", "the same, hand-offs per second", Work::HandOff, 2, &[Ours, Etcd])
+    row("handoff_etcd", "a lock between two processes, hand-offs", Work::HandOff, 2, &[Ours, Etcd])
         .by(2)
         .wants(Rate, 20.0, 50.0),
     row("py_seq", "one caller, insert and get in turns", Work::Tasks, 1, &[Ours, Python])
         .wants(Latency, 0.85, 0.75),
-    row("py_16proc", "the same by 16 processes", Work::Tasks, 1, &[Ours, Python])
+    row("py_16proc", "16 processes, insert and get in turns", Work::Tasks, 1, &[Ours, Python])
         .by(16)
         .wants(Rate, 5.0, 8.0),
     row("py_lock", "acquire and release by 16 processes", Work::LockPair, 0, &[Ours, Python])
@@ -182,15 +188,22 @@ pub(crate) const ROWS: &[Row] = &[
         .wants(Rate, 1.5, 2.0),
     row(
         "pool_apply_async",
-        "all begun before the first is waited for",
+        "a pool's tasks, all begun at once",
         Work::PoolApplyAsync,
         30_000,
         &[Embedded, Python],
     )
     .wants(Rate, 3.0, 5.0),
-    row("pool_chunk1", "map with chunks of one", Work::PoolChunk1, 60_000, &[Embedded, Python])
-        .wants(Rate, 3.0, 5.0),
-    row("pool_auto", "map", Work::PoolAuto, 1_000_000, &[Embedded, Python]).wants(Rate, 2.0, 4.0),
+    row(
+        "pool_chunk1",
+        "a pool's map with chunks of one",
+        Work::PoolChunk1,
+        60_000,
+        &[Embedded, Python],
+    )
+    .wants(Rate, 3.0, 5.0),
+    row("pool_auto", "a pool's map", Work::PoolAuto, 1_000_000, &[Embedded, Python])
+        .wants(Rate, 2.0, 4.0),
     row(
         "wake",
         "100,000 calls of 100 sessions that an event wakes (ms)",
@@ -202,7 +215,7 @@ pub(crate) const ROWS: &[Row] = &[
     row("wake_bytes", "what each takes that waits (bytes)", Work::Parked, 100_000, &[Ours])
         .wants(Bytes, 400.0, 400.0),
     row("idle", "an idle session (bytes)", Work::Idle, 500, &[Ours]).wants(Bytes, 24576.0, 16384.0),
-    row("idle_tls", "the same with TLS (bytes)", Work::Idle, 500, &[OursTls])
+    row("idle_tls", "an idle session with TLS (bytes)", Work::Idle, 500, &[OursTls])
         .wants(Bytes, 32768.0, 16384.0),
     row("mem", "10^6 entries of 11 and 32 bytes", Work::Memory, 1_000_000, &[Ours, Redis])
         .wants(Bytes, 1.2, 0.9),
