@@ -212,16 +212,20 @@ async fn messages_in_a_pipe() {
 
 #[tokio::test]
 async fn calls_that_wait() {
-    is_booked(async |manager: &Manager, _: &Daemon| {
-        let event = manager.event("never").open().await.unwrap();
+    is_booked(async |manager: &Manager, daemon: &Daemon| {
         let mut waiting = JoinSet::new();
-        // In frames of all of them, what reading those took would be measured, too.
-        for n in 1..=250 {
-            for _ in 0..200 {
-                let event = event.clone();
-                waiting.spawn(async move { event.wait_timeout(Duration::from_hours(1)).await });
+        let mut count = 0;
+        for manager in [manager.clone(), connect(daemon).await] {
+            let event = manager.event("never").open().await.unwrap();
+            // In frames of all of them, what reading those took would be measured, too.
+            for _ in 0..225 {
+                for _ in 0..200 {
+                    let event = event.clone();
+                    waiting.spawn(async move { event.wait_timeout(Duration::from_hours(1)).await });
+                }
+                count += 200;
+                waiters(&manager, "never", count).await;
             }
-            waiters(manager, "never", 200 * n).await;
         }
         waiting
     })
