@@ -118,6 +118,10 @@ impl<T> Calls<T> {
     pub(crate) fn iter(&self) -> impl Iterator<Item = (Seq, &T)> {
         self.row.iter().filter_map(|(seq, value)| Some((*seq, value.as_ref()?)))
     }
+
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = (Seq, &mut T)> {
+        self.row.iter_mut().filter_map(|(seq, value)| Some((*seq, value.as_mut()?)))
+    }
 }
 
 #[cfg(test)]

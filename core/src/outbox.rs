@@ -312,6 +312,7 @@ impl<H> Outbox<H> {
         for seq in sorted(cancels) {
             self.cancel(seq, settled);
         }
+        self.move_replies_together();
         match again.into_iter().find(|seq| self.open.get(*seq).is_none()) {
             Some(seq) => Err(protocol(format!("request {seq} came again after it was concluded"))),
             None => Ok(()),
@@ -343,6 +344,19 @@ impl<H> Outbox<H> {
             });
             let Some(after) = last.checked_add(1) else { return };
             next = after;
+        }
+    }
+
+    /// Gives memory back after many replies, although some, the newest perhaps, are still not acknowledged.
+    fn move_replies_together(&mut self) {
+        if !self.replies.are_sparse() {
+            return;
+        }
+        let mut sparse = std::mem::take(&mut self.replies);
+        for (_, open) in self.open.iter_mut() {
+            if let Open::Replied(place) = open {
+                self.replies.move_from(&mut sparse, place);
+            }
         }
     }
 

@@ -9,7 +9,7 @@ use crate::memory::row;
 #[derive(Debug)]
 pub(crate) struct Replies<T> {
     places: Slab<T>,
-    /// The places before this one were used since the memory was last given back.
+    /// The places before this one were used.
     used: usize,
 }
 
@@ -17,7 +17,7 @@ pub(crate) struct Replies<T> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Place(usize);
 
-/// The memory of more places than these is given back when few are taken.
+/// Fewer places are never sparse.
 const ROOMY: usize = 1024;
 
 impl<T> Default for Replies<T> {
@@ -47,13 +47,19 @@ impl<T> Replies<T> {
     }
 
     pub(crate) fn remove(&mut self, place: Place) -> Option<T> {
-        let reply = self.places.try_remove(place.0);
-        if self.places.capacity() > ROOMY && self.places.capacity() / 8 > self.places.len() {
-            // Those before a reply that is still there stay.
-            self.places.shrink_to_fit();
-            self.used = self.used.min(self.places.capacity());
+        self.places.try_remove(place.0)
+    }
+
+    /// Whether few of many places are taken: then the replies are to be [moved](Self::move_from) together.
+    pub(crate) fn are_sparse(&self) -> bool {
+        self.places.capacity() > ROOMY && self.places.capacity() / 8 > self.places.len()
+    }
+
+    /// Takes over a reply, whose place is another one from then on.
+    pub(crate) fn move_from(&mut self, sparse: &mut Self, place: &mut Place) {
+        if let Some(reply) = sparse.remove(*place) {
+            *place = self.insert(reply);
         }
-        reply
     }
 
     /// The memory they take beside what they refer to, about.
@@ -76,17 +82,21 @@ mod tests {
         assert_eq!((replies.get(first), replies.get(second)), (Some(&"third"), Some(&"second")));
     }
 
-    /// A client that took many replies and goes on with few.
     #[test]
-    fn memory_is_given_back() {
+    fn few_replies_of_many_are_moved_together() {
         let mut replies = Replies::default();
         let mut places: Vec<_> = (0..100_000).map(|n: u64| replies.insert(n)).collect();
         let full = replies.bytes();
-        let last = places.split_off(10);
-        for place in last {
+        let mut last = places.split_off(99_990);
+        for place in places {
             replies.remove(place);
         }
-        assert!(replies.bytes() < full / 50, "{} of {full}", replies.bytes());
-        assert!(places.into_iter().zip(0..).all(|(place, n)| replies.remove(place) == Some(n)));
+        assert!(replies.are_sparse());
+        let mut moved = Replies::default();
+        for place in &mut last {
+            moved.move_from(&mut replies, place);
+        }
+        assert!(!moved.are_sparse() && moved.bytes() < full / 1000);
+        assert!(last.into_iter().zip(99_990..).all(|(place, n)| moved.remove(place) == Some(n)));
     }
 }

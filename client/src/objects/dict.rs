@@ -334,7 +334,9 @@ where
     /// none.
     ///
     /// # Errors
-    /// If the key or value cannot be encoded or is too long, or the session is lost.
+    /// If a key or value cannot be encoded or is too long, or the session is lost;
+    /// [`Error::LimitExceeded`] if they are too long together: a request is one frame, of 32 MiB unless the
+    /// manager was told otherwise.
     ///
     /// ```
     /// # use mp_manager::Manager;
@@ -358,7 +360,7 @@ where
     /// Sets many keys to the same value at once. Atomic, as [`extend`](Self::extend).
     ///
     /// # Errors
-    /// If the key or value cannot be encoded or is too long, or the session is lost.
+    /// As [`extend`](Self::extend): the request has the value once for each key.
     ///
     /// ```
     /// # use mp_manager::Manager;

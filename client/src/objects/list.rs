@@ -160,7 +160,9 @@ where
     /// Adds many values at the end, next to each other. Atomic: all or, with an error, none.
     ///
     /// # Errors
-    /// If a value cannot be encoded or is too long, or the session is lost.
+    /// If a value cannot be encoded or is too long, or the session is lost;
+    /// [`Error::LimitExceeded`] if they are too long together: a request is one frame, of 32 MiB unless the
+    /// manager was told otherwise.
     ///
     /// ```
     /// # use mp_manager::Manager;

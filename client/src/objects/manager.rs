@@ -19,8 +19,9 @@ use crate::{
 /// are gone, and what it holds is released.
 ///
 /// The connection is run by a task on the current tokio runtime, and ends with it. Code that computes for
-/// seconds without awaiting starves it: [`Builder::background_thread`](crate::Builder::background_thread) gives the connection a thread of
-/// its own.
+/// seconds without awaiting starves it, on a runtime with several threads too: the task that a call, or a guard
+/// that was dropped, has woken runs on the same thread next. What was given back or acknowledged is sent only then.
+/// [`Builder::background_thread`](crate::Builder::background_thread) gives the connection a thread of its own.
 ///
 /// When the connection breaks it is made again, and the session goes on: calls that were under way
 /// wait, and are executed once. See [`Builder::lease`](crate::Builder::lease) and [`Builder::reconnect_timeout`](crate::Builder::reconnect_timeout) for what

@@ -427,8 +427,11 @@ where
     /// Takes the next item out; waits until there is one.
     ///
     /// Fair: who came first takes first. Cancel safe: dropping the future leaves the line, and an
-    /// item that had been handed over meanwhile goes back to its place. Once it is returned it is
-    /// this process's alone: [`lease`](Self::lease) is for items that must not be lost with it.
+    /// item that had been handed over meanwhile goes back to its place. Once the manager knows that it
+    /// was returned it is this process's alone, and would be lost with it: [`lease`](Self::lease) is for items that
+    /// must not be. The manager is told when the task that runs the connection has its turn, see
+    /// [`Manager`](crate::Manager): a process that is killed before, or whose session is lost, has the item and
+    /// somebody else gets it too.
     ///
     /// # Errors
     /// [`Error::QueueShutDown`] if the queue is shut down and empty, also meanwhile;
