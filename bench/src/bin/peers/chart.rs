@@ -138,8 +138,8 @@ fn series(name: &str, points: &[(u64, f64)]) -> String {
 /// A number as axes have it.
 fn short(n: u64) -> String {
     match n {
-        ..1_000 => n.to_string(),
-        ..1_000_000 => format!("{}k", n / 1_000),
+        0..1_000 => n.to_string(),
+        1_000..1_000_000 => format!("{}k", n / 1_000),
         _ => format!("{}M", n / 1_000_000),
     }
 }
