@@ -217,7 +217,7 @@ impl<'a> Turn<'a> {
     }
 
     pub(crate) fn store_all(&self, values: Vec<Value>) -> Result<Vec<Stored>, Error> {
-        values.into_iter().map(|value| self.store(value)).collect()
+        each(values, |value| self.store(value))
     }
 
     /// Makes a key at rest of one from the wire.
@@ -245,6 +245,25 @@ pub(crate) fn check_key(key: &[u8]) -> Result<(), Error> {
 /// As [`check_key`], for many.
 pub(crate) fn check_keys(keys: &[Bytes]) -> Result<(), Error> {
     keys.iter().try_for_each(|key| check_key(key))
+}
+
+/// Does something with each of many. The error says which one it was.
+pub(crate) fn each<A, B>(
+    all: Vec<A>,
+    mut f: impl FnMut(A) -> Result<B, Error>,
+) -> Result<Vec<B>, Error> {
+    let count = all.len();
+    let numbered = all.into_iter().enumerate();
+    numbered.map(|(at, one)| f(one).map_err(|error| one_of(at, count, error))).collect()
+}
+
+/// The error for one of several.
+#[cold]
+pub(crate) fn one_of(at: usize, count: usize, mut error: Error) -> Error {
+    if count > 1 {
+        error.message = format!("number {} of {count}: {}", at + 1, error.message);
+    }
+    error
 }
 
 #[cold]

@@ -21,7 +21,7 @@ use crate::{
     ordered::OrderedMap,
     page::PageBuilder,
     stored::Stored,
-    turn::{Turn, check_key, check_keys},
+    turn::{Turn, check_key, check_keys, each},
 };
 
 /// Python's `dict`.
@@ -74,8 +74,7 @@ impl Dict {
 
     fn extend(&mut self, entries: Vec<Entry>, turn: &Turn<'_>) -> Applied {
         // All are checked before the first goes in.
-        let entries: Vec<_> =
-            entries.into_iter().map(|entry| store_entry(entry, turn)).collect::<Result<_, _>>()?;
+        let entries = each(entries, |entry| store_entry(entry, turn))?;
         for (key, value) in entries {
             self.insert(key, value);
         }
@@ -130,14 +129,15 @@ impl Dict {
         // The sums are made beside the dict, as one that cannot be made refuses all of them.
         let mut sums: BTreeMap<Vec<u8>, Stored> = BTreeMap::new();
         let mut order = Vec::with_capacity(op.entries.len());
-        for entry in op.entries {
+        each(op.entries, |entry| {
             let (key, delta) = store_entry(entry, turn)?;
             let made = sums.get(&key[..]);
             let sum = Self::sum(made.or_else(|| self.entries.get(&key)), &delta, sum_type)?;
             if sums.insert(key.to_vec(), sum).is_none() {
                 order.push(key);
             }
-        }
+            Ok(())
+        })?;
         for key in order {
             if let Some(sum) = sums.remove(&key[..]) {
                 self.insert(key, sum);
@@ -414,6 +414,20 @@ mod tests {
         let op = Op::Extend(Entries { entries: vec![entry(1, 1), long] });
         assert_eq!(apply(&mut dict, op).unwrap_err().reason(), Reason::LimitExceeded);
         assert_eq!(apply(&mut dict, Op::Len(Empty {})), Ok(reply::Result::Number(0)));
+    }
+
+    #[test]
+    fn an_error_says_which_of_many_entries_it_is_about() {
+        let mut dict = Dict::new(0);
+        let long = Entry { key: vec![0; 100_000].into(), value: Some(wire(1)) };
+        let op = Op::Extend(Entries { entries: vec![entry(1, 1), long.clone(), entry(2, 2)] });
+        let error = apply(&mut dict, op).unwrap_err();
+        assert!(error.message.starts_with("number 2 of 3: the key has"), "{error}");
+        let sums = add_many(vec![entry(1, i64::MAX), entry(1, i64::MAX), entry(1, i64::MAX)], ANY);
+        let error = apply(&mut dict, sums).unwrap_err();
+        assert!(error.message.starts_with("number 3 of 3: the sum"), "{error}");
+        let error = apply(&mut dict, Op::Insert(long)).unwrap_err();
+        assert!(error.message.starts_with("the key has"), "{error}");
     }
 
     #[test]

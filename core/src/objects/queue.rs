@@ -14,7 +14,7 @@ use crate::{
     call::{Answer, Applied, Call, CallId, Outcome, SessionId},
     cost::{self, Cost, times},
     machine::{Machine, deleted, differs},
-    turn::Turn,
+    turn::{Turn, each},
     waiters::Waiters,
 };
 
@@ -148,8 +148,7 @@ impl Queue {
         if self.maxsize > 0 && items.len() as u64 > self.maxsize {
             return Err(never_fits(items.len(), self.maxsize));
         }
-        let items: Vec<Item> =
-            items.into_iter().map(|item| Item::store(item, turn)).collect::<Result<_, _>>()?;
+        let items = each(items, |item| Item::store(item, turn))?;
         self.items.check(&items)?;
         let fits = items.is_empty() || self.putters.is_empty() && self.has_room(items.len());
         if !fits && !call.may_wait {

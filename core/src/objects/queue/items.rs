@@ -12,7 +12,7 @@ use crate::{
     compact::Compact,
     memory::{branches, tree},
     stored::{Pin, Stored},
-    turn::Turn,
+    turn::{Turn, one_of},
 };
 
 /// The items that wait, and the places of those that were taken out and may come back.
@@ -79,7 +79,8 @@ impl Items {
             return Ok(());
         }
         let mut batch = BTreeMap::new();
-        for (item, ticket) in items.iter().zip(self.last_ticket + 1..) {
+        for (at, (item, ticket)) in items.iter().zip(self.last_ticket + 1..).enumerate() {
+            let no_order = |error| one_of(at, items.len(), no_order(error));
             order::check(item.key()).map_err(no_order)?;
             let place = self.place(item, ticket);
             let neighbours =
