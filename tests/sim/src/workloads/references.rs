@@ -56,7 +56,7 @@ pub(super) async fn exchange(my: Context, rounds: u64) {
         let found = found.and_then(|result| my.expect("take", result)).flatten();
         if let Some((key, value)) = found {
             if my.world.one_in(2) {
-                take_over(&my, &parcels, key, value).await;
+                take_over(&my, &parcels, key, session, value).await;
                 continue;
             }
             if my.world.one_in(2) {
@@ -68,8 +68,13 @@ pub(super) async fn exchange(my: Context, rounds: u64) {
 }
 
 /// Lets go of an object while another reference to it is on its way, which is the only one then.
-async fn take_over(my: &Context, parcels: &Dict<u64, Value<u64>>, key: u64, value: Value<u64>) {
-    let session = my.sessions.get();
+async fn take_over(
+    my: &Context,
+    parcels: &Dict<u64, Value<u64>>,
+    key: u64,
+    session: u64,
+    value: Value<u64>,
+) {
     match parcels.insert(&key, &value).await {
         Err(Error::ObjectNotFound(_)) if my.sessions.get() != session => return,
         result => _ = my.expect("insert", result),
