@@ -335,8 +335,8 @@ where
     ///
     /// # Errors
     /// If a key or value cannot be encoded or is too long, or the session is lost;
-    /// [`Error::LimitExceeded`] if they are too long together: a request is one frame, of 32 MiB unless the
-    /// manager was told otherwise.
+    /// [`Error::LimitExceeded`](crate::Error::LimitExceeded) if they are too long together: a request is one
+    /// frame, of 32 MiB unless the manager was told otherwise.
     ///
     /// ```
     /// # use mp_manager::Manager;
