@@ -563,8 +563,8 @@ const SMALL: usize = 16;
 /// What each of many values weighs beside its bytes: in memory, several times as much as in a frame.
 const IN_A_LIST: usize = size_of::<Value>() + SMALL;
 
-/// A frame has no more replies: making one of so many short ones takes half a millisecond.
-const MOST_REPLIES: usize = 1024;
+/// A frame has no more replies: making and sending one of so many short ones takes a fraction of a millisecond.
+const MOST_REPLIES: usize = 256;
 
 /// What a reply may take in a frame beside what it weighs: its seq, lengths, tokens, parameters.
 const ENVELOPE: usize = 56;
