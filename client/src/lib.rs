@@ -69,8 +69,9 @@
 //!
 //! The connection is run by a task on the tokio runtime that [`Manager::connect`] is awaited on. When
 //! that runtime is dropped, as after each `#[tokio::test]`, the session ends with it: every call is an
-//! error that says so. A task that computes without awaiting after it has called something or dropped a guard delays
-//! what is to be sent, and beats as well, on a runtime with several threads too. A client in a `static` that several runtimes use wants
+//! error that says so. A task that computes without awaiting, after it has called something or dropped a
+//! guard, delays requests, acknowledgements and beats, on a runtime with several threads too. A client in a
+//! `static` that several runtimes use wants
 //! [`Builder::background_thread`], which gives the connection a thread and a runtime of its own; so does
 //! a test that [pauses the clock](https://docs.rs/tokio/latest/tokio/time/fn.pause.html). The
 //! [`blocking`] interface always has that thread.

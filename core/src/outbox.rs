@@ -415,7 +415,7 @@ impl<H> Outbox<H> {
     }
 
     /// What the stream of this generation has to say, if anything: replies that weigh no more than
-    /// `max_bytes`, but one at least, and not too many. There may be more to say.
+    /// `max_bytes`, but one at least. There may be more to say.
     pub fn take_frame(
         &mut self,
         generation: Generation,
@@ -435,14 +435,14 @@ impl<H> Outbox<H> {
     }
 
     fn take_replies(&mut self, into: &mut Vec<Reply>, max_bytes: usize) {
-        into.reserve(self.unsent.len().min(1 + max_bytes / ENVELOPE).min(MOST_REPLIES));
+        into.reserve(self.unsent.len().min(1 + max_bytes / ENVELOPE));
         let (mut bytes, mut near) = (0, 0);
         while let Some(&seq) = self.unsent.front() {
             if let Some(Open::Replied(reply)) = self.open.get_near(seq, &mut near)
                 && let Some(kept) = self.replies.get_mut(*reply)
             {
                 let with_it = bytes + kept.bytes + ENVELOPE * (into.len() + 1);
-                if into.len() == MOST_REPLIES || with_it > max_bytes && !into.is_empty() {
+                if with_it > max_bytes && !into.is_empty() {
                     break;
                 }
                 kept.is_sent = true;
@@ -562,9 +562,6 @@ const SMALL: usize = 16;
 
 /// What each of many values weighs beside its bytes: in memory, several times as much as in a frame.
 const IN_A_LIST: usize = size_of::<Value>() + SMALL;
-
-/// A frame has no more replies: making and sending one of so many short ones takes a fraction of a millisecond.
-const MOST_REPLIES: usize = 256;
 
 /// What a reply may take in a frame beside what it weighs: its seq, lengths, tokens, parameters.
 const ENVELOPE: usize = 56;

@@ -2,11 +2,11 @@
 
 use bytes::{Bytes, BytesMut};
 
-/// The first block; each one is twice as large as the one before, so that at most half of them is empty.
+/// The size of the first block; each block is twice as large as the one before.
 const FIRST: usize = 256;
 /// No block is larger than this.
 const LARGEST: usize = 16 << 10;
-/// What is longer gets a block of its own.
+/// Longer strings are allocated by themselves.
 const SHORT: usize = 1 << 10;
 
 /// Copies short byte strings that come and go together into blocks that they share: an allocation for each

@@ -52,7 +52,7 @@ fn encoded(
         let mut bytes = Vec::with_capacity(64);
         return encode(&mut bytes).map(|()| bytes.into());
     };
-    // What is encoded may encode something itself, which finds no buffer here.
+    // A `Serialize` that encodes another value inside finds an empty buffer in its place.
     let mut buffer = BUFFER.take();
     buffer.clear();
     let bytes = encode(&mut buffer).map(|()| match buffer.len() {
