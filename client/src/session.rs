@@ -6,4 +6,5 @@ pub(crate) mod fork;
 pub(crate) mod link;
 pub(crate) mod shared;
 pub(crate) mod timer;
+pub(crate) mod watchdog;
 pub(crate) mod watcher;

@@ -18,9 +18,10 @@ use crate::{
 /// A session with a manager. Cloning is cheap; the session ends when the last clone, proxy and guard
 /// are gone, and what it holds is released.
 ///
-/// The connection is run by a task on the current tokio runtime, and ends with it. Code that computes for
-/// seconds without awaiting starves it, on a runtime with several threads too: the task that a call, or a guard
-/// that was dropped, has woken runs on the same thread next. What was given back or acknowledged is sent only then.
+/// The connection is run by a task on the current tokio runtime, and ends with it. What was given back or
+/// acknowledged is sent within some 10 ms even if a task computes on without awaiting: a thread of the process
+/// looks after connections whose tasks do not run. On a runtime with a single thread nothing arrives
+/// meanwhile, and after the lease the session is lost;
 /// [`Builder::background_thread`](crate::Builder::background_thread) gives the connection a thread of its own.
 ///
 /// When the connection breaks it is made again, and the session goes on: calls that were under way

@@ -429,9 +429,8 @@ where
     /// Fair: who came first takes first. Cancel safe: dropping the future leaves the line, and an
     /// item that had been handed over meanwhile goes back to its place. Once the manager knows that it
     /// was returned it is this process's alone, and would be lost with it: [`lease`](Self::lease) is for items that
-    /// must not be. The manager is told when the task that runs the connection has its turn, see
-    /// [`Manager`](crate::Manager): a process that is killed before, or whose session is lost, has the item and
-    /// somebody else gets it too.
+    /// must not be. The manager is told right after, or [some 10 ms](crate::Manager) later if the process computes
+    /// at once: if it is killed before, somebody else gets the item as well.
     ///
     /// # Errors
     /// [`Error::QueueShutDown`] if the queue is shut down and empty, also meanwhile;

@@ -9,7 +9,7 @@
 use std::{
     mem,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak,
         atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     task::{Poll, Waker, ready},
@@ -27,6 +27,7 @@ use super::{
     clock::Clock,
     fork::{Home, Look},
     timer::{Expire, Timer},
+    watchdog::Watched,
     watcher::Watcher,
 };
 use crate::protocol::{
@@ -44,6 +45,8 @@ pub(crate) struct Shared<H> {
     look: Look,
     /// A simulation has none.
     timer: Option<Timer>,
+    /// The task that runs the connection; nor has it this.
+    task: OnceLock<Arc<Watched>>,
     /// The machine's, for those who need nothing else of it.
     server: AtomicU64,
     max_value_bytes: AtomicUsize,
@@ -82,6 +85,7 @@ impl<H: Counted> Shared<H> {
             home: Home::here(),
             look: Look::default(),
             timer: None,
+            task: OnceLock::new(),
             server: AtomicU64::new(0),
             max_value_bytes: AtomicUsize::new(usize::MAX),
             over: watch::Sender::new(false),
@@ -154,12 +158,20 @@ impl<H: Counted> Shared<H> {
             self.over.send_replace(true);
         }
         if let Some(waker) = sender {
+            if let Some(task) = self.task.get() {
+                task.note_wake();
+            }
             waker.wake();
         }
         callers.into_iter().for_each(Waker::wake);
         if let (Some(at), Some(timer)) = (due, &self.timer) {
             timer.wake_at(at);
         }
+    }
+
+    /// Has the connection looked after, for callers that do not let its task run.
+    pub(crate) fn watch(&self, task: Arc<Watched>) {
+        let _ = self.task.set(task);
     }
 
     pub(crate) fn now(&self) -> Duration {

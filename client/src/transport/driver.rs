@@ -37,6 +37,7 @@ use crate::{
         call::Outgoing,
         clock::Clock,
         link::{Link, Session},
+        watchdog::Watched,
     },
 };
 
@@ -67,8 +68,7 @@ pub(crate) async fn open(target: &Target) -> Result<(Arc<Link>, JoinHandle<()>)>
     let connection = Connection { target: target.clone(), session, link: Arc::downgrade(&link) };
     let Connected { connection: number, .. } = connection.connected(&authenticated);
     let streams = connection.open_streams(authenticated, number, target.timeout).await?;
-    let driver = tokio::spawn(Driver(connection).run(streams));
-    Ok((link, driver))
+    Ok((link, spawn(connection, streams)))
 }
 
 /// Opens a session with a manager in this process: what both say goes from one to the other as it is.
@@ -101,7 +101,15 @@ fn open_inside(
         Streams { number, tasks, frames: Box::pin(frames), beats, answers: Box::pin(answers) };
     let link = Link::new(Arc::clone(&session), target.address.to_string());
     let connection = Connection { target: target.clone(), session, link: Arc::downgrade(&link) };
-    Ok((link, tokio::spawn(Driver(connection).run(streams))))
+    Ok((link, spawn(connection, streams)))
+}
+
+/// Runs a connection until its session ends.
+fn spawn(connection: Connection, streams: Streams) -> JoinHandle<()> {
+    let session = Arc::clone(&connection.session);
+    let (watched, task) = Watched::spawn(Driver(connection).run(streams));
+    session.watch(watched);
+    task
 }
 
 struct Connection {

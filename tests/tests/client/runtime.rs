@@ -1,13 +1,16 @@
 //! The runtime that a connection was made on is gone, or was none to make one on.
 
-use std::{fmt::Debug, time::Duration};
+use std::{fmt::Debug, sync::mpsc, time::Duration};
 
-use mp_manager::{Error, Manager, Result, blocking};
+use mp_manager::{ADDRESS_VARIABLE, AUTHKEY_VARIABLE, Error, Manager, Result, blocking};
 use mp_manager_tests::{
     AUTHKEY, TestServer,
     daemon::{Reach, aside},
 };
-use tokio::runtime::{Builder, Runtime};
+use tokio::{
+    runtime::{Builder, Runtime},
+    sync::oneshot,
+};
 
 use crate::soon;
 
@@ -100,8 +103,9 @@ async fn a_runtime_that_is_shut_down_in_the_background_is_gone_as_well() {
     names_the_way_out("ping", soon("ping", manager.ping()).await);
 }
 
-fn is_unreachable<T: Debug>(outcome: Result<T>) {
-    assert!(matches!(outcome, Err(Error::Unreachable(_))), "{outcome:?}");
+/// A call whose answer nobody takes in has timed out, whether it was sent or not.
+fn timed_out<T: Debug>(outcome: Result<Option<T>>) {
+    assert!(matches!(outcome, Ok(None) | Err(Error::Unreachable(_))), "{outcome:?}");
 }
 
 /// A program that ends says goodbye by the end of its runtime at the latest: nobody waits for its lease.
@@ -158,7 +162,7 @@ async fn what_a_session_held_is_free_when_its_connection_has_a_thread_of_its_own
     }
 }
 
-/// It is there, but nobody drives it.
+/// It is there, but nobody drives it: what is said to the manager is sent all the same, and no answer arrives.
 #[tokio::test]
 async fn a_timeout_ends_its_call_although_the_runtime_stands_still() {
     for reach in [Reach::Tcp, Reach::Unix] {
@@ -179,11 +183,14 @@ async fn a_timeout_ends_its_call_although_the_runtime_stands_still() {
         })
         .await;
         let moment = Duration::from_millis(50);
-        // Nothing was sent.
-        is_unreachable(soon("acquire", lock.acquire_timeout(moment)).await);
-        is_unreachable(soon("get", queue.get_timeout(moment)).await);
-        is_unreachable(soon("put", queue.put_timeout(&1, moment)).await);
-        is_unreachable(soon("try_acquire", lock.try_acquire()).await);
+        timed_out(soon("acquire", lock.acquire_timeout(moment)).await);
+        timed_out(soon("get", queue.get_timeout(moment)).await);
+        let put = soon("put", queue.put_timeout(&1, moment)).await;
+        assert!(
+            matches!(put, Err(Error::Unreachable(_) | Error::OutcomeUnknown(_))),
+            "the manager may have it: {put:?}"
+        );
+        timed_out(soon("try_acquire", lock.try_acquire()).await);
         idle.shutdown_background();
     }
 }
@@ -240,4 +247,107 @@ fn connecting_on_a_runtime_without_time_or_io_is_an_error_that_names_the_way_out
         let connected = runtime.block_on(Manager::connect(&server.address(), AUTHKEY));
         is_a_configuration_error(connected, what);
     }
+}
+
+/// What a client gives back is given back although it computes next, and lets nothing else run on its
+/// threads until another client has it.
+async fn a_lock_is_handed_over_by_a_task_that_computes(reach: Reach, runtime: Runtime) {
+    let directory = tempfile::tempdir().unwrap();
+    let server = match reach {
+        Reach::Tcp => Some(TestServer::start()),
+        Reach::Unix => Some(TestServer::in_directory(directory.path())),
+        Reach::Embedded => None,
+    };
+    let address = server.as_ref().map(TestServer::address);
+    let (reached, reach) = oneshot::channel();
+    let (acquired, computes) = mpsc::channel();
+    let holder = aside(move || {
+        let outcome = runtime.block_on(async {
+            let manager = match address {
+                Some(address) => Manager::connect(&address, AUTHKEY).await.unwrap(),
+                None => Manager::start().await.unwrap(),
+            };
+            let lock = manager.lock("migrate").await.unwrap();
+            let guard = lock.acquire().await.unwrap();
+            let environment = manager.environment();
+            let task = tokio::spawn(async move {
+                let _ = reached.send(environment);
+                // Nobody waits yet, or somebody does: both are right.
+                drop(guard);
+                computes.recv_timeout(LONG)
+            });
+            task.await.unwrap()
+        });
+        assert_eq!(outcome, Ok(()), "the lock is not handed over");
+    });
+    let other = async move {
+        let environment = reach.await.unwrap();
+        let [address, authkey] = [ADDRESS_VARIABLE, AUTHKEY_VARIABLE].map(|name| {
+            let variable = environment.iter().find(|(known, _)| known == name);
+            variable.unwrap().1.to_str().unwrap().to_owned()
+        });
+        let manager = Manager::builder().authkey(authkey).connect(&address).await.unwrap();
+        let lock = manager.lock("migrate").await.unwrap();
+        let guard = soon("acquire", lock.acquire()).await.unwrap();
+        acquired.send(()).unwrap();
+        guard.release().await.unwrap();
+    };
+    tokio::join!(holder, other);
+}
+
+#[tokio::test]
+async fn a_lock_is_handed_over_although_the_only_thread_of_its_runtime_computes() {
+    for reach in [Reach::Tcp, Reach::Unix, Reach::Embedded] {
+        let one_thread = Builder::new_current_thread().enable_all().build().unwrap();
+        a_lock_is_handed_over_by_a_task_that_computes(reach, one_thread).await;
+    }
+}
+
+#[tokio::test]
+async fn a_lock_is_handed_over_although_a_thread_of_its_runtime_computes() {
+    for reach in [Reach::Tcp, Reach::Unix, Reach::Embedded] {
+        let threads = Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+        a_lock_is_handed_over_by_a_task_that_computes(reach, threads).await;
+    }
+}
+
+/// The task that was to run the connection next is stuck with the thread that computes.
+#[tokio::test]
+async fn calls_of_other_tasks_end_although_one_computes_after_a_call() {
+    let server = TestServer::start();
+    let address = server.address();
+    let (puts, put) = oneshot::channel();
+    let holder = aside(move || {
+        let threads = Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+        let outcome = threads.block_on(async {
+            let manager = Manager::connect(&address, AUTHKEY).await.unwrap();
+            let guard = manager.lock("migrate").await.unwrap().acquire().await.unwrap();
+            let jobs = manager.queue::<u64>("jobs").await.unwrap();
+            let (got, computes) = mpsc::channel();
+            tokio::spawn(async move {
+                for _ in 0..3 {
+                    got.send(jobs.get().await).unwrap();
+                }
+            });
+            mp_manager_tests::victim::waiters(&manager, "jobs", 1).await;
+            let task = tokio::spawn(async move {
+                puts.send(()).unwrap();
+                drop(guard);
+                [(); 3].map(|()| computes.recv_timeout(LONG))
+            });
+            task.await.unwrap()
+        });
+        for (got, expected) in outcome.into_iter().zip(1..) {
+            assert_eq!(got.expect("the call does not end").unwrap(), expected);
+        }
+    });
+    let other = async {
+        let manager = Manager::connect(&server.address(), AUTHKEY).await.unwrap();
+        let jobs = manager.queue::<u64>("jobs").await.unwrap();
+        put.await.unwrap();
+        for item in 1..=3 {
+            jobs.put(&item).await.unwrap();
+        }
+    };
+    tokio::join!(holder, other);
 }

@@ -1,0 +1,302 @@
+//! Polls the task of a connection from a thread of its own while the task's runtime does not.
+//!
+//! A call, or a guard that is dropped, wakes that task. tokio puts a task that was woken where the same
+//! thread runs it next and no other one looks for it, so that code that computes without awaiting would
+//! keep what it has just given back.
+
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    pin::Pin,
+    sync::{
+        Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, TryLockError,
+        atomic::{AtomicU8, Ordering},
+    },
+    task::{Context, Poll, Waker},
+    thread,
+    time::{Duration, Instant},
+};
+
+use tokio::{runtime::Handle, task::JoinHandle};
+
+use super::fork::Home;
+
+/// A task that has been woken for one to two of these is polled here.
+const INTERVAL: Duration = Duration::from_millis(5);
+/// With many connections, looking at them takes no more than one part in so many of a processor's time,
+const LARGEST_SHARE: u32 = 20;
+/// as long as they are looked at this often.
+const LONGEST_INTERVAL: Duration = Duration::from_millis(100);
+/// The thread ends when no connection has had anything to send for so long.
+const LONGEST_IDLE: Duration = Duration::from_secs(10);
+
+/// A call has woken the task, which has not run since.
+const WOKEN: u8 = 1;
+/// That was so at the last look.
+const OVERDUE: u8 = 1 << 1;
+/// A call has woken the task since the last look.
+const ACTIVE: u8 = 1 << 2;
+/// The watchdog looks at it.
+const LISTED: u8 = 1 << 3;
+
+/// The task that runs a connection, as its session and the watchdog know it.
+pub(crate) struct Watched {
+    connection: Mutex<Connection>,
+    state: AtomicU8,
+    watchdog: Arc<Watchdog>,
+}
+
+/// Empty when the connection has ended.
+struct Connection {
+    running: Option<Running>,
+}
+
+struct Running {
+    future: Pin<Box<dyn Future<Output = ()> + Send>>,
+    /// The task's, once that was polled.
+    task: Waker,
+    runtime: Handle,
+}
+
+/// The task itself.
+struct Task(Arc<Watched>);
+
+impl Watched {
+    /// Runs a connection in a task on the current runtime.
+    pub(crate) fn spawn(
+        connection: impl Future<Output = ()> + Send + 'static,
+    ) -> (Arc<Self>, JoinHandle<()>) {
+        let runtime = Handle::current();
+        let running = Running {
+            future: Box::pin(connection),
+            task: Waker::noop().clone(),
+            runtime: runtime.clone(),
+        };
+        let watched = Arc::new(Self {
+            connection: Mutex::new(Connection { running: Some(running) }),
+            state: AtomicU8::new(0),
+            watchdog: Watchdog::of_this_process(),
+        });
+        watched.note_wake();
+        let task = runtime.spawn(Task(Arc::clone(&watched)));
+        (watched, task)
+    }
+
+    /// Notes that the task is about to be woken, by a caller that may not let it run.
+    pub(crate) fn note_wake(self: &Arc<Self>) {
+        let before = self.state.fetch_or(WOKEN | ACTIVE | LISTED, Ordering::AcqRel);
+        if before & LISTED == 0 {
+            self.watchdog.watch(Arc::clone(self));
+        }
+    }
+
+    /// Polls the connection if its task is overdue; whether to look again.
+    fn look(&self) -> bool {
+        let next = |state: u8| match state {
+            _ if state & WOKEN != 0 => (state | OVERDUE) & !ACTIVE,
+            _ if state & ACTIVE != 0 => state & !ACTIVE,
+            _ => state & !LISTED,
+        };
+        let update = |state| Some(next(state));
+        let updated = self.state.fetch_update(Ordering::AcqRel, Ordering::Acquire, update);
+        let (Ok(state) | Err(state)) = updated;
+        if state & WOKEN != 0 && state & OVERDUE != 0 {
+            return self.poll_for_task();
+        }
+        next(state) & LISTED != 0
+    }
+
+    /// Polls the connection on this thread, unless its task does; whether it goes on.
+    fn poll_for_task(&self) -> bool {
+        let mut connection = match self.connection.try_lock() {
+            Ok(connection) => connection,
+            Err(TryLockError::WouldBlock) => return true,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+        };
+        let Some(Running { task, runtime, .. }) = &connection.running else { return false };
+        let (task, runtime) = (task.clone(), runtime.clone());
+        let polled = {
+            let _entered = runtime.enter();
+            catch_unwind(AssertUnwindSafe(|| connection.poll(&mut Context::from_waker(&task))))
+        };
+        drop(connection);
+        // A task that was only late has nothing to do now, or finds the end.
+        task.wake();
+        polled.is_ok_and(|polled| polled.is_pending())
+    }
+}
+
+impl Connection {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        // One that panics is gone.
+        let Some(mut running) = self.running.take() else { return Poll::Ready(()) };
+        let polled = running.future.as_mut().poll(cx);
+        if polled.is_pending() {
+            self.running = Some(running);
+        }
+        polled
+    }
+}
+
+impl Future for Task {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let watched = &self.0;
+        // The watchdog has it for no longer than a poll takes.
+        let mut connection = watched.connection.lock().unwrap_or_else(PoisonError::into_inner);
+        watched.state.fetch_and(!(WOKEN | OVERDUE), Ordering::AcqRel);
+        if let Some(running) = &mut connection.running
+            && !running.task.will_wake(cx.waker())
+        {
+            running.task.clone_from(cx.waker());
+        }
+        connection.poll(cx)
+    }
+}
+
+impl Drop for Task {
+    /// The connection ends with its task, whoever else knows it.
+    fn drop(&mut self) {
+        let watched = &self.0;
+        let Some(mut connection) = watched.watchdog.home.lock(&watched.connection) else { return };
+        let running = connection.running.take();
+        drop(connection);
+        drop(running);
+    }
+}
+
+/// The thread that looks after the connections of a process.
+struct Watchdog {
+    home: Home,
+    new: Mutex<New>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct New {
+    watched: Vec<Arc<Watched>>,
+    is_running: bool,
+}
+
+impl Watchdog {
+    fn new() -> Arc<Self> {
+        Arc::new(Self { home: Home::here(), new: Mutex::default(), changed: Condvar::new() })
+    }
+
+    /// In a fork each connection has its own: the thread of the parent's is not there.
+    fn of_this_process() -> Arc<Self> {
+        static FIRST: OnceLock<Arc<Watchdog>> = OnceLock::new();
+        let first = FIRST.get_or_init(Self::new);
+        if first.home.is_here() { Arc::clone(first) } else { Self::new() }
+    }
+
+    fn watch(self: &Arc<Self>, watched: Arc<Watched>) {
+        let Some(mut new) = self.home.lock(&self.new) else { return };
+        new.watched.push(watched);
+        if !new.is_running {
+            let watchdog = Arc::clone(self);
+            let thread = thread::Builder::new().name("mp-manager-watchdog".into());
+            // Without a thread a connection is as late as its runtime, and the next one tries again.
+            new.is_running = thread.spawn(move || watchdog.run()).is_ok();
+        }
+        self.changed.notify_one();
+    }
+
+    fn run(&self) {
+        let mut watched = Vec::new();
+        while self.take_in(&mut watched) {
+            let began = Instant::now();
+            watched.retain(|watched: &Arc<Watched>| watched.look());
+            thread::sleep((began.elapsed() * LARGEST_SHARE).clamp(INTERVAL, LONGEST_INTERVAL));
+        }
+    }
+
+    /// Takes in what is new, and waits for that if there is nothing else; whether there is something.
+    fn take_in(&self, watched: &mut Vec<Arc<Watched>>) -> bool {
+        let mut new = self.lock();
+        if watched.is_empty() && new.watched.is_empty() {
+            let waited =
+                self.changed.wait_timeout_while(new, LONGEST_IDLE, |new| new.watched.is_empty());
+            new = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+        watched.append(&mut new.watched);
+        new.is_running = !watched.is_empty();
+        new.is_running
+    }
+
+    fn lock(&self) -> MutexGuard<'_, New> {
+        self.new.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        future::{pending, poll_fn},
+        sync::mpsc,
+    };
+
+    use tokio::runtime::Builder;
+
+    use super::*;
+
+    /// Nothing here takes as long.
+    const LONG: Duration = Duration::from_secs(60);
+
+    /// Says when it is dropped.
+    struct Dropped(mpsc::Sender<()>);
+
+    impl Drop for Dropped {
+        fn drop(&mut self) {
+            let _ = self.0.send(());
+        }
+    }
+
+    #[test]
+    fn a_connection_ends_with_its_task_whoever_watches_it() {
+        let runtime = Builder::new_multi_thread().worker_threads(1).build().unwrap();
+        let (ends, ended) = mpsc::channel();
+        let ends = Dropped(ends);
+        let connection = async move {
+            let _ends = ends;
+            pending().await
+        };
+        let (watched, _) = runtime.block_on(async { Watched::spawn(connection) });
+        drop(runtime);
+        assert_eq!(ended.try_recv(), Ok(()));
+        assert!(!watched.poll_for_task());
+    }
+
+    #[test]
+    fn a_connection_goes_on_while_its_runtime_does_not() {
+        let runtime = Builder::new_current_thread().build().unwrap();
+        let _entered = runtime.enter();
+        let (polled, polls) = mpsc::channel();
+        let (watched, _) = Watched::spawn(poll_fn(move |_| {
+            let _ = polled.send(thread::current().name().map(String::from));
+            Poll::<()>::Pending
+        }));
+        for _ in 0..3 {
+            let thread = polls.recv_timeout(LONG).unwrap();
+            assert_eq!(thread.as_deref(), Some("mp-manager-watchdog"));
+        }
+        assert!(watched.look());
+    }
+
+    #[test]
+    fn a_connection_that_panics_while_its_runtime_does_nothing_is_dropped_and_ends_its_task() {
+        let runtime = Builder::new_current_thread().build().unwrap();
+        let (ends, ended) = mpsc::channel();
+        let ends = Dropped(ends);
+        let connection = async move {
+            let _ends = ends;
+            panic!("as the test wants it");
+        };
+        let (_, task) = runtime.block_on(async {
+            let spawned = Watched::spawn(connection);
+            ended.recv_timeout(LONG).unwrap();
+            spawned
+        });
+        runtime.block_on(task).unwrap();
+    }
+}
