@@ -118,7 +118,10 @@ impl Watched {
             let _entered = runtime.enter();
             catch_unwind(AssertUnwindSafe(|| connection.poll(&mut Context::from_waker(&task))))
         };
+        // One that panicked cannot go on.
+        let ended = if polled.is_err() { connection.running.take() } else { None };
         drop(connection);
+        drop(ended);
         // A task that was only late has nothing to do now, or finds the end.
         task.wake();
         polled.is_ok_and(|polled| polled.is_pending())
@@ -127,11 +130,10 @@ impl Watched {
 
 impl Connection {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        // One that panics is gone.
-        let Some(mut running) = self.running.take() else { return Poll::Ready(()) };
+        let Some(running) = &mut self.running else { return Poll::Ready(()) };
         let polled = running.future.as_mut().poll(cx);
-        if polled.is_pending() {
-            self.running = Some(running);
+        if polled.is_ready() {
+            self.running = None;
         }
         polled
     }
