@@ -70,9 +70,9 @@
 //! The connection is run by a task on the tokio runtime that [`Manager::connect`] is awaited on. When
 //! that runtime is dropped, as after each `#[tokio::test]`, the session ends with it: every call is an
 //! error that says so. While a task computes without awaiting, requests, releases and acknowledgements are
-//! sent all the same, some 10 ms late at most; on a runtime with a single thread nothing arrives, so that
-//! the session is lost if that takes longer than its lease. A client that computes on such a runtime, or one in a
-//! `static` that several runtimes use, wants
+//! sent all the same, some 10 ms late at most; nothing arrives if it is the runtime's only thread, or the one that
+//! waited for sockets and timers when no call had been made, so that the session is lost if that takes longer than
+//! its lease. A client on a runtime where tasks compute, or one in a `static` that several runtimes use, wants
 //! [`Builder::background_thread`], which gives the connection a thread and a runtime of its own; so does
 //! a test that [pauses the clock](https://docs.rs/tokio/latest/tokio/time/fn.pause.html). The
 //! [`blocking`] interface always has that thread.

@@ -20,8 +20,8 @@ use crate::{
 ///
 /// The connection is run by a task on the current tokio runtime, and ends with it. What was given back or
 /// acknowledged is sent within some 10 ms even if a task computes on without awaiting: a thread of the process
-/// looks after connections whose tasks do not run. On a runtime with a single thread nothing arrives
-/// meanwhile, and after the lease the session is lost;
+/// looks after connections whose tasks do not run. Nothing arrives meanwhile if that is the runtime's only thread,
+/// or the one that waited for sockets and timers, and after the lease the session is lost;
 /// [`Builder::background_thread`](crate::Builder::background_thread) gives the connection a thread of its own.
 ///
 /// When the connection breaks it is made again, and the session goes on: calls that were under way

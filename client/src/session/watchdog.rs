@@ -55,6 +55,8 @@ struct Running {
     /// The task's, once that was polled.
     task: Waker,
     runtime: Handle,
+    /// The last of those that are there to wake a thread of the runtime.
+    nudge: Option<JoinHandle<()>>,
 }
 
 /// The task itself.
@@ -70,6 +72,7 @@ impl Watched {
             future: Box::pin(connection),
             task: Waker::noop().clone(),
             runtime: runtime.clone(),
+            nudge: None,
         };
         let watched = Arc::new(Self {
             connection: Mutex::new(Connection { running: Some(running) }),
@@ -112,8 +115,9 @@ impl Watched {
             Err(TryLockError::WouldBlock) => return true,
             Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
         };
-        let Some(Running { task, runtime, .. }) = &connection.running else { return false };
-        let (task, runtime) = (task.clone(), runtime.clone());
+        let Some(running) = &mut connection.running else { return false };
+        running.nudge();
+        let (task, runtime) = (running.task.clone(), running.runtime.clone());
         let polled = {
             let _entered = runtime.enter();
             catch_unwind(AssertUnwindSafe(|| connection.poll(&mut Context::from_waker(&task))))
@@ -125,6 +129,16 @@ impl Watched {
         // A task that was only late has nothing to do now, or finds the end.
         task.wake();
         polled.is_ok_and(|polled| polled.is_pending())
+    }
+}
+
+impl Running {
+    /// Has another thread of the runtime wake up, if there is one: the thread that computes may be the one that
+    /// waited for sockets and timers, and the others do not take its place before they have something to run.
+    fn nudge(&mut self) {
+        if self.nudge.as_ref().is_none_or(JoinHandle::is_finished) {
+            self.nudge = Some(self.runtime.spawn(async {}));
+        }
     }
 }
 

@@ -289,8 +289,10 @@ async fn a_lock_is_handed_over_by_a_task_that_computes(reach: Reach, runtime: Ru
         let manager = Manager::builder().authkey(authkey).connect(&address).await.unwrap();
         let lock = manager.lock("migrate").await.unwrap();
         let guard = soon("acquire", lock.acquire()).await.unwrap();
-        acquired.send(()).unwrap();
         guard.release().await.unwrap();
+        drop((lock, manager));
+        // An embedded manager ends with its owner.
+        acquired.send(()).unwrap();
     };
     tokio::join!(holder, other);
 }
@@ -331,6 +333,8 @@ async fn calls_of_other_tasks_end_although_one_computes_after_a_call() {
             });
             mp_manager_tests::victim::waiters(&manager, "jobs", 1).await;
             let task = tokio::spawn(async move {
+                // The thread that runs it next has waited for sockets and timers, and does so no more.
+                tokio::time::sleep(Duration::from_millis(1)).await;
                 puts.send(()).unwrap();
                 drop(guard);
                 [(); 3].map(|()| computes.recv_timeout(LONG))
