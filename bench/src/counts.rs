@@ -97,6 +97,15 @@ impl Counts {
         fs::write(path, self.to_string())
     }
 
+    /// Takes those of other counts of the same rows that are less.
+    pub fn take_least(&mut self, others: Vec<(String, f64)>) {
+        for (name, other) in others {
+            if let Some((_, count)) = self.rows.iter_mut().find(|(row, _)| *row == name) {
+                *count = count.min(other);
+            }
+        }
+    }
+
     /// Compares the rows that begin with `prefix`; the name of each gives its tolerance.
     #[must_use]
     pub fn changes(
@@ -118,6 +127,12 @@ impl Counts {
 }
 
 impl Change {
+    /// The row's.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     fn percent(&self) -> Option<f64> {
         Some(100.0 * (self.now? / self.before? - 1.0))
     }
@@ -173,6 +188,13 @@ mod tests {
         let written = counts(&[("core/dict-get", 321.5), ("a-name-longer-than-its-column", 1e6)]);
         assert_eq!(Counts::parse(&written.to_string()), Ok(written));
         assert_eq!(Counts::parse("core/dict-get many\n"), Err("core/dict-get many"));
+    }
+
+    #[test]
+    fn the_least_count_of_each_row_is_taken() {
+        let mut least = counts(&[("core/a", 1000.0), ("core/b", 1000.0), ("core/c", 1000.0)]);
+        least.take_least(counts(&[("core/b", 1030.0), ("core/a", 990.0)]).rows);
+        assert_eq!(least, counts(&[("core/a", 990.0), ("core/b", 1000.0), ("core/c", 1000.0)]));
     }
 
     #[test]

@@ -16,9 +16,13 @@ use std::{io, path::PathBuf, process::ExitCode};
 
 use clap::Parser;
 use mp_manager_bench::{
-    counts::{Build, Counts},
+    counts::{Build, Change, Counts},
     operations::{ROWS, Row},
 };
+
+/// A row is counted so often before it is said to differ, or written, and its least count is taken: a system that
+/// has other things to do as well only adds to it.
+const TRIES: usize = 3;
 
 /// Counts instructions per operation and compares them with a file.
 #[derive(Debug, Parser)]
@@ -63,23 +67,40 @@ fn run(options: &Options) -> io::Result<ExitCode> {
         let message = format!("no row begins with {:?}: {}", options.only, names.join(", "));
         return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
     }
-    let build = Build::current()?;
-    let counts = Counts { build, rows: callgrind::count(&rows)? };
+    let mut counts = Counts { build: Build::current()?, rows: callgrind::count(&rows)? };
     if options.write {
+        for _ in 1..TRIES {
+            counts.take_least(callgrind::count(&rows)?);
+        }
         counts.write(&options.file)?;
         print!("{counts}");
         return Ok(ExitCode::SUCCESS);
     }
-    Ok(compare(&Counts::read(&options.file)?, &counts, options))
+    let before = Counts::read(&options.file)?;
+    for _ in 1..TRIES {
+        let changes = compare(&before, &counts, &options.only);
+        let beyond: Vec<_> = changes.iter().filter(|change| change.is_beyond_tolerance()).collect();
+        let is_beyond = |row: &Row| beyond.iter().any(|change| change.name() == row.name);
+        let again: Vec<&Row> = rows.iter().copied().filter(|row| is_beyond(row)).collect();
+        if again.is_empty() {
+            break;
+        }
+        counts.take_least(callgrind::count(&again)?);
+    }
+    Ok(report(&before, &counts, options))
+}
+
+fn compare(before: &Counts, now: &Counts, prefix: &str) -> Vec<Change> {
+    let tolerance = |name: &str| {
+        ROWS.iter().find(|row| row.name == name).map_or(0.0, |row| row.tolerance_percent)
+    };
+    Counts::changes(before, now, prefix, tolerance)
 }
 
 /// Says what has changed. Other compilers and libraries need other numbers of instructions: with them a
 /// difference is a warning.
-fn compare(before: &Counts, now: &Counts, options: &Options) -> ExitCode {
-    let tolerance = |name: &str| {
-        ROWS.iter().find(|row| row.name == name).map_or(0.0, |row| row.tolerance_percent)
-    };
-    let changes = Counts::changes(before, now, &options.only, tolerance);
+fn report(before: &Counts, now: &Counts, options: &Options) -> ExitCode {
+    let changes = compare(before, now, &options.only);
     changes.iter().for_each(|change| println!("{change}"));
     let beyond: Vec<_> = changes.iter().filter(|change| change.is_beyond_tolerance()).collect();
     let file = options.file.display();
