@@ -69,10 +69,11 @@
 //!
 //! The connection is run by a task on the tokio runtime that [`Manager::connect`] is awaited on. When
 //! that runtime is dropped, as after each `#[tokio::test]`, the session ends with it: every call is an
-//! error that says so. While a task computes without awaiting, requests, releases and acknowledgements are
-//! sent all the same, some 10 ms late at most; nothing arrives if it is the runtime's only thread, or the one that
-//! waited for sockets and timers when no call had been made, so that the session is lost if that takes longer than
-//! its lease. A client on a runtime where tasks compute, or one in a `static` that several runtimes use, wants
+//! error that says so. While a task computes without awaiting, a thread of the process sends requests,
+//! releases and acknowledgements, some 10 ms later than otherwise. It cannot receive for a runtime with a single
+//! thread, nor send more than the socket's buffer takes; and it does nothing for a connection that no call or guard
+//! has used right before. The session is lost if that lasts for its lease. A client on a runtime where tasks
+//! compute, or one in a `static` that several runtimes use, wants
 //! [`Builder::background_thread`], which gives the connection a thread and a runtime of its own; so does
 //! a test that [pauses the clock](https://docs.rs/tokio/latest/tokio/time/fn.pause.html). The
 //! [`blocking`] interface always has that thread.
@@ -81,7 +82,7 @@
 //!
 //! A connection belongs to the process that made it. In a child that was forked without `exec` every call
 //! on it is an error that says so, every guard is lost, and dropping proxies and guards there does nothing to what the parent
-//! holds. Connect again in the child, before it starts a runtime of its own, or start children as
+//! holds; a call in the first milliseconds may wait without end, if the parent was calling just then. Connect again in the child, before it starts a runtime of its own, or start children as
 //! programs with [`std::process::Command`] and [`Manager::environment`]. A child that goes on living has
 //! the parent's sockets open: on a unix socket the manager does not notice the parent's death before the
 //! child has ended as well, or the parent's lease has run out.

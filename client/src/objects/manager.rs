@@ -18,10 +18,10 @@ use crate::{
 /// A session with a manager. Cloning is cheap; the session ends when the last clone, proxy and guard
 /// are gone, and what it holds is released.
 ///
-/// The connection is run by a task on the current tokio runtime, and ends with it. What was given back or
-/// acknowledged is sent within some 10 ms even if a task computes on without awaiting: a thread of the process
-/// looks after connections whose tasks do not run. Nothing arrives meanwhile if that is the runtime's only thread,
-/// or the one that waited for sockets and timers, and after the lease the session is lost;
+/// The connection is run by a task on the current tokio runtime, and ends with it. While a task
+/// computes without awaiting, a thread of the process sends what was given back or acknowledged, some 10 ms later
+/// than otherwise; [Runtimes](crate#runtimes) says what it cannot do. A session that computing keeps from
+/// hearing of its manager for a lease is lost.
 /// [`Builder::background_thread`](crate::Builder::background_thread) gives the connection a thread of its own.
 ///
 /// When the connection breaks it is made again, and the session goes on: calls that were under way

@@ -45,7 +45,7 @@ pub(crate) struct Shared<H> {
     look: Look,
     /// A simulation has none.
     timer: Option<Timer>,
-    /// The task that runs the connection; nor has it this.
+    /// The task that runs the connection. A simulation has none.
     task: OnceLock<Arc<Watched>>,
     /// The machine's, for those who need nothing else of it.
     server: AtomicU64,
@@ -169,7 +169,7 @@ impl<H: Counted> Shared<H> {
         }
     }
 
-    /// Has the connection looked after, for callers that do not let its task run.
+    /// Notes the task that runs the connection, so that the watchdog hears of each wake.
     pub(crate) fn watch(&self, task: Arc<Watched>) {
         let _ = self.task.set(task);
     }

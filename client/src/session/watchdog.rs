@@ -40,22 +40,18 @@ const LISTED: u8 = 1 << 3;
 
 /// The task that runs a connection, as its session and the watchdog know it.
 pub(crate) struct Watched {
-    connection: Mutex<Connection>,
+    /// `None` when it has ended.
+    connection: Mutex<Option<Connection>>,
     state: AtomicU8,
     watchdog: Arc<Watchdog>,
 }
 
-/// Empty when the connection has ended.
 struct Connection {
-    running: Option<Running>,
-}
-
-struct Running {
     future: Pin<Box<dyn Future<Output = ()> + Send>>,
     /// The task's, once that was polled.
     task: Waker,
     runtime: Handle,
-    /// The last of those that are there to wake a thread of the runtime.
+    /// The newest task that was spawned to wake a thread of the runtime.
     nudge: Option<JoinHandle<()>>,
 }
 
@@ -65,17 +61,17 @@ struct Task(Arc<Watched>);
 impl Watched {
     /// Runs a connection in a task on the current runtime.
     pub(crate) fn spawn(
-        connection: impl Future<Output = ()> + Send + 'static,
+        future: impl Future<Output = ()> + Send + 'static,
     ) -> (Arc<Self>, JoinHandle<()>) {
         let runtime = Handle::current();
-        let running = Running {
-            future: Box::pin(connection),
+        let connection = Connection {
+            future: Box::pin(future),
             task: Waker::noop().clone(),
             runtime: runtime.clone(),
             nudge: None,
         };
         let watched = Arc::new(Self {
-            connection: Mutex::new(Connection { running: Some(running) }),
+            connection: Mutex::new(Some(connection)),
             state: AtomicU8::new(0),
             watchdog: Watchdog::of_this_process(),
         });
@@ -115,41 +111,32 @@ impl Watched {
             Err(TryLockError::WouldBlock) => return true,
             Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
         };
-        let Some(running) = &mut connection.running else { return false };
+        let Some(running) = &mut *connection else { return false };
         running.nudge();
         let (task, runtime) = (running.task.clone(), running.runtime.clone());
         let polled = {
             let _entered = runtime.enter();
-            catch_unwind(AssertUnwindSafe(|| connection.poll(&mut Context::from_waker(&task))))
+            let cx = &mut Context::from_waker(&task);
+            catch_unwind(AssertUnwindSafe(|| running.future.as_mut().poll(cx)))
         };
-        // One that panicked cannot go on.
-        let ended = if polled.is_err() { connection.running.take() } else { None };
+        // One that panicked cannot go on either.
+        let goes_on = matches!(polled, Ok(Poll::Pending));
+        let ended = if goes_on { None } else { connection.take() };
         drop(connection);
         drop(ended);
         // A task that was only late has nothing to do now, or finds the end.
         task.wake();
-        polled.is_ok_and(|polled| polled.is_pending())
-    }
-}
-
-impl Running {
-    /// Has another thread of the runtime wake up, if there is one: the thread that computes may be the one that
-    /// waited for sockets and timers, and the others do not take its place before they have something to run.
-    fn nudge(&mut self) {
-        if self.nudge.as_ref().is_none_or(JoinHandle::is_finished) {
-            self.nudge = Some(self.runtime.spawn(async {}));
-        }
+        goes_on
     }
 }
 
 impl Connection {
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let Some(running) = &mut self.running else { return Poll::Ready(()) };
-        let polled = running.future.as_mut().poll(cx);
-        if polled.is_ready() {
-            self.running = None;
+    /// Wakes another thread of the runtime, if there is one: the thread that computes may be the one that waited
+    /// for sockets and timers, and no other takes its place before it has something to run.
+    fn nudge(&mut self) {
+        if self.nudge.as_ref().is_none_or(JoinHandle::is_finished) {
+            self.nudge = Some(self.runtime.spawn(async {}));
         }
-        polled
     }
 }
 
@@ -161,12 +148,15 @@ impl Future for Task {
         // The watchdog has it for no longer than a poll takes.
         let mut connection = watched.connection.lock().unwrap_or_else(PoisonError::into_inner);
         watched.state.fetch_and(!(WOKEN | OVERDUE), Ordering::AcqRel);
-        if let Some(running) = &mut connection.running
-            && !running.task.will_wake(cx.waker())
-        {
+        let Some(running) = &mut *connection else { return Poll::Ready(()) };
+        if !running.task.will_wake(cx.waker()) {
             running.task.clone_from(cx.waker());
         }
-        connection.poll(cx)
+        let polled = running.future.as_mut().poll(cx);
+        if polled.is_ready() {
+            *connection = None;
+        }
+        polled
     }
 }
 
@@ -175,9 +165,9 @@ impl Drop for Task {
     fn drop(&mut self) {
         let watched = &self.0;
         let Some(mut connection) = watched.watchdog.home.lock(&watched.connection) else { return };
-        let running = connection.running.take();
+        let ended = connection.take();
         drop(connection);
-        drop(running);
+        drop(ended);
     }
 }
 

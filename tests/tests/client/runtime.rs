@@ -1,12 +1,13 @@
 //! The runtime that a connection was made on is gone, or was none to make one on.
 
-use std::{fmt::Debug, sync::mpsc, time::Duration};
+use std::{ffi::OsString, fmt::Debug, sync::mpsc, time::Duration};
 
 use mp_manager::{ADDRESS_VARIABLE, AUTHKEY_VARIABLE, Error, Manager, Result, blocking};
 use mp_manager_tests::{
     AUTHKEY, TestServer,
     daemon::{Reach, aside},
 };
+use tempfile::TempDir;
 use tokio::{
     runtime::{Builder, Runtime},
     sync::oneshot,
@@ -21,14 +22,19 @@ fn runtime() -> Runtime {
     Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("no runtime")
 }
 
-/// A server, and a connection to it that was made on a runtime of its own.
-async fn connected(reach: Reach) -> (Runtime, Option<TestServer>, Manager) {
-    let directory = tempfile::tempdir().expect("no directory");
-    let server = match reach {
+/// A server that is not embedded in its client.
+fn server(reach: Reach, directory: &TempDir) -> Option<TestServer> {
+    match reach {
         Reach::Tcp => Some(TestServer::start()),
         Reach::Unix => Some(TestServer::in_directory(directory.path())),
         Reach::Embedded => None,
-    };
+    }
+}
+
+/// A server, and a connection to it that was made on a runtime of its own.
+async fn connected(reach: Reach) -> (Runtime, Option<TestServer>, Manager) {
+    let directory = tempfile::tempdir().expect("no directory");
+    let server = server(reach, &directory);
     let address = server.as_ref().map(TestServer::address);
     aside(move || {
         let runtime = runtime();
@@ -41,6 +47,16 @@ async fn connected(reach: Reach) -> (Runtime, Option<TestServer>, Manager) {
         (runtime, server, manager.expect("it is there"))
     })
     .await
+}
+
+/// A connection of another process to the manager that its environment names.
+async fn join(environment: Vec<(OsString, OsString)>) -> Manager {
+    let [address, authkey] = [ADDRESS_VARIABLE, AUTHKEY_VARIABLE].map(|name| {
+        let variable = environment.iter().find(|(known, _)| known == name);
+        variable.and_then(|(_, value)| value.to_str()).expect("it is there").to_owned()
+    });
+    let builder = Manager::builder().authkey(authkey);
+    builder.connect(&address).await.expect("it is there")
 }
 
 fn names_the_way_out<T: Debug>(what: &str, outcome: Result<T>) {
@@ -162,15 +178,12 @@ async fn what_a_session_held_is_free_when_its_connection_has_a_thread_of_its_own
     }
 }
 
-/// It is there, but nobody drives it: what is said to the manager is sent all the same, and no answer arrives.
+/// The connection is there, and its runtime does not run: calls may be sent, and no answer arrives.
 #[tokio::test]
 async fn a_timeout_ends_its_call_although_the_runtime_stands_still() {
     for reach in [Reach::Tcp, Reach::Unix] {
         let directory = tempfile::tempdir().unwrap();
-        let server = match reach {
-            Reach::Tcp => TestServer::start(),
-            _ => TestServer::in_directory(directory.path()),
-        };
+        let server = server(reach, &directory).unwrap();
         let address = server.address();
         let (idle, lock, queue) = aside(move || {
             let idle = Builder::new_current_thread().enable_all().build().unwrap();
@@ -249,15 +262,10 @@ fn connecting_on_a_runtime_without_time_or_io_is_an_error_that_names_the_way_out
     }
 }
 
-/// What a client gives back is given back although it computes next, and lets nothing else run on its
-/// threads until another client has it.
+/// A task drops its guard and computes until another client has acquired and released the lock.
 async fn a_lock_is_handed_over_by_a_task_that_computes(reach: Reach, runtime: Runtime) {
     let directory = tempfile::tempdir().unwrap();
-    let server = match reach {
-        Reach::Tcp => Some(TestServer::start()),
-        Reach::Unix => Some(TestServer::in_directory(directory.path())),
-        Reach::Embedded => None,
-    };
+    let server = server(reach, &directory);
     let address = server.as_ref().map(TestServer::address);
     let (reached, reach) = oneshot::channel();
     let (acquired, computes) = mpsc::channel();
@@ -281,12 +289,7 @@ async fn a_lock_is_handed_over_by_a_task_that_computes(reach: Reach, runtime: Ru
         assert_eq!(outcome, Ok(()), "the lock is not handed over");
     });
     let other = async move {
-        let environment = reach.await.unwrap();
-        let [address, authkey] = [ADDRESS_VARIABLE, AUTHKEY_VARIABLE].map(|name| {
-            let variable = environment.iter().find(|(known, _)| known == name);
-            variable.unwrap().1.to_str().unwrap().to_owned()
-        });
-        let manager = Manager::builder().authkey(authkey).connect(&address).await.unwrap();
+        let manager = join(reach.await.unwrap()).await;
         let lock = manager.lock("migrate").await.unwrap();
         let guard = soon("acquire", lock.acquire()).await.unwrap();
         guard.release().await.unwrap();
@@ -313,7 +316,7 @@ async fn a_lock_is_handed_over_although_a_thread_of_its_runtime_computes() {
     }
 }
 
-/// The task that was to run the connection next is stuck with the thread that computes.
+/// The connection's task waits for the thread that computes, and so does the runtime's driver.
 #[tokio::test]
 async fn calls_of_other_tasks_end_although_one_computes_after_a_call() {
     let server = TestServer::start();
