@@ -39,6 +39,8 @@ pub(crate) struct Connection {
     phase: Mutex<Phase>,
     session_over: Notify,
     host: Weak<Host>,
+    /// There is no socket: the client is in the server's process.
+    is_inside: bool,
     /// The other end is closed; it did not only fail here.
     is_closed: AtomicBool,
 }
@@ -70,8 +72,16 @@ impl Connection {
             phase: Mutex::new(Phase::New),
             session_over: Notify::new(),
             host,
+            is_inside: false,
             is_closed: AtomicBool::new(false),
         }
+    }
+
+    /// The place of a client in the server's process.
+    pub(crate) fn inside(peer: String, permit: Permit, host: Weak<Host>) -> Self {
+        let mut connection = Self::new(peer, permit, None, host);
+        connection.is_inside = true;
+        connection
     }
 
     /// It is known what a handshake is bound to.
@@ -152,10 +162,10 @@ impl Connection {
         }
     }
 
-    /// Whether it proves that the client has ended, or has nothing any more: the other end of a unix
+    /// Whether its end proves that the client has ended, or has nothing any more: the other end of a unix
     /// socket is closed. One that only failed on this side proves nothing.
     pub(crate) fn proves_death(&self) -> bool {
-        self.is_unix() && self.is_closed.load(Ordering::Relaxed)
+        self.is_inside || (self.is_unix() && self.is_closed.load(Ordering::Relaxed))
     }
 }
 

@@ -77,8 +77,7 @@ impl Inside {
         };
         // It takes nobody's place, as there is no connection.
         let permit = host.admission.turn_away(Peer::Local);
-        let connection = Connection::new(PEER.into(), permit, None, Weak::clone(&self.host));
-        let connection = Arc::new(connection);
+        let connection = Arc::new(Connection::inside(PEER.into(), permit, Weak::clone(&self.host)));
         connection.end_handshake(Some(attachment));
         // There is no other stream that could have them.
         let (attachment, beats) = connection.open_beats().ok_or_else(engine::shutting_down)?;
@@ -90,8 +89,8 @@ impl Inside {
 impl Begun {
     /// Takes in the client's frames and beats, and gives the server's back, each when it is polled.
     ///
-    /// Dropping the frames is as good as a connection that is cut: the session waits for another one until its
-    /// lease is over.
+    /// Dropping the frames ends the session: nobody else could go on with it. Whoever drops them has to know before
+    /// that what the session held is lost.
     pub fn streams(
         self,
         frames: impl Stream<Item = Bytes> + Send + Unpin + 'static,
@@ -104,23 +103,31 @@ impl Begun {
         let inbound = frames.map(Ok);
         let stream = SessionStream::new(Arc::clone(&host), &attachment, inbound, connection);
         let beats = Beats::new(host, (attachment, place), beats.map(Ok));
-        (Entered { stream, runtime }, beats)
+        (Entered { stream: Some(stream), runtime }, beats)
     }
 }
 
-/// A stream that is polled in a runtime, whatever else is polled around it.
+/// A stream that is polled and dropped in a runtime, whatever else is there.
 struct Entered<S> {
-    stream: S,
+    /// Always there, until this is dropped.
+    stream: Option<S>,
     runtime: Handle,
 }
 
 impl<S: Stream + Unpin> Stream for Entered<S> {
     type Item = S::Item;
 
-    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<S::Item>> {
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let Self { stream, runtime } = &mut *self;
         let _entered = runtime.enter();
-        Pin::new(stream).poll_next(cx)
+        stream.as_mut().map_or(Poll::Ready(None), |stream| Pin::new(stream).poll_next(cx))
+    }
+}
+
+impl<S> Drop for Entered<S> {
+    fn drop(&mut self) {
+        let _entered = self.runtime.enter();
+        self.stream = None;
     }
 }
 

@@ -54,10 +54,20 @@ pub(crate) struct Target {
     pub(crate) reconnect_timeout: Duration,
     /// Whether to go on with a new session when one is lost.
     pub(crate) reopen: bool,
-    /// The manager is in this process: the session begins there. If it ever has to be resumed, that is done at
-    /// the address, as by anybody else.
+    /// The manager is in this process: the session begins there. Another one, if it is lost, begins at the
+    /// address, as anybody else's.
     #[cfg(feature = "embedded")]
     pub(crate) inside: Option<Inside>,
+}
+
+impl Target {
+    /// Whether the manager is in this process.
+    pub(crate) fn is_embedded(&self) -> bool {
+        #[cfg(feature = "embedded")]
+        return self.inside.is_some();
+        #[cfg(not(feature = "embedded"))]
+        false
+    }
 }
 
 /// A connection that is authenticated.

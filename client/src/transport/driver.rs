@@ -56,7 +56,7 @@ pub(crate) async fn open(target: &Target) -> Result<(Arc<Link>, JoinHandle<()>)>
     let policy = Policy {
         reconnect_timeout: target.reconnect_timeout,
         reopen: target.reopen,
-        end_is_death: matches!(target.address, Address::Unix(_)),
+        end_is_death: target.is_embedded() || matches!(target.address, Address::Unix(_)),
     };
     let session = Session::new(Clock::system(), policy);
     #[cfg(feature = "embedded")]

@@ -158,6 +158,32 @@ async fn what_a_session_held_is_free_when_its_runtime_has_ended() {
     }
 }
 
+/// An owner has no connection that others could see the end of.
+#[tokio::test]
+async fn what_the_owner_of_an_embedded_manager_held_is_free_when_its_runtime_has_ended() {
+    for one_thread in [false, true] {
+        let (runtime, guard, manager) = aside(move || {
+            let runtime = if one_thread {
+                Builder::new_current_thread().enable_all().build().unwrap()
+            } else {
+                runtime()
+            };
+            let (guard, manager) = runtime.block_on(async {
+                let manager = Manager::builder().lease(LONG).start().await.unwrap();
+                let guard = manager.lock("migrate").await.unwrap().acquire().await.unwrap();
+                (guard, manager)
+            });
+            (runtime, guard, manager)
+        })
+        .await;
+        let other = join(manager.environment()).await;
+        let lock = other.lock("migrate").await.unwrap();
+        aside(move || drop(runtime)).await;
+        soon("acquire", lock.acquire()).await.unwrap().release().await.unwrap();
+        assert!(guard.is_lost());
+    }
+}
+
 #[tokio::test]
 async fn what_a_session_held_is_free_when_its_connection_has_a_thread_of_its_own() {
     let server = TestServer::start();
