@@ -379,7 +379,7 @@ impl Manager {
     /// Says goodbye and waits until the manager has taken note, as [`crate::Manager::close`].
     ///
     /// # Errors
-    /// None today; a connection that is broken already is as good as closed.
+    /// None today.
     ///
     /// ```
     /// # use mp_manager::blocking::Manager;

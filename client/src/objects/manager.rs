@@ -386,8 +386,11 @@ impl Manager {
     /// Says goodbye and waits until the manager has taken note: what the session held is released
     /// now. Proxies and guards of this session cannot be used any more.
     ///
+    /// If the connection breaks meanwhile, or was broken, the goodbye is said on another one. A manager that does not
+    /// take note within some five seconds keeps what the session held until its lease has run out.
+    ///
     /// # Errors
-    /// None today; a connection that is broken already is as good as closed.
+    /// None today.
     ///
     /// ```
     /// # use mp_manager::Manager;

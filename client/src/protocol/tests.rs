@@ -705,6 +705,19 @@ fn a_connection_on_which_nothing_is_heard_is_given_up_in_time() {
 }
 
 #[test]
+fn a_goodbye_is_said_again_on_the_next_connection_which_has_as_long_to_hear_it() {
+    let mut session = Fixture::new();
+    session.step(|machine, now, effects| machine.say_goodbye(now, effects));
+    assert!(session.frame().goodbye.is_some());
+    session.wait(2_000);
+    assert!(session.tick().stale);
+    session.resume();
+    assert!(!session.tick().stale);
+    assert!(session.frame().goodbye.is_some());
+    assert!(matches!(session.poll_frame(session.connection), Poll::Ready(None)));
+}
+
+#[test]
 fn notices_of_loss_are_counted() {
     let mut session = Fixture::new();
     let lost = vec![mp_manager_proto::v1::Lost { object: 1, token: 7 }];

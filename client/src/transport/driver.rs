@@ -5,6 +5,7 @@
 
 use std::{
     future::poll_fn,
+    mem,
     pin::Pin,
     sync::{Arc, Weak},
     thread,
@@ -46,7 +47,8 @@ const LOOK: Duration = Duration::from_millis(100);
 
 /// A packet that is lost must not cost the lease: one attempt takes no longer than this.
 const LONGEST_ATTEMPT: Duration = Duration::from_secs(3);
-/// How long the end of a runtime waits for the goodbyes of its connections, each.
+/// How long a goodbye may take on another connection, as the one that there was is gone. The end of a runtime waits
+/// for those of its connections, each.
 const LONGEST_FAREWELL: Duration = Duration::from_millis(500);
 /// The manager was not heard in time for what it must keep: looked at no more often than this.
 const SHORTEST_SLEEP: Duration = Duration::from_millis(1);
@@ -107,7 +109,8 @@ fn open_inside(
 /// Runs a connection until its session ends.
 fn spawn(connection: Connection, streams: Streams) -> JoinHandle<()> {
     let session = Arc::clone(&connection.session);
-    let (watched, task) = Watched::spawn(Driver(connection).run(streams));
+    let driver = Driver { connection, streams: Some(streams) };
+    let (watched, task) = Watched::spawn(driver.run());
     session.watch(watched);
     task
 }
@@ -118,21 +121,47 @@ struct Connection {
     link: Weak<Link>,
 }
 
-/// The task that runs a connection. When it is dropped or panics, the session ends.
-struct Driver(Connection);
+/// The task that runs a connection. When it is dropped or panics, the session ends, and its streams after it:
+/// their end frees what the session held.
+struct Driver {
+    connection: Connection,
+    /// `None` while there is no connection.
+    streams: Option<Streams>,
+}
 
 impl Driver {
-    async fn run(self, streams: Streams) {
-        self.0.run(streams).await;
+    async fn run(mut self) {
+        let connection = &self.connection;
+        let session = &connection.session;
+        let mut is_last = false;
+        while let Some(streams) = &mut self.streams {
+            match connection.converse(streams).await {
+                End::Gone(_) if is_last => break,
+                End::Gone(why) => {
+                    session.disconnected(Refusal::new(Reason::SessionEnded, why));
+                }
+                _ if session.is_leaving() => break,
+                End::Farewell(why) => session.farewell(why),
+                End::Over => {
+                    let why = "the manager ended the connection";
+                    session.disconnected(Refusal::new(Reason::SessionEnded, why));
+                }
+            }
+            // On a unix socket what was held is lost before the manager can take its end for ours.
+            self.streams = None;
+            self.streams = connection.connect_again().await;
+            is_last = session.is_leaving();
+        }
+        session.end(closed());
     }
 }
 
 impl Drop for Driver {
     fn drop(&mut self) {
-        let Connection { target, session, .. } = &self.0;
-        // In a fork there is nothing to end, and perhaps nobody to unlock it.
+        let Connection { target, session, .. } = &self.connection;
+        // In a fork there is nothing to end, and perhaps nobody to unlock it, nor an embedded manager's.
         if !session.home.is_here() {
-            return;
+            return mem::forget(self.streams.take());
         }
         let abandoned = session.abandoned();
         session.end(driver_ended(thread::panicking()));
@@ -199,6 +228,8 @@ async fn next<T>(said: &mut Said<T>) -> Option<Result<T, Status>> {
 enum End {
     /// The connection is gone, for this reason.
     Gone(String),
+    /// The manager has ended it.
+    Over,
     /// The manager has ended the session.
     Farewell(Refusal),
 }
@@ -244,31 +275,6 @@ impl Connection {
         Ok((frames, beats, answers))
     }
 
-    /// Until it is all over.
-    async fn run(&self, mut streams: Streams) {
-        loop {
-            let end = self.converse(&mut streams).await;
-            if self.session.is_leaving() {
-                return self.session.end(closed());
-            }
-            match end {
-                End::Gone(why) => {
-                    self.session.disconnected(Refusal::new(Reason::SessionEnded, why))
-                }
-                End::Farewell(why) => self.session.farewell(why),
-            }
-            // On a unix socket what was held is lost before the manager can take its end for ours.
-            drop(streams);
-            streams = tokio::select! {
-                again = self.reconnect() => match again {
-                    Some(streams) => streams,
-                    None => return,
-                },
-                () = self.leave() => return self.session.end(closed()),
-            };
-        }
-    }
-
     /// Takes in what the manager says, until it says no more.
     async fn converse(&self, streams: &mut Streams) -> End {
         let Streams { number, tasks, frames, beats, answers } = streams;
@@ -281,7 +287,7 @@ impl Connection {
                             return End::Farewell(why);
                         }
                     }
-                    None => return End::Gone("the manager ended the connection".into()),
+                    None => return End::Over,
                     Some(Err(status)) => return End::Gone(explain(&status)),
                 }
             }
@@ -322,6 +328,18 @@ impl Connection {
                 () = self.session.wanted.notified() => {}
             }
         }
+    }
+
+    /// Makes the next connection; `None` when it is all over.
+    async fn connect_again(&self) -> Option<Streams> {
+        tokio::select! {
+            biased;
+            () = self.leave() => {}
+            again = self.reconnect() => return again,
+        }
+        // What a goodbye does not release waits for the end of the lease.
+        self.session.abandoned()?;
+        timeout(LONGEST_FAREWELL, self.attempt()).await.ok()?.ok()
     }
 
     /// Connects again, as the session says; `None` when it is all over.

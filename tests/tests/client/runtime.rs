@@ -6,6 +6,7 @@ use mp_manager::{ADDRESS_VARIABLE, AUTHKEY_VARIABLE, Error, Manager, Result, blo
 use mp_manager_tests::{
     AUTHKEY, TestServer,
     daemon::{Reach, aside},
+    fault_proxy::{Cut, FaultProxy},
 };
 use tempfile::TempDir;
 use tokio::{
@@ -181,6 +182,46 @@ async fn what_the_owner_of_an_embedded_manager_held_is_free_when_its_runtime_has
         aside(move || drop(runtime)).await;
         soon("acquire", lock.acquire()).await.unwrap().release().await.unwrap();
         assert!(guard.is_lost());
+    }
+}
+
+/// Over a network only a goodbye ends a session before its lease, and a connection that is there to say it on may
+/// not be.
+#[tokio::test]
+async fn what_a_session_held_is_free_when_it_is_closed_after_its_connection_was_cut() {
+    let server = TestServer::start();
+    let observer = Manager::connect(&server.address(), AUTHKEY).await.unwrap();
+    let lock = observer.lock("migrate").await.unwrap();
+    let proxy = FaultProxy::start(server.address().parse().unwrap()).await.unwrap();
+    for closes in [false, true] {
+        let address = format!("tcp://{}", proxy.address());
+        let (reaches, reached) = oneshot::channel();
+        let (cut, was_cut) = mpsc::channel();
+        let holder = aside(move || {
+            let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(async {
+                let builder = Manager::builder().authkey(AUTHKEY).lease(LONG);
+                let manager = builder.connect(&address).await.unwrap();
+                let guard = manager.lock("migrate").await.unwrap().acquire().await.unwrap();
+                reaches.send(()).unwrap();
+                // Nothing runs the connection meanwhile.
+                was_cut.recv_timeout(LONG).unwrap();
+                if closes {
+                    soon("close", manager.close()).await.unwrap();
+                    assert!(guard.is_lost());
+                }
+            });
+        });
+        let cuts = async {
+            reached.await.unwrap();
+            assert_eq!(proxy.cut_all(Cut::Reset), 1);
+            while proxy.connections() > 0 {
+                tokio::task::yield_now().await;
+            }
+            cut.send(()).unwrap();
+            soon("acquire", lock.acquire()).await.unwrap().release().await.unwrap();
+        };
+        tokio::join!(holder, cuts);
     }
 }
 

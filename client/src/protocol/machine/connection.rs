@@ -75,6 +75,9 @@ impl<H: Counted> Machine<H> {
         self.is_acquainted = true;
         self.connection += 1;
         self.outbox.begin_connection();
+        if self.is_leaving() {
+            (self.goodbye, self.goodbye_at) = (Goodbye::Due, Some(now));
+        }
         if resumed {
             self.prepare_resumption();
         }
