@@ -70,10 +70,10 @@
 //! The connection is run by a task on the tokio runtime that [`Manager::connect`] is awaited on. When
 //! that runtime is dropped, as after each `#[tokio::test]`, the session ends with it: every call is an
 //! error that says so. While a task computes without awaiting, a thread of the process sends requests,
-//! releases and acknowledgements, some 10 ms later than otherwise. It cannot receive for a runtime with a single
-//! thread, nor send more than the socket's buffer takes; and it does nothing for a connection that no call or guard
-//! has used right before. The session is lost if that lasts for its lease. A client on a runtime where tasks
-//! compute, or one in a `static` that several runtimes use, wants
+//! releases and acknowledgements, some 10 ms later than otherwise, and has another thread of the runtime wait for
+//! sockets and timers. A runtime with a single thread has no other: nothing is received meanwhile, no more is sent than
+//! the socket's buffer takes, and the session is lost if that lasts for its lease. A client on such a runtime, or one in
+//! a `static` that several runtimes use, wants
 //! [`Builder::background_thread`], which gives the connection a thread and a runtime of its own; so does
 //! a test that [pauses the clock](https://docs.rs/tokio/latest/tokio/time/fn.pause.html). The
 //! [`blocking`] interface always has that thread.

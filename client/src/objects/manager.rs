@@ -20,9 +20,9 @@ use crate::{
 ///
 /// The connection is run by a task on the current tokio runtime, and ends with it. While a task
 /// computes without awaiting, a thread of the process sends what was given back or acknowledged, some 10 ms later
-/// than otherwise; [Runtimes](crate#runtimes) says what it cannot do. A session that computing keeps from
-/// hearing of its manager for a lease is lost.
-/// [`Builder::background_thread`](crate::Builder::background_thread) gives the connection a thread of its own.
+/// than otherwise. A session whose runtime has a single thread that computes for as long as the lease is lost
+/// ([Runtimes](crate#runtimes)); [`Builder::background_thread`](crate::Builder::background_thread) gives the connection
+/// a thread of its own.
 ///
 /// When the connection breaks it is made again, and the session goes on: calls that were under way
 /// wait, and are executed once. See [`Builder::lease`](crate::Builder::lease) and [`Builder::reconnect_timeout`](crate::Builder::reconnect_timeout) for what

@@ -393,7 +393,11 @@ impl<H: Counted> Shared<H> {
     /// Runs the timers that are due on a connection.
     pub(crate) fn tick(&self) -> Tick {
         let now = self.now();
-        self.step_machine(self.lock(), |machine, effects| machine.tick(now, effects))
+        let tick = self.step_machine(self.lock(), |machine, effects| machine.tick(now, effects));
+        if let Some(task) = self.task.get() {
+            task.note_timer(tick.next.saturating_sub(now));
+        }
+        tick
     }
 
     /// The manager answered a beat; it has taken in our frames up to `frames`, too.

@@ -3,13 +3,16 @@
 //! A call, or a guard that is dropped, wakes that task. tokio puts a task that was woken where the same
 //! thread runs it next and no other one looks for it, so that code that computes without awaiting would
 //! keep what it has just given back.
+//!
+//! The thread that computes may also be the one that waited for sockets and timers, and no other thread of its
+//! runtime takes its place before it has something to run: then no beat is sent, and it gets something to run.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
     sync::{
-        Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, TryLockError,
-        atomic::{AtomicU8, Ordering},
+        Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, TryLockError, Weak,
+        atomic::{AtomicU8, AtomicU64, Ordering},
     },
     task::{Context, Poll, Waker},
     thread,
@@ -26,7 +29,11 @@ const INTERVAL: Duration = Duration::from_millis(5);
 const LARGEST_SHARE: u32 = 20;
 /// as long as they are looked at this often.
 const LONGEST_INTERVAL: Duration = Duration::from_millis(100);
-/// The thread ends when no connection has had anything to send for so long.
+/// A task whose timer is so late has a runtime whose timers do not run.
+const LATE: Duration = Duration::from_millis(100);
+/// Timers are looked at this often, as one may be set after the last look,
+const LONGEST_NAP: Duration = Duration::from_secs(1);
+/// and the thread ends when there has been no connection for so long.
 const LONGEST_IDLE: Duration = Duration::from_secs(10);
 
 /// A call has woken the task, which has not run since.
@@ -43,8 +50,13 @@ pub(crate) struct Watched {
     /// `None` when it has ended.
     connection: Mutex<Option<Connection>>,
     state: AtomicU8,
+    /// When its timer has the task run, by the watchdog's clock.
+    timer: AtomicU64,
     watchdog: Arc<Watchdog>,
 }
+
+/// No timer is set.
+const NEVER: u64 = u64::MAX;
 
 struct Connection {
     future: Pin<Box<dyn Future<Output = ()> + Send>>,
@@ -59,33 +71,58 @@ struct Connection {
 struct Task(Arc<Watched>);
 
 impl Watched {
-    /// Runs a connection in a task on the current runtime.
-    pub(crate) fn spawn(
-        future: impl Future<Output = ()> + Send + 'static,
-    ) -> (Arc<Self>, JoinHandle<()>) {
-        let runtime = Handle::current();
+    /// A connection that a task on the current runtime will run.
+    pub(crate) fn new(future: impl Future<Output = ()> + Send + 'static) -> Arc<Self> {
         let connection = Connection {
             future: Box::pin(future),
             task: Waker::noop().clone(),
-            runtime: runtime.clone(),
+            runtime: Handle::current(),
             nudge: None,
         };
-        let watched = Arc::new(Self {
+        Arc::new(Self {
             connection: Mutex::new(Some(connection)),
             state: AtomicU8::new(0),
+            timer: AtomicU64::new(NEVER),
             watchdog: Watchdog::of_this_process(),
-        });
-        watched.note_wake();
-        let task = runtime.spawn(Task(Arc::clone(&watched)));
-        (watched, task)
+        })
+    }
+
+    /// Spawns the task.
+    pub(crate) fn spawn(self: &Arc<Self>) -> JoinHandle<()> {
+        self.watchdog.watch(self);
+        self.note_wake();
+        tokio::spawn(Task(Arc::clone(self)))
     }
 
     /// Notes that the task is about to be woken, by a caller that may not let it run.
     pub(crate) fn note_wake(self: &Arc<Self>) {
         let before = self.state.fetch_or(WOKEN | ACTIVE | LISTED, Ordering::AcqRel);
         if before & LISTED == 0 {
-            self.watchdog.watch(Arc::clone(self));
+            self.watchdog.look_at(Arc::clone(self));
         }
+    }
+
+    /// Notes that a timer has the task run after `delay`.
+    pub(crate) fn note_timer(&self, delay: Duration) {
+        let at = self.watchdog.now().saturating_add(delay);
+        self.timer.store(millis(at), Ordering::Relaxed);
+    }
+
+    /// Wakes another thread of the runtime if the timer is late; when it is to run otherwise.
+    fn look_at_timer(&self, now: Duration) -> u64 {
+        let at = self.timer.load(Ordering::Relaxed);
+        if at.saturating_add(millis(LATE)) > millis(now) {
+            return at;
+        }
+        // Unless it has been set again meanwhile.
+        let _ = self.timer.compare_exchange(at, NEVER, Ordering::Relaxed, Ordering::Relaxed);
+        // One that is polled has no late timers.
+        if let Ok(mut connection) = self.connection.try_lock()
+            && let Some(running) = &mut *connection
+        {
+            running.nudge();
+        }
+        NEVER
     }
 
     /// Polls the connection if its task is overdue; whether to look again.
@@ -131,8 +168,7 @@ impl Watched {
 }
 
 impl Connection {
-    /// Wakes another thread of the runtime, if there is one: the thread that computes may be the one that waited
-    /// for sockets and timers, and no other takes its place before it has something to run.
+    /// Wakes another thread of the runtime, if there is one that waits.
     fn nudge(&mut self) {
         if self.nudge.as_ref().is_none_or(JoinHandle::is_finished) {
             self.nudge = Some(self.runtime.spawn(async {}));
@@ -174,19 +210,36 @@ impl Drop for Task {
 /// The thread that looks after the connections of a process.
 struct Watchdog {
     home: Home,
+    began: Instant,
     new: Mutex<New>,
     changed: Condvar,
 }
 
 #[derive(Default)]
 struct New {
-    watched: Vec<Arc<Watched>>,
+    woken: Vec<Arc<Watched>>,
+    connections: Vec<Weak<Watched>>,
     is_running: bool,
+}
+
+/// What the thread knows.
+#[derive(Default)]
+struct Known {
+    /// Those that calls have woken not long ago.
+    woken: Vec<Arc<Watched>>,
+    connections: Vec<Weak<Watched>>,
+    /// When to look at their timers.
+    next_look: Duration,
 }
 
 impl Watchdog {
     fn new() -> Arc<Self> {
-        Arc::new(Self { home: Home::here(), new: Mutex::default(), changed: Condvar::new() })
+        Arc::new(Self {
+            home: Home::here(),
+            began: Instant::now(),
+            new: Mutex::default(),
+            changed: Condvar::new(),
+        })
     }
 
     /// In a fork each connection has its own: the thread of the parent's is not there.
@@ -196,9 +249,23 @@ impl Watchdog {
         if first.home.is_here() { Arc::clone(first) } else { Self::new() }
     }
 
-    fn watch(self: &Arc<Self>, watched: Arc<Watched>) {
+    fn now(&self) -> Duration {
+        self.began.elapsed()
+    }
+
+    /// Looks after a connection from now on.
+    fn watch(self: &Arc<Self>, watched: &Arc<Watched>) {
+        self.tell(|new| new.connections.push(Arc::downgrade(watched)));
+    }
+
+    /// Looks at a connection soon.
+    fn look_at(self: &Arc<Self>, watched: Arc<Watched>) {
+        self.tell(|new| new.woken.push(watched));
+    }
+
+    fn tell(self: &Arc<Self>, news: impl FnOnce(&mut New)) {
         let Some(mut new) = self.home.lock(&self.new) else { return };
-        new.watched.push(watched);
+        news(&mut new);
         if !new.is_running {
             let watchdog = Arc::clone(self);
             let thread = thread::Builder::new().name("mp-manager-watchdog".into());
@@ -209,30 +276,58 @@ impl Watchdog {
     }
 
     fn run(&self) {
-        let mut watched = Vec::new();
-        while self.take_in(&mut watched) {
-            let began = Instant::now();
-            watched.retain(|watched: &Arc<Watched>| watched.look());
-            thread::sleep((began.elapsed() * LARGEST_SHARE).clamp(INTERVAL, LONGEST_INTERVAL));
+        let mut known = Known::default();
+        while self.take_in(&mut known) {
+            let began = self.now();
+            known.woken.retain(|watched| watched.look());
+            if known.next_look <= began {
+                known.look_at_timers(began);
+            }
+            if !known.woken.is_empty() {
+                let took = self.now().saturating_sub(began);
+                thread::sleep((took * LARGEST_SHARE).clamp(INTERVAL, LONGEST_INTERVAL));
+            }
         }
     }
 
-    /// Takes in what is new, and waits for that if there is nothing else; whether there is something.
-    fn take_in(&self, watched: &mut Vec<Arc<Watched>>) -> bool {
+    /// Takes in what is new, once there is something to do; whether there is a connection.
+    fn take_in(&self, known: &mut Known) -> bool {
         let mut new = self.lock();
-        if watched.is_empty() && new.watched.is_empty() {
-            let waited =
-                self.changed.wait_timeout_while(new, LONGEST_IDLE, |new| new.watched.is_empty());
+        if known.woken.is_empty() && new.woken.is_empty() {
+            let left = known.next_look.saturating_sub(self.now());
+            let longest = if known.connections.is_empty() { LONGEST_IDLE } else { left };
+            let nothing = |new: &mut New| new.woken.is_empty() && new.connections.is_empty();
+            let waited = self.changed.wait_timeout_while(new, longest, nothing);
             new = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
-        watched.append(&mut new.watched);
-        new.is_running = !watched.is_empty();
+        known.woken.append(&mut new.woken);
+        known.connections.append(&mut new.connections);
+        new.is_running = !(known.woken.is_empty() && known.connections.is_empty());
         new.is_running
     }
 
     fn lock(&self) -> MutexGuard<'_, New> {
         self.new.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+impl Known {
+    /// Looks at the timers of all connections, and forgets those that are gone.
+    fn look_at_timers(&mut self, now: Duration) {
+        let mut next = NEVER;
+        self.connections.retain(|connection| {
+            let connection = connection.upgrade();
+            let timer = connection.as_ref().map(|connection| connection.look_at_timer(now));
+            next = next.min(timer.unwrap_or(NEVER));
+            connection.is_some()
+        });
+        let next = Duration::from_millis(next).saturating_add(LATE);
+        self.next_look = next.clamp(now + LATE, now + LONGEST_NAP);
+    }
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(NEVER)
 }
 
 #[cfg(test)]
@@ -248,6 +343,14 @@ mod tests {
 
     /// Nothing here takes as long.
     const LONG: Duration = Duration::from_secs(60);
+
+    fn spawn(
+        connection: impl Future<Output = ()> + Send + 'static,
+    ) -> (Arc<Watched>, JoinHandle<()>) {
+        let watched = Watched::new(connection);
+        let task = watched.spawn();
+        (watched, task)
+    }
 
     /// Says when it is dropped.
     struct Dropped(mpsc::Sender<()>);
@@ -267,7 +370,7 @@ mod tests {
             let _ends = ends;
             pending().await
         };
-        let (watched, _) = runtime.block_on(async { Watched::spawn(connection) });
+        let watched = runtime.block_on(async { spawn(connection).0 });
         drop(runtime);
         assert_eq!(ended.try_recv(), Ok(()));
         assert!(!watched.poll_for_task());
@@ -278,7 +381,7 @@ mod tests {
         let runtime = Builder::new_current_thread().build().unwrap();
         let _entered = runtime.enter();
         let (polled, polls) = mpsc::channel();
-        let (watched, _) = Watched::spawn(poll_fn(move |_| {
+        let (watched, _) = spawn(poll_fn(move |_| {
             let _ = polled.send(thread::current().name().map(String::from));
             Poll::<()>::Pending
         }));
@@ -299,7 +402,7 @@ mod tests {
             panic!("as the test wants it");
         };
         let (_, task) = runtime.block_on(async {
-            let spawned = Watched::spawn(connection);
+            let spawned = spawn(connection);
             ended.recv_timeout(LONG).unwrap();
             spawned
         });

@@ -110,9 +110,9 @@ fn open_inside(
 fn spawn(connection: Connection, streams: Streams) -> JoinHandle<()> {
     let session = Arc::clone(&connection.session);
     let driver = Driver { connection, streams: Some(streams) };
-    let (watched, task) = Watched::spawn(driver.run());
-    session.watch(watched);
-    task
+    let watched = Watched::new(driver.run());
+    session.watch(Arc::clone(&watched));
+    watched.spawn()
 }
 
 struct Connection {

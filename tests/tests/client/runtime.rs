@@ -425,3 +425,38 @@ async fn calls_of_other_tasks_end_although_one_computes_after_a_call() {
     };
     tokio::join!(holder, other);
 }
+
+/// The thread that computes is the one that waited for sockets and timers, and no call makes another one take its
+/// place.
+#[tokio::test]
+async fn a_session_goes_on_although_a_task_computes_for_longer_than_its_lease() {
+    const LEASE: Duration = Duration::from_secs(3);
+    let server = TestServer::start();
+    let address = server.address();
+    let (reaches, reached) = oneshot::channel();
+    let (waited, computes) = mpsc::channel();
+    let holder = aside(move || {
+        let threads = Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+        threads.block_on(async {
+            let builder = Manager::builder().authkey(AUTHKEY).lease(LEASE);
+            let manager = builder.connect(&address).await.unwrap();
+            let guard = manager.lock("migrate").await.unwrap().acquire().await.unwrap();
+            let task = tokio::spawn(async move {
+                // Long after the call, and run by the thread that has waited for that timer.
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                reaches.send(()).unwrap();
+                computes.recv_timeout(LONG).unwrap();
+                assert!(!guard.is_lost());
+            });
+            task.await.unwrap();
+        });
+    });
+    let other = async {
+        let manager = Manager::connect(&server.address(), AUTHKEY).await.unwrap();
+        let lock = manager.lock("migrate").await.unwrap();
+        reached.await.unwrap();
+        assert!(lock.acquire_timeout(2 * LEASE).await.unwrap().is_none());
+        waited.send(()).unwrap();
+    };
+    tokio::join!(holder, other);
+}
