@@ -27,7 +27,10 @@ use mp_manager_bench::{
     daemon::{Daemon, Transport, built_with_this},
 };
 use mp_manager_tests::fault_proxy::FaultProxy;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::{
+    task::JoinSet,
+    time::{Instant, sleep_until, timeout},
+};
 
 use sample::{NUMBERS, Sample};
 use work::{Soak, Work};
@@ -103,8 +106,10 @@ async fn soak(arguments: &Arguments) -> io::Result<bool> {
     let observer = Manager::connect(daemon.address(), AUTHKEY).await.map_err(io::Error::other)?;
     let soak = Arc::new(Soak::new(daemon.address(), proxy));
     let works = if arguments.only.is_empty() { Work::ALL } else { &arguments.only[..] };
+    // They end before the daemon does.
+    let mut clients = JoinSet::new();
     for &work in works {
-        tokio::spawn(Arc::clone(&soak).repeat(work));
+        clients.spawn(Arc::clone(&soak).repeat(work));
     }
 
     let every = Duration::from_secs_f64(arguments.every.max(0.1));
@@ -128,6 +133,7 @@ async fn soak(arguments: &Arguments) -> io::Result<bool> {
             break;
         }
     }
+    clients.shutdown().await;
     let mut is_well = !soak.has_failed.load(Ordering::Relaxed);
     for number in &NUMBERS {
         if let Some(why) = number.why_not_flat(samples.get(1..).unwrap_or_default()) {
