@@ -26,7 +26,7 @@ pub(crate) use self::{
     deadline::Deadline,
     effects::Effects,
     grants::{GrantId, Granted, Guard, Loss, LossListener},
-    machine::{Answered, Begun, Connected, Established, Machine, NewCall, Noted, Polled, Tick},
+    machine::{Abandoned, Answered, Begun, Connected, Machine, NewCall, Noted, Polled, Tick},
     outcome::{Expiry, expiry},
     reconnect::{Policy, Step},
     refusals::{closed, driver_ended},

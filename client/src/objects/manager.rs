@@ -386,8 +386,9 @@ impl Manager {
     /// Says goodbye and waits until the manager has taken note: what the session held is released
     /// now. Proxies and guards of this session cannot be used any more.
     ///
-    /// If the connection breaks meanwhile, or was broken, the goodbye is said on another one. A manager that does not
-    /// take note within some five seconds keeps what the session held until its lease has run out.
+    /// What is held is lost as soon as this begins. If the connection is broken, the goodbye is said on another one, if
+    /// that can be made at once, in half a second at most. A manager that does not take note, which is waited for for
+    /// some five seconds at most, keeps what the session held until its lease has run out.
     ///
     /// # Errors
     /// None today.

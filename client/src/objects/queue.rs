@@ -430,7 +430,7 @@ where
     /// item that had been handed over meanwhile goes back to its place. Once the manager knows that it
     /// was returned it is this process's alone, and would be lost with it: [`lease`](Self::lease) is for items that
     /// must not be. The manager is told right after, or [some 10 ms](crate::Manager) later if the process computes
-    /// at once: if it is killed before, somebody else gets the item as well.
+    /// at once: if it is killed before, or exits while a handle is left, somebody else gets the item as well.
     ///
     /// # Errors
     /// [`Error::QueueShutDown`] if the queue is shut down and empty, also meanwhile;

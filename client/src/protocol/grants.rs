@@ -134,6 +134,11 @@ impl Grants {
         released
     }
 
+    /// The session is about to be ended, and with it every grant.
+    pub(super) fn lose_all(&mut self, losses: &mut Losses) {
+        self.held.values_mut().for_each(|held| _ = held.lose(Loss::Session, losses));
+    }
+
     /// The session is over, and with it every grant.
     pub(super) fn lose_session(&mut self, why: Loss, losses: &mut Losses) {
         self.ends.truncate(ENDS - 1);

@@ -66,7 +66,7 @@ pub(crate) struct Machine<H> {
     /// A beat is due, whatever the time is: a call waits for a sign of life.
     beat_is_urgent: bool,
     /// The lease ran out here, so what was held is lost, and nothing is handed over until the
-    /// manager is known to have heard of us again.
+    /// manager is known to have heard of us again. After a goodbye nothing is any more.
     lease_lost: bool,
     next_seq: Seq,
     calls: OpenCalls<H>,
@@ -92,6 +92,13 @@ pub(crate) struct Established {
     epoch: u64,
     limits: Limits,
     ephemeral: bool,
+}
+
+/// A session whose machine is about to end.
+pub(crate) struct Abandoned {
+    session: Established,
+    /// The calls that the manager may still have open.
+    cancelled: Vec<Seq>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -70,6 +70,12 @@ impl Outbox {
         sent
     }
 
+    /// The requests whose cancels the manager may not have taken in.
+    pub(super) fn cancelled(&self) -> impl Iterator<Item = Seq> {
+        let sent = self.cancels_sent.iter().map(|&(_, seq)| seq);
+        sent.chain(self.cancels.iter().copied())
+    }
+
     pub(super) fn acknowledge(&mut self, seq: Seq, bytes: usize) {
         self.acked_bytes += bytes;
         match self.acks.last_mut() {

@@ -717,6 +717,40 @@ fn a_goodbye_is_said_again_on_the_next_connection_which_has_as_long_to_hear_it()
     assert!(matches!(session.poll_frame(session.connection), Poll::Ready(None)));
 }
 
+/// The manager may give both to others once it has heard of it.
+#[test]
+fn what_is_held_is_lost_and_nothing_is_handed_over_once_a_goodbye_is_to_be_said() {
+    let mut session = Fixture::new();
+    let grant = session.note_grant(1, (1, 7));
+    let call = session.begin(acquire());
+    session.frame();
+    session.hear(1, vec![granted(call)]);
+    session.step(|machine, now, effects| machine.say_goodbye(now, effects));
+    assert_eq!(grant.loss(), Some(Loss::Session));
+    assert!(session.result(call).is_none());
+    // Hearing of the manager changes nothing about that.
+    session.hear(1, vec![]);
+    assert!(session.result(call).is_none());
+}
+
+#[test]
+fn a_machine_that_takes_over_cancels_what_the_other_one_waited_for_or_was_not_handed() {
+    let mut session = Fixture::new();
+    let [gone, waits, arrived, taken, done_with] = [(); 5].map(|()| session.begin(acquire()));
+    session.frame();
+    session.begin(acquire());
+    session.hear(1, vec![granted(arrived), granted(taken), done(done_with)]);
+    assert!(session.result(taken).is_some());
+    session.cancel(gone);
+    let abandoned = session.machine.abandoned().unwrap();
+    let mut other = Fixture::new();
+    other.machine.take_over(abandoned);
+    other.resume();
+    let reconcile = other.frame().reconcile.unwrap();
+    assert!(reconcile.open.is_empty());
+    assert_eq!(reconcile.cancelled, [gone, waits, arrived]);
+}
+
 #[test]
 fn notices_of_loss_are_counted() {
     let mut session = Fixture::new();

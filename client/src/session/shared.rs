@@ -31,7 +31,7 @@ use super::{
     watcher::Watcher,
 };
 use crate::protocol::{
-    Answered, Arrived, Begun, Connected, Counted, Effects, Established, Failure, GrantId,
+    Abandoned, Answered, Arrived, Begun, Connected, Counted, Effects, Failure, GrantId,
     LossListener, Machine, NewCall, Noted, Policy, Polled, Scope, Seq, Step, Tick,
 };
 
@@ -311,14 +311,15 @@ impl<H: Counted> Shared<H> {
         self.lock().machine.resume()
     }
 
-    /// The session, if the manager may wait for it until its lease is over.
-    pub(crate) fn abandoned(&self) -> Option<Established> {
+    /// The session, if the manager may wait for it until its lease is over, and the calls that nobody waits for any
+    /// more.
+    pub(crate) fn abandoned(&self) -> Option<Abandoned> {
         self.lock().machine.abandoned()
     }
 
-    /// Goes on with the session of another one.
-    pub(crate) fn take_over(&self, session: Established) {
-        self.lock().machine.take_over(session);
+    /// Goes on with the session of another one, and cancels its calls.
+    pub(crate) fn take_over(&self, abandoned: Abandoned) {
+        self.lock().machine.take_over(abandoned);
     }
 
     /// There is a connection, authenticated, with the session that was asked for at `asked`, or with a

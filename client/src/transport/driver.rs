@@ -6,8 +6,10 @@
 use std::{
     future::poll_fn,
     mem,
-    pin::Pin,
+    panic::{AssertUnwindSafe, catch_unwind},
+    pin::{Pin, pin},
     sync::{Arc, Weak},
+    task::{Context, Poll, Waker},
     thread,
     time::Duration,
 };
@@ -33,7 +35,7 @@ use super::{
 };
 use crate::{
     error::{Error, Result},
-    protocol::{Connected, Established, Policy, Step, closed, driver_ended},
+    protocol::{Abandoned, Connected, Policy, Step, closed, driver_ended},
     session::{
         call::Outgoing,
         clock::Clock,
@@ -50,6 +52,8 @@ const LONGEST_ATTEMPT: Duration = Duration::from_secs(3);
 /// How long a goodbye may take on another connection, as the one that there was is gone. The end of a runtime waits
 /// for those of its connections, each.
 const LONGEST_FAREWELL: Duration = Duration::from_millis(500);
+/// What is said last is written in the first of so many polls, or others had their turn.
+const LAST_POLLS: usize = 3;
 /// The manager was not heard in time for what it must keep: looked at no more often than this.
 const SHORTEST_SLEEP: Duration = Duration::from_millis(1);
 
@@ -153,6 +157,7 @@ impl Driver {
             is_last = session.is_leaving();
         }
         session.end(closed());
+        self.streams = None;
     }
 }
 
@@ -163,8 +168,13 @@ impl Drop for Driver {
         if !session.home.is_here() {
             return mem::forget(self.streams.take());
         }
+        let has_panicked = thread::panicking();
+        if let (Some(streams), false) = (&mut self.streams, has_panicked) {
+            session.say_goodbye();
+            streams.say_the_rest();
+        }
         let abandoned = session.abandoned();
-        session.end(driver_ended(thread::panicking()));
+        session.end(driver_ended(has_panicked));
         if let Some(abandoned) = abandoned {
             farewell(target.clone(), abandoned);
         }
@@ -173,7 +183,7 @@ impl Drop for Driver {
 
 /// Says goodbye for a session whose runtime has ended, on another connection: what it held would wait
 /// for the end of its lease otherwise, as after each program that ends without closing its manager.
-fn farewell(target: Target, abandoned: Established) {
+fn farewell(target: Target, abandoned: Abandoned) {
     let (done, wait) = std::sync::mpsc::channel();
     let thread = thread::Builder::new().name("mp-manager-farewell".into()).spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
@@ -191,7 +201,7 @@ fn farewell(target: Target, abandoned: Established) {
     }
 }
 
-async fn say_goodbye(target: Target, abandoned: Established) -> Result<()> {
+async fn say_goodbye(target: Target, abandoned: Abandoned) -> Result<()> {
     let policy = Policy { reconnect_timeout: Duration::ZERO, reopen: false, end_is_death: false };
     let session = Arc::new(Session::without_timer(Clock::system(), policy));
     session.take_over(abandoned);
@@ -214,6 +224,22 @@ struct Streams {
     frames: Said<ServerFrame>,
     beats: mpsc::Sender<Beat>,
     answers: Said<Beat>,
+}
+
+impl Streams {
+    /// Says what there is to say, as far as the system takes it at once: nobody is going to wait until it takes more.
+    fn say_the_rest(&mut self) {
+        let Self { tasks, frames, .. } = self;
+        let mut conversation =
+            pin!(tasks.drive(async { while let Some(Ok(_)) = next(frames).await {} }));
+        let mut cx = Context::from_waker(Waker::noop());
+        for _ in 0..LAST_POLLS {
+            let polled = catch_unwind(AssertUnwindSafe(|| conversation.as_mut().poll(&mut cx)));
+            if !matches!(polled, Ok(Poll::Pending)) {
+                return;
+            }
+        }
+    }
 }
 
 /// What the manager says, however it comes.

@@ -159,6 +159,47 @@ async fn what_a_session_held_is_free_when_its_runtime_has_ended() {
     }
 }
 
+/// What is acknowledged last is said although nobody runs the connection any more, and what other calls wait for
+/// does not keep it back.
+#[tokio::test]
+async fn an_item_that_a_program_got_is_not_handed_out_again_when_the_program_ends_right_after() {
+    for reach in [Reach::Tcp, Reach::Unix] {
+        let directory = tempfile::tempdir().unwrap();
+        let server = server(reach, &directory).unwrap();
+        let observer = Manager::connect(&server.address(), AUTHKEY).await.unwrap();
+        let jobs = observer.queue::<u64>("jobs").await.unwrap();
+        for (one_thread, others_wait) in
+            [(false, false), (false, true), (true, false), (true, true)].repeat(5)
+        {
+            jobs.put(&1).await.unwrap();
+            let address = server.address();
+            aside(move || {
+                let runtime = if one_thread {
+                    Builder::new_current_thread().enable_all().build().unwrap()
+                } else {
+                    runtime()
+                };
+                runtime.block_on(async {
+                    let builder = Manager::builder().authkey(AUTHKEY).lease(LONG);
+                    let manager = builder.connect(&address).await.unwrap();
+                    if others_wait {
+                        let event = manager.event("never").await.unwrap();
+                        tokio::spawn(async move { event.wait().await });
+                        mp_manager_tests::victim::waiters(&manager, "never", 1).await;
+                    }
+                    let jobs = manager.queue::<u64>("jobs").await.unwrap();
+                    assert_eq!(jobs.get().await.unwrap(), 1);
+                });
+            })
+            .await;
+            while observer.inspect(None).await.unwrap().sessions.len() > 1 {
+                tokio::task::yield_now().await;
+            }
+            assert_eq!(jobs.try_get().await.unwrap(), None, "{reach:?} {one_thread} {others_wait}");
+        }
+    }
+}
+
 /// An owner has no connection that others could see the end of.
 #[tokio::test]
 async fn what_the_owner_of_an_embedded_manager_held_is_free_when_its_runtime_has_ended() {

@@ -8,7 +8,7 @@ use mp_manager_proto::{
     v1::{Challenge, Error as Refusal, Reason, Resume, Welcome},
 };
 
-use super::{Established, Goodbye, Machine, loss::Cause};
+use super::{Abandoned, Established, Goodbye, Machine, loss::Cause};
 use crate::protocol::{
     arrived::Counted,
     effects::Effects,
@@ -32,16 +32,26 @@ impl<H: Counted> Machine<H> {
         (id > 0).then(|| (Resume { session: id, epoch }, secret.clone()))
     }
 
-    /// The session, if the manager may wait for it until its lease is over. A goodbye that was said is not
-    /// known to have been sent before the manager has ended the session.
-    pub(crate) fn abandoned(&self) -> Option<Established> {
+    /// The session, if the manager may wait for it until its lease is over, and the calls that nobody waits for any
+    /// more. A goodbye that was said is not known to have been sent before the manager has ended the session.
+    pub(crate) fn abandoned(&self) -> Option<Abandoned> {
         let waits = self.over.is_none() && !self.policy.end_is_death && self.session.id > 0;
-        waits.then(|| self.session.clone())
+        let is_open = |slot: &Slot<H>| match slot {
+            Slot::Waiting(waiting) => waiting.sent,
+            Slot::Replied(arrived, _) => hands_over(&arrived.result),
+            Slot::Failed(_) => false,
+        };
+        let open = self.calls.iter().filter(|(_, slot)| is_open(slot)).map(|(seq, _)| seq);
+        waits.then(|| Abandoned {
+            session: self.session.clone(),
+            cancelled: self.outbox.cancelled().chain(open).collect(),
+        })
     }
 
-    /// Goes on with the session of another machine.
-    pub(crate) fn take_over(&mut self, session: Established) {
+    /// Goes on with the session of another machine, and cancels its calls.
+    pub(crate) fn take_over(&mut self, Abandoned { session, cancelled }: Abandoned) {
         self.session = session;
+        cancelled.into_iter().for_each(|seq| _ = self.outbox.cancel(seq, true));
     }
 
     /// There is a connection, authenticated, with the session that was asked for at `asked`, or with a
@@ -203,11 +213,14 @@ impl<H: Counted> Machine<H> {
         if is_gone_for_good { Duration::ZERO } else { self.policy.reconnect_timeout }
     }
 
-    /// Says goodbye: nothing can be asked any more.
+    /// Says goodbye: nothing can be asked any more, and nothing is handed over. What is held is lost before the
+    /// manager hears of that, and may give it to others.
     pub(crate) fn say_goodbye(&mut self, now: Duration, effects: &mut Effects<H>) {
         if self.goodbye == Goodbye::No {
             self.goodbye = Goodbye::Due;
             self.goodbye_at = Some(now);
+            self.lease_lost = true;
+            self.grants.lose_all(&mut effects.losses);
         }
         self.wake_sender(effects);
     }

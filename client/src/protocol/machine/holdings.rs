@@ -108,7 +108,7 @@ impl<H: Counted> Machine<H> {
 
     /// The manager has heard of us: what arrived may be handed over again.
     pub(super) fn regain_lease(&mut self, now: Duration, effects: &mut Effects<H>) {
-        if !self.lease_lost || now >= self.lease.lost_at() {
+        if !self.lease_lost || self.is_leaving() || now >= self.lease.lost_at() {
             return;
         }
         self.lease_lost = false;
