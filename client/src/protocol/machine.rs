@@ -66,7 +66,7 @@ pub(crate) struct Machine<H> {
     /// A beat is due, whatever the time is: a call waits for a sign of life.
     beat_is_urgent: bool,
     /// The lease ran out here, so what was held is lost, and nothing is handed over until the
-    /// manager is known to have heard of us again. After a goodbye nothing is any more.
+    /// manager is known to have heard of us again.
     lease_lost: bool,
     next_seq: Seq,
     calls: OpenCalls<H>,

@@ -224,7 +224,7 @@ impl<H: Counted> Machine<H> {
             self.count(&arrived);
             self.outbox.acknowledge(seq, bytes);
         }
-        let hold_back = final_bytes.is_none() && self.lease_lost;
+        let hold_back = final_bytes.is_none() && self.withholds();
         let Some(slot) = self.calls.get_mut(seq) else { return };
         let Slot::Waiting(Waiting { caller, deadline, open, .. }) = slot else {
             return effects.unwanted.push(*arrived);
@@ -273,7 +273,7 @@ impl<H: Counted> Machine<H> {
         Polled::Ready(self.take_reply(seq, effects))
     }
 
-    /// A reply that hands something over, unless the lease is lost: what was granted may be
+    /// A reply that hands something over, unless the lease is lost or a goodbye is said: what was granted may be
     /// somebody else's then.
     pub(crate) fn hand_over(
         &mut self,
@@ -283,7 +283,7 @@ impl<H: Counted> Machine<H> {
         effects: &mut Effects<H>,
     ) -> Poll<Answered<H>> {
         self.look_at_lease(now, effects);
-        if self.lease_lost
+        if self.withholds()
             && let Some(Slot::Replied(_, held)) = self.calls.get_mut(seq)
         {
             note_waker(&mut held.waker, waker);

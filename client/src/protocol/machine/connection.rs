@@ -219,7 +219,6 @@ impl<H: Counted> Machine<H> {
         if self.goodbye == Goodbye::No {
             self.goodbye = Goodbye::Due;
             self.goodbye_at = Some(now);
-            self.lease_lost = true;
             self.grants.lose_all(&mut effects.losses);
         }
         self.wake_sender(effects);

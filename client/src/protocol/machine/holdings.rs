@@ -43,7 +43,7 @@ impl<H: Counted> Machine<H> {
         if self.incarnation != incarnation {
             return Noted::Lost(self.grants.end_of(self.incarnation - incarnation));
         }
-        if self.over.is_some() {
+        if self.over.is_some() || self.is_leaving() {
             return Noted::Lost(Loss::Session);
         }
         if self.grants.is_lost_early(grant) {
@@ -86,6 +86,11 @@ impl<H: Counted> Machine<H> {
         self.grants.has_lost((fence.lock, fence.token))
     }
 
+    /// Whether nothing is handed over now, as others may have been given it.
+    pub(super) fn withholds(&self) -> bool {
+        self.lease_lost || self.is_leaving()
+    }
+
     /// Loses every grant if the lease is over. The manager is asked to take them back as soon as there is
     /// a connection.
     pub(crate) fn look_at_lease(&mut self, now: Duration, effects: &mut Effects<H>) {
@@ -108,7 +113,7 @@ impl<H: Counted> Machine<H> {
 
     /// The manager has heard of us: what arrived may be handed over again.
     pub(super) fn regain_lease(&mut self, now: Duration, effects: &mut Effects<H>) {
-        if !self.lease_lost || self.is_leaving() || now >= self.lease.lost_at() {
+        if !self.lease_lost || now >= self.lease.lost_at() {
             return;
         }
         self.lease_lost = false;

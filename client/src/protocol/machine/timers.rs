@@ -125,9 +125,9 @@ impl<H: Counted> Machine<H> {
             return self.calls.postpone(seq, now + grace);
         }
         let is_down = self.reconnect.is_down(now);
-        let (lease_lost, incarnation) = (self.lease_lost, self.incarnation);
+        let (withholds, incarnation) = (self.withholds(), self.incarnation);
         let Some(slot) = self.calls.get_mut(seq) else { return };
-        let Some(Expired { answer, failure, sent }) = expired(slot, is_down, lease_lost) else {
+        let Some(Expired { answer, failure, sent }) = expired(slot, is_down, withholds) else {
             return;
         };
         match answer {
@@ -153,7 +153,7 @@ impl<H: Counted> Machine<H> {
 }
 
 /// How a call ends whose time is over; `None` if it does not end by that.
-fn expired<H>(slot: &Slot<H>, is_down: bool, lease_lost: bool) -> Option<Expired> {
+fn expired<H>(slot: &Slot<H>, is_down: bool, withholds: bool) -> Option<Expired> {
     match slot {
         Slot::Waiting(waiting) => {
             let (deadline, op) = (waiting.deadline?, waiting.request.op.as_ref()?);
@@ -169,7 +169,7 @@ fn expired<H>(slot: &Slot<H>, is_down: bool, lease_lost: bool) -> Option<Expired
             };
             Some(Expired { answer, failure: Failure::Refused(failure), sent })
         }
-        Slot::Replied(arrived, held) if lease_lost && hands_over(&arrived.result) => {
+        Slot::Replied(arrived, held) if withholds && hands_over(&arrived.result) => {
             let deadline = held.deadline?;
             let answer = when_withheld(&arrived.result).filter(|_| !deadline.is_try && !is_down);
             Some(Expired { answer, failure: Failure::Refused(unreachable()), sent: true })
