@@ -149,9 +149,13 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for HomeBound<S> {
         self.socket.as_ref().is_some_and(AsyncWrite::is_write_vectored)
     }
 
-    /// Sockets buffer nothing, so there is nothing to flush; asking for the process id would be a system call.
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
+    /// TLS may have kept some of what was written. Asks for no process id, which would be a system call: in a fork
+    /// nothing was written, as that failed.
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut self.socket {
+            Some(socket) => Pin::new(socket).poll_flush(cx),
+            None => Poll::Ready(Ok(())),
+        }
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
