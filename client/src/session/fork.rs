@@ -162,3 +162,24 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for HomeBound<S> {
         self.get_mut().socket()?.poll_shutdown(cx)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, BufWriter, duplex};
+
+    use super::*;
+
+    /// TLS buffers as this does.
+    #[tokio::test]
+    async fn flushing_a_socket_flushes_what_is_buffered_above_it() {
+        let (near, mut far) = duplex(16);
+        let mut socket = HomeBound::new(BufWriter::new(near), Home::here());
+        socket.write_all(b"all").await.unwrap();
+        socket.flush().await.unwrap();
+        // Dropping it does not flush.
+        drop(socket);
+        let mut arrived = Vec::new();
+        far.read_to_end(&mut arrived).await.unwrap();
+        assert_eq!(arrived, b"all");
+    }
+}
