@@ -23,6 +23,10 @@ fn runtime() -> Runtime {
     Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("no runtime")
 }
 
+fn one_thread_runtime() -> Runtime {
+    Builder::new_current_thread().enable_all().build().expect("no runtime")
+}
+
 /// A server that is not embedded in its client.
 fn server(reach: Reach, directory: &TempDir) -> Option<TestServer> {
     match reach {
@@ -137,11 +141,7 @@ async fn what_a_session_held_is_free_when_its_runtime_has_ended() {
             jobs.put(&1).await.unwrap();
             let address = server.address();
             let kept = aside(move || {
-                let runtime = if one_thread {
-                    Builder::new_current_thread().enable_all().build().unwrap()
-                } else {
-                    runtime()
-                };
+                let runtime = if one_thread { one_thread_runtime() } else { runtime() };
                 runtime.block_on(async {
                     let builder = Manager::builder().authkey(AUTHKEY).lease(LONG);
                     let manager = builder.connect(&address).await.unwrap();
@@ -159,8 +159,7 @@ async fn what_a_session_held_is_free_when_its_runtime_has_ended() {
     }
 }
 
-/// What is acknowledged last is said although nobody runs the connection any more, and what other calls wait for
-/// does not keep it back.
+/// The end of a runtime sends the acknowledgement that its connection had no time for, also while other calls wait.
 #[tokio::test]
 async fn an_item_that_a_program_got_is_not_handed_out_again_when_the_program_ends_right_after() {
     for reach in [Reach::Tcp, Reach::Unix] {
@@ -174,11 +173,7 @@ async fn an_item_that_a_program_got_is_not_handed_out_again_when_the_program_end
             jobs.put(&1).await.unwrap();
             let address = server.address();
             aside(move || {
-                let runtime = if one_thread {
-                    Builder::new_current_thread().enable_all().build().unwrap()
-                } else {
-                    runtime()
-                };
+                let runtime = if one_thread { one_thread_runtime() } else { runtime() };
                 runtime.block_on(async {
                     let builder = Manager::builder().authkey(AUTHKEY).lease(LONG);
                     let manager = builder.connect(&address).await.unwrap();
@@ -200,16 +195,12 @@ async fn an_item_that_a_program_got_is_not_handed_out_again_when_the_program_end
     }
 }
 
-/// An owner has no connection that others could see the end of.
+/// The server sees no socket close when an owner's runtime ends.
 #[tokio::test]
 async fn what_the_owner_of_an_embedded_manager_held_is_free_when_its_runtime_has_ended() {
     for one_thread in [false, true] {
         let (runtime, guard, manager) = aside(move || {
-            let runtime = if one_thread {
-                Builder::new_current_thread().enable_all().build().unwrap()
-            } else {
-                runtime()
-            };
+            let runtime = if one_thread { one_thread_runtime() } else { runtime() };
             let (guard, manager) = runtime.block_on(async {
                 let manager = Manager::builder().lease(LONG).start().await.unwrap();
                 let guard = manager.lock("migrate").await.unwrap().acquire().await.unwrap();
@@ -226,8 +217,7 @@ async fn what_the_owner_of_an_embedded_manager_held_is_free_when_its_runtime_has
     }
 }
 
-/// Over a network only a goodbye ends a session before its lease, and a connection that is there to say it on may
-/// not be.
+/// Over a network only a goodbye ends a session before its lease: the client sends it on another connection.
 #[tokio::test]
 async fn what_a_session_held_is_free_when_it_is_closed_after_its_connection_was_cut() {
     let server = TestServer::start();
@@ -239,7 +229,7 @@ async fn what_a_session_held_is_free_when_it_is_closed_after_its_connection_was_
         let (reaches, reached) = oneshot::channel();
         let (cut, was_cut) = mpsc::channel();
         let holder = aside(move || {
-            let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+            let runtime = one_thread_runtime();
             runtime.block_on(async {
                 let builder = Manager::builder().authkey(AUTHKEY).lease(LONG);
                 let manager = builder.connect(&address).await.unwrap();
@@ -294,7 +284,7 @@ async fn a_timeout_ends_its_call_although_the_runtime_stands_still() {
         let server = server(reach, &directory).unwrap();
         let address = server.address();
         let (idle, lock, queue) = aside(move || {
-            let idle = Builder::new_current_thread().enable_all().build().unwrap();
+            let idle = one_thread_runtime();
             let (lock, queue) = idle.block_on(async {
                 let manager = Manager::connect(&address, AUTHKEY).await.unwrap();
                 let lock = manager.lock("migrate").await.unwrap();
@@ -411,7 +401,7 @@ async fn a_lock_is_handed_over_by_a_task_that_computes(reach: Reach, runtime: Ru
 #[tokio::test]
 async fn a_lock_is_handed_over_although_the_only_thread_of_its_runtime_computes() {
     for reach in [Reach::Tcp, Reach::Unix, Reach::Embedded] {
-        let one_thread = Builder::new_current_thread().enable_all().build().unwrap();
+        let one_thread = one_thread_runtime();
         a_lock_is_handed_over_by_a_task_that_computes(reach, one_thread).await;
     }
 }
