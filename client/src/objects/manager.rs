@@ -386,9 +386,9 @@ impl Manager {
     /// Says goodbye and waits until the manager has taken note: what the session held is released
     /// now. Proxies and guards of this session cannot be used any more.
     ///
-    /// What is held is lost as soon as this begins. If the connection is broken, the goodbye is said on another one, if
-    /// that can be made at once, in half a second at most. A manager that does not take note, which is waited for for
-    /// some five seconds at most, keeps what the session held until its lease has run out.
+    /// Guards are lost as soon as this is called. If the connection breaks, the client tries for half a second to say
+    /// goodbye on another one. A manager that does not answer within some five seconds in all keeps what the session
+    /// held until its lease has run out.
     ///
     /// # Errors
     /// None today.

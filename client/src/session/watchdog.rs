@@ -5,7 +5,8 @@
 //! keep what it has just given back.
 //!
 //! The thread that computes may also be the one that waited for sockets and timers, and no other thread of its
-//! runtime takes its place before it has something to run: then no beat is sent, and it gets something to run.
+//! runtime takes its place before it has something to run. Then timers do not run, and no beat is sent: the watchdog
+//! spawns an empty task.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -50,7 +51,7 @@ pub(crate) struct Watched {
     /// `None` when it has ended.
     connection: Mutex<Option<Connection>>,
     state: AtomicU8,
-    /// When its timer has the task run, by the watchdog's clock.
+    /// When the task's timer is due, in milliseconds of the watchdog's clock.
     timer: AtomicU64,
     watchdog: Arc<Watchdog>,
 }
@@ -102,13 +103,13 @@ impl Watched {
         }
     }
 
-    /// Notes that a timer has the task run after `delay`.
+    /// Notes that the task's timer is due after `delay`.
     pub(crate) fn note_timer(&self, delay: Duration) {
         let at = self.watchdog.now().saturating_add(delay);
         self.timer.store(millis(at), Ordering::Relaxed);
     }
 
-    /// Wakes another thread of the runtime if the timer is late; when it is to run otherwise.
+    /// Wakes another thread of the runtime if the timer is late; returns when it is due otherwise.
     fn look_at_timer(&self, now: Duration) -> u64 {
         let at = self.timer.load(Ordering::Relaxed);
         if at.saturating_add(millis(LATE)) > millis(now) {
@@ -222,10 +223,10 @@ struct New {
     is_running: bool,
 }
 
-/// What the thread knows.
+/// The connections that the thread looks at.
 #[derive(Default)]
 struct Known {
-    /// Those that calls have woken not long ago.
+    /// Those that calls have woken and that may be overdue.
     woken: Vec<Arc<Watched>>,
     connections: Vec<Weak<Watched>>,
     /// When to look at their timers.

@@ -49,10 +49,9 @@ const LOOK: Duration = Duration::from_millis(100);
 
 /// A packet that is lost must not cost the lease: one attempt takes no longer than this.
 const LONGEST_ATTEMPT: Duration = Duration::from_secs(3);
-/// How long a goodbye may take on another connection, as the one that there was is gone. The end of a runtime waits
-/// for those of its connections, each.
+/// How long a goodbye on another connection may take. The end of a runtime waits as long for each of its connections.
 const LONGEST_FAREWELL: Duration = Duration::from_millis(500);
-/// What is said last is written in the first of so many polls, or others had their turn.
+/// The end of a runtime polls a connection so often to send its last frame: one poll does a bounded amount of work.
 const LAST_POLLS: usize = 3;
 /// The manager was not heard in time for what it must keep: looked at no more often than this.
 const SHORTEST_SLEEP: Duration = Duration::from_millis(1);
@@ -227,7 +226,7 @@ struct Streams {
 }
 
 impl Streams {
-    /// Says what there is to say, as far as the system takes it at once: nobody is going to wait until it takes more.
+    /// Sends the frames that are due, as far as the socket's buffer takes them: nobody waits for it to be writable.
     fn say_the_rest(&mut self) {
         let Self { tasks, frames, .. } = self;
         let mut conversation =
@@ -363,7 +362,7 @@ impl Connection {
             () = self.leave() => {}
             again = self.reconnect() => return again,
         }
-        // What a goodbye does not release waits for the end of the lease.
+        // Returns if there is no session left that would wait for its lease.
         self.session.abandoned()?;
         timeout(LONGEST_FAREWELL, self.attempt()).await.ok()?.ok()
     }
